@@ -1,0 +1,82 @@
+/** The shape of `config.json`, and so what each key means, its unit and its bounds. */
+import { type Static, Type } from "@sinclair/typebox";
+import { NodeId, Url } from "./primitives.ts";
+
+const Ms = (description: string, minimum: number, maximum: number) => Type.Integer({ minimum, maximum, description });
+
+const MasterNode = Type.Object({ id: NodeId, url: Url }, { additionalProperties: false });
+const WorkerNode = Type.Object(
+  {
+    id: NodeId,
+    url: Url,
+    zone: Type.String({ pattern: "^[A-Za-z0-9._-]{1,64}$", description: "copies are spread over zones" }),
+    capacityBytes: Type.Optional(
+      Type.Integer({ minimum: 1 << 20, description: "use no more than this; default: what the disk has" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+const GatewayNode = Type.Object({ id: NodeId, url: Url }, { additionalProperties: false });
+
+export const Config = Type.Object(
+  {
+    masters: Type.Array(MasterNode, { minItems: 1, maxItems: 7 }),
+    workers: Type.Array(WorkerNode, { maxItems: 1000 }),
+    gateways: Type.Array(GatewayNode, { maxItems: 100 }),
+    dataDirectory: Type.String({ minLength: 1, description: "holds <node-id>/ of each node; relative to config.json" }),
+    chunkSizeBytes: Type.Integer({ minimum: 1 << 16, maximum: 2 ** 32, description: "files are cut at this size" }),
+    blockSizeBytes: Type.Integer({ minimum: 1 << 12, maximum: 1 << 24, description: "unit of transfer and checksum" }),
+    inlineChunkBytes: Type.Integer({
+      minimum: 0,
+      maximum: 1 << 20,
+      description: "chunks up to this size live in the worker's SQLite, so that many share one flush",
+    }),
+    replicationFactor: Type.Integer({ minimum: 1, maximum: 16 }),
+    minReplicas: Type.Integer({
+      minimum: 1,
+      maximum: 16,
+      description: "copies on disk before a write is acknowledged",
+    }),
+    route: Type.Union([Type.Literal("auto"), Type.Literal("fanout"), Type.Literal("chain")]),
+    blocksInFlight: Type.Integer({ minimum: 1, maximum: 64, description: "per upload and per download" }),
+    heartbeatMs: Ms("workers report this often", 20, 60_000),
+    suspectAfterMs: Ms("silence after which a worker gets no new chunks", 50, 600_000),
+    deadAfterMs: Ms("silence after which its copies no longer count", 100, 3_600_000),
+    safeModeMs: Ms("grace for workers to report to a new leader before it repairs or deletes", 0, 3_600_000),
+    uploadLeaseMs: Ms("an upload without a sign of life is thrown away after this", 1000, 604_800_000),
+    repair: Type.Object(
+      {
+        maxConcurrent: Type.Integer({ minimum: 1, maximum: 1000, description: "copies under way in the cluster" }),
+        maxPerWorker: Type.Integer({ minimum: 1, maximum: 100, description: "of these, per source and per target" }),
+        bytesPerSecond: Type.Integer({ minimum: 0, description: "pace of one copy; 0 = as fast as it goes" }),
+      },
+      { additionalProperties: false },
+    ),
+    trash: Type.Object(
+      {
+        keepMs: Ms("deleted chunks stay in the trash this long; less if the disk runs short", 0, 2_592_000_000),
+        deleteGraceMs: Ms("a deleted file's chunks stay in place this long, for readers under way", 0, 86_400_000),
+      },
+      { additionalProperties: false },
+    ),
+    scrub: Type.Object(
+      {
+        intervalMs: Ms("every chunk is read back and checked this often", 1000, 31_536_000_000),
+        bytesPerSecond: Type.Integer({ minimum: 1 << 10, description: "at most this fast" }),
+      },
+      { additionalProperties: false },
+    ),
+    limits: Type.Object(
+      {
+        reservedBytes: Type.Integer({ minimum: 0, description: "free disk below which a worker is full" }),
+        maxUploads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
+        maxUserMetadataBytes: Type.Integer({ minimum: 0, maximum: 65_536 }),
+        bufferBytes: Type.Integer({ minimum: 1 << 20, description: "block buffers of a gateway, over all uploads" }),
+      },
+      { additionalProperties: false },
+    ),
+    logLevel: Type.Union(["debug", "info", "warn", "error", "silent"].map((level) => Type.Literal(level as "debug"))),
+  },
+  { additionalProperties: false },
+);
+export type Config = Static<typeof Config>;

@@ -1,0 +1,90 @@
+/**
+ * Everything that can be refused, by its stable code. Nodes and the REST gateway use the same codes; a code is never
+ * renamed. `status` is what HTTP says of it, `next` what the person who gets it can do.
+ */
+export const ErrorCodes = {
+  // the request
+  INVALID_MESSAGE: { status: 400, next: "The message does not fit its schema; see details." },
+  INVALID_PATH: {
+    status: 400,
+    next: "Use UTF-8 segments separated by /, up to 4096 bytes, none empty, . or .., no NUL.",
+  },
+  INVALID_PARAMETER: { status: 400, next: "Correct the named parameter; /openapi lists what is allowed." },
+  INVALID_HEADER: { status: 400, next: "Correct the named header." },
+  INVALID_BODY: { status: 400, next: "Send the body that /openapi describes." },
+  BODY_INCOMPLETE: { status: 400, next: "The body ended early and nothing was stored. Send it again." },
+  DIGEST_MISMATCH: {
+    status: 400,
+    next: "The bytes that arrived do not match the digest in the request. Send them again.",
+  },
+  METADATA_TOO_LARGE: { status: 431, next: "Send fewer or shorter x-meta- headers." },
+  PAYLOAD_TOO_LARGE: { status: 413, next: "Send less in one request." },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, next: "Use the content type that /openapi names." },
+  METHOD_NOT_ALLOWED: { status: 405, next: "Use a method that the Allow header lists." },
+  RANGE_NOT_SATISFIABLE: { status: 416, next: "Ask for a range inside the size that Content-Range tells." },
+  NO_SUCH_ROUTE: { status: 404, next: "See /openapi for the routes." },
+  // the namespace
+  NO_SUCH_FILE: { status: 404, next: "Check the path; GET /files?prefix= lists what is there." },
+  NO_SUCH_UPLOAD: { status: 404, next: "The upload was committed, aborted or has expired; start a new one." },
+  NO_SUCH_WORKER: { status: 404, next: "GET /cluster lists the workers." },
+  NO_SUCH_CHUNK: { status: 404, next: "The chunk is not on this worker." },
+  IS_A_DIRECTORY: { status: 409, next: "Name a file, or use ?recursive=true to delete a directory." },
+  NOT_A_DIRECTORY: { status: 409, next: "A part of the path is a file; delete or rename it first." },
+  ALREADY_EXISTS: { status: 409, next: "Choose another name, or say that it may be overwritten." },
+  DIRECTORY_NOT_EMPTY: { status: 409, next: "Use ?recursive=true to delete it with all that is in it." },
+  RENAME_INTO_ITSELF: { status: 409, next: "A directory cannot move below itself." },
+  TOO_MANY_ENTRIES: { status: 409, next: "Copy the directory in smaller parts." },
+  PRECONDITION_FAILED: { status: 412, next: "The file is not in the state that the request demanded; read it again." },
+  NOT_MODIFIED: { status: 304, next: "" },
+  // uploads
+  UPLOAD_OFFSET_MISMATCH: { status: 409, next: "HEAD the upload and go on from its Upload-Offset." },
+  UPLOAD_BUSY: { status: 409, next: "Another request is writing to this upload; wait for it or abort it." },
+  GRANT_EXPIRED: { status: 409, next: "The upload took longer than its lease without a sign of life. Start it again." },
+  CHUNK_ALREADY_COMMITTED: { status: 409, next: "This chunk belongs to a file already." },
+  TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },
+  // the cluster's state
+  NOT_ENOUGH_WORKERS: { status: 503, next: "Start more workers or free space; /cluster says which are out and why." },
+  NO_LEADER: { status: 503, next: "No master answers; try again in a moment, or start one." },
+  NOT_LEADER: { status: 421, next: "Ask the master in details.leaderUrl." },
+  NOT_READY: { status: 503, next: "The node is still starting; details name what it waits for." },
+  OVERLOADED: { status: 503, next: "Try again after the time in Retry-After." },
+  DATA_UNAVAILABLE: { status: 503, next: "No good copy can be reached now; ?explain shows where they are." },
+  TIMEOUT: { status: 504, next: "The outcome is unknown; look before you send it again." },
+  OUTCOME_UNKNOWN: { status: 504, next: "The change may or may not have happened; look before you send it again." },
+  SESSION_EXPIRED: { status: 409, next: "Open a new session; the command was not applied." },
+  STALE_SEQUENCE: { status: 409, next: "This command was acknowledged long ago." },
+  // between nodes
+  UNAUTHENTICATED: { status: 401, next: "The request must be signed with the cluster secret." },
+  WRONG_CLUSTER: { status: 403, next: "This node belongs to another cluster." },
+  WRONG_NODE: { status: 403, next: "Another worker with this id is alive; give each its own id and data directory." },
+  UNKNOWN_WORKER: { status: 404, next: "Register first." },
+  STALE_TERM: { status: 409, next: "A newer leader exists; this order is void." },
+  CHECKSUM_MISMATCH: { status: 422, next: "The block was damaged on its way; send it again." },
+  CHUNK_SEALED: { status: 409, next: "Sealed chunks never change." },
+  CHUNK_INCOMPLETE: { status: 409, next: "Blocks are missing; details name the first." },
+  CHUNK_CORRUPT: { status: 422, next: "This copy is bad and was quarantined; read another." },
+  NO_SPACE: { status: 507, next: "The worker's disk is full; place the chunk elsewhere." },
+  READ_ONLY: { status: 507, next: "The worker's disk refuses writes; see its log." },
+  SOURCE_UNAVAILABLE: { status: 502, next: "No source of the copy could be read." },
+  PEER_UNREACHABLE: { status: 502, next: "The next node did not answer." },
+  INTERNAL: { status: 500, next: "This is our fault; the node's log has the details." },
+} as const satisfies Record<string, { status: number; next: string }>;
+
+export type ErrorCode = keyof typeof ErrorCodes;
+
+/** A refusal on its way to whoever asked. What we did wrong is an `assert`, never one of these. */
+export class Refusal extends Error {
+  override name = "Refusal";
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly details: Record<string, unknown> = {},
+  ) {
+    super(message);
+  }
+  get status(): number {
+    return ErrorCodes[this.code].status;
+  }
+}
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ErrorCodes, code);

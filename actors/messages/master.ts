@@ -1,0 +1,351 @@
+/** The master's mailbox: what gateways and workers may say to it, and what it answers. */
+import { type Static, Type } from "@sinclair/typebox";
+import { ClientCommand, CommandResult, EntryInfo, FileInfo } from "./commands.ts";
+import {
+  BoundedList,
+  ByteCount,
+  ChunkId,
+  Crc32,
+  FilePath,
+  LogIndex,
+  Milliseconds,
+  NodeId,
+  Nullable,
+  PlacementDecision,
+  Term,
+  Url,
+  WorkerCondition,
+  WorkerMode,
+} from "./primitives.ts";
+
+// ── from gateways ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Put a command into the log. The same `(sessionId, seq)` sent twice takes effect once and gets the same answer;
+ * results below `lowestUnacked` are forgotten. `idempotencyKey` is the end client's own such key.
+ */
+export const Execute = Type.Object({
+  type: Type.Literal("EXECUTE"),
+  sessionId: Type.Integer({ minimum: 0, description: "0 only for OPEN_SESSION" }),
+  seq: Type.Integer({ minimum: 0 }),
+  lowestUnacked: Type.Integer({ minimum: 0 }),
+  idempotencyKey: Nullable(Type.String({ minLength: 1, maxLength: 255 })),
+  command: ClientCommand,
+});
+export const Executed = Type.Object({ result: CommandResult, index: LogIndex });
+
+/** A worker as a gateway needs it to reach and judge it. */
+export const WorkerAddress = Type.Object({
+  id: NodeId,
+  url: Url,
+  zone: Type.String(),
+  state: Type.String({ description: "live, suspect, dead, draining, maintenance, full, readOnly, unknown" }),
+});
+export type WorkerAddress = Static<typeof WorkerAddress>;
+
+/** Ask for chunk ids and where to put them. Answered at once, or refused at once with the reason. */
+export const PlaceChunks = Type.Object({
+  type: Type.Literal("PLACE_CHUNKS"),
+  gatewayId: NodeId,
+  count: Type.Integer({ minimum: 1, maximum: 1024 }),
+  chunkSizeBytes: ByteCount,
+  replicationFactor: Type.Integer({ minimum: 1, maximum: 16 }),
+  minReplicas: Type.Integer({ minimum: 1, maximum: 16 }),
+  exclude: Type.Array(NodeId, { maxItems: 64, description: "workers that just failed for the caller" }),
+});
+export const PlacedChunks = Type.Object({
+  grantId: ChunkId,
+  firstChunkId: ChunkId,
+  leaseMs: Milliseconds,
+  /** `placements[i]` are the workers of chunk `firstChunkId + i`, best first; never fewer than `minReplicas`. */
+  placements: Type.Array(Type.Array(NodeId)),
+  workers: Type.Array(WorkerAddress),
+});
+export type PlacedChunks = Static<typeof PlacedChunks>;
+
+/** More workers for a chunk that lost some while it was written. */
+export const ReplaceWorkers = Type.Object({
+  type: Type.Literal("REPLACE_WORKERS"),
+  chunkSizeBytes: ByteCount,
+  count: Type.Integer({ minimum: 1, maximum: 16 }),
+  holders: Type.Array(NodeId, { maxItems: 16, description: "workers that already hold this chunk" }),
+  exclude: Type.Array(NodeId, { maxItems: 64 }),
+});
+export const ReplacementWorkers = Type.Object({ workers: Type.Array(WorkerAddress) });
+
+export const Stat = Type.Object({ type: Type.Literal("STAT"), path: FilePath });
+export const StatAnswer = Type.Object({ entry: Nullable(EntryInfo), index: LogIndex });
+
+/** A run of a file's chunks, in order, with the workers that hold good copies, best first. */
+export const Locate = Type.Object({
+  type: Type.Literal("LOCATE"),
+  path: FilePath,
+  /** Pages of one download stay on one version: the etag of the first page, or null on the first. */
+  etag: Nullable(Type.String({ maxLength: 128 })),
+  offset: ByteCount,
+  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+});
+export const LocatedChunk = Type.Object({
+  chunkId: ChunkId,
+  index: Type.Integer({ minimum: 0 }),
+  offset: ByteCount,
+  lengthBytes: ByteCount,
+  crc32: Crc32,
+  workerIds: Type.Array(NodeId),
+});
+export type LocatedChunk = Static<typeof LocatedChunk>;
+export const LocateAnswer = Type.Object({
+  entry: Nullable(EntryInfo),
+  chunks: Type.Array(LocatedChunk),
+  workers: Type.Array(WorkerAddress),
+  index: LogIndex,
+});
+export type LocateAnswer = Static<typeof LocateAnswer>;
+
+/**
+ * One page of names in byte order of their whole paths. With `delimiter`, everything below a directory rolls up into
+ * its name. `after` is the last name of the page before.
+ */
+export const List = Type.Object({
+  type: Type.Literal("LIST"),
+  prefix: Type.String({ maxLength: 4096 }),
+  delimiter: Type.Boolean(),
+  after: Type.String({ maxLength: 4097 }),
+  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+});
+export const ListAnswer = Type.Object({
+  entries: Type.Array(EntryInfo),
+  /** null: that was the last page. */
+  next: Nullable(Type.String()),
+  index: LogIndex,
+});
+export type ListAnswer = Static<typeof ListAnswer>;
+
+export const UploadStatus = Type.Object({ type: Type.Literal("UPLOAD_STATUS"), uploadId: LogIndex });
+export const UploadStatusAnswer = Type.Object({
+  upload: Nullable(
+    Type.Object({
+      path: FilePath,
+      offset: ByteCount,
+      /** CRC-32 of the bytes staged so far. */
+      crc32: Crc32,
+      chunkCount: Type.Integer(),
+      chunkSizeBytes: Type.Integer(),
+      replicationFactor: Type.Integer(),
+      minReplicas: Type.Integer(),
+      expiresInMs: Milliseconds,
+    }),
+  ),
+});
+
+export const ReplicaState = Type.Union([
+  Type.Literal("good"),
+  Type.Literal("missing"),
+  Type.Literal("corrupt"),
+  Type.Literal("stale"),
+  Type.Literal("trash"),
+]);
+
+/** Where each chunk of a file is, and why there; `now` is what would be chosen at this moment. */
+export const Explain = Type.Object({
+  type: Type.Literal("EXPLAIN"),
+  path: FilePath,
+  fromIndex: Type.Integer({ minimum: 0 }),
+  limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+});
+export const ExplainAnswer = Type.Object({
+  file: Nullable(FileInfo),
+  chunks: Type.Array(
+    Type.Object({
+      chunkId: ChunkId,
+      index: Type.Integer(),
+      offset: ByteCount,
+      lengthBytes: ByteCount,
+      crc32: Crc32,
+      replicas: Type.Array(
+        Type.Object({
+          worker: NodeId,
+          url: Url,
+          zone: Type.String(),
+          state: ReplicaState,
+          workerState: Type.String(),
+          reason: Nullable(Type.String()),
+        }),
+      ),
+      decision: Nullable(PlacementDecision),
+      repair: Nullable(Type.String({ description: "state of the repair under way, if any" })),
+    }),
+  ),
+  now: Nullable(PlacementDecision),
+  next: Nullable(Type.Integer()),
+});
+export type ExplainAnswer = Static<typeof ExplainAnswer>;
+
+/** A copy that failed a reader. The leader has it checked, and replaced if the worker agrees. */
+export const ReportReplica = Type.Object({
+  type: Type.Literal("REPORT_REPLICA"),
+  chunkId: ChunkId,
+  workerId: NodeId,
+  problem: Type.Union([Type.Literal("corrupt"), Type.Literal("missing"), Type.Literal("unreachable")]),
+  detail: Type.String({ maxLength: 500 }),
+});
+
+export const ClusterState = Type.Object({ type: Type.Literal("CLUSTER_STATE") });
+export const ClusterStateAnswer = Type.Object({
+  clusterId: Type.String(),
+  leader: Nullable(NodeId),
+  term: Term,
+  masters: Type.Array(
+    Type.Object({
+      id: NodeId,
+      url: Url,
+      role: Type.String(),
+      term: Term,
+      commitIndex: LogIndex,
+      appliedIndex: LogIndex,
+    }),
+  ),
+  steward: Type.String({ description: "safeMode, steady, repairing, rebalancing or paused" }),
+  workers: Type.Array(
+    Type.Object({
+      id: NodeId,
+      url: Url,
+      zone: Type.String(),
+      state: Type.String(),
+      mode: WorkerMode,
+      condition: Nullable(WorkerCondition),
+      capacityBytes: ByteCount,
+      freeBytes: ByteCount,
+      trashBytes: ByteCount,
+      chunks: Type.Integer({ description: "chunks that the metadata expects on this worker" }),
+      lastHeardMs: Nullable(Type.Number({ description: "ms since its last heartbeat; null: not since this leader" })),
+      /** Chunks that would fall below `minReplicas` good copies if this worker stopped now: 0 = safe to stop. */
+      chunksAtRiskIfStopped: Type.Integer(),
+    }),
+  ),
+  files: Type.Object({ files: Type.Integer(), directories: Type.Integer(), bytes: ByteCount }),
+  /** Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers not dead. */
+  redundancy: Type.Object({
+    chunks: Type.Integer(),
+    full: Type.Integer(),
+    below: Type.Record(Type.String(), Type.Integer()),
+  }),
+  repairs: Type.Array(
+    Type.Object({
+      chunkId: ChunkId,
+      state: Type.String(),
+      source: Nullable(NodeId),
+      target: Nullable(NodeId),
+      goodCopies: Type.Integer(),
+      sinceMs: Type.Number(),
+      attempts: Type.Integer(),
+      reason: Type.String(),
+    }),
+  ),
+  repairQueue: Type.Integer(),
+  garbage: Type.Integer({ description: "freed replicas that workers still have to trash" }),
+  reasons: Type.Array(
+    Type.Object({
+      code: Type.String(),
+      message: Type.String(),
+      severity: Type.String({ description: "info, warning, error" }),
+    }),
+  ),
+});
+export type ClusterStateAnswer = Static<typeof ClusterStateAnswer>;
+
+// ── from workers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Worker → leader at start, when the leader does not know it, and when the leader changed. `incarnation` is made with
+ * the data directory: a wiped disk comes back as another incarnation. `epoch` grows at each start.
+ */
+export const Register = Type.Object({
+  type: Type.Literal("REGISTER"),
+  workerId: NodeId,
+  url: Url,
+  zone: Type.String({ maxLength: 64 }),
+  incarnation: Type.String({ minLength: 8, maxLength: 64 }),
+  epoch: Type.Integer({ minimum: 1 }),
+  /** The cluster this data belongs to; null for an empty directory. */
+  clusterId: Nullable(Type.String({ maxLength: 64 })),
+  capacityBytes: ByteCount,
+  freeBytes: ByteCount,
+});
+export const Registered = Type.Object({
+  clusterId: Type.String(),
+  term: Term,
+  heartbeatMs: Milliseconds,
+  mode: WorkerMode,
+});
+
+/** Worker → leader, every `heartbeatMs`: alive, how full, and what it found. */
+export const Heartbeat = Type.Object({
+  type: Type.Literal("HEARTBEAT"),
+  workerId: NodeId,
+  incarnation: Type.String({ maxLength: 64 }),
+  epoch: Type.Integer({ minimum: 1 }),
+  condition: WorkerCondition,
+  capacityBytes: ByteCount,
+  freeBytes: ByteCount,
+  trashBytes: ByteCount,
+  chunkCount: Type.Integer({ minimum: 0 }),
+  /** Requests being served, for placement. */
+  load: Type.Integer({ minimum: 0 }),
+  /** Copies that the scrub or a read found bad; already quarantined here. Repeated until `acknowledged`. */
+  badReplicas: BoundedList(
+    Type.Object({ chunkId: ChunkId, state: Type.Union([Type.Literal("corrupt"), Type.Literal("missing")]) }),
+    256,
+  ),
+  /** Chunks written to but long untouched, never sealed: "does anybody still want these?" */
+  idleOpenChunks: BoundedList(ChunkId, 256),
+});
+export type Heartbeat = Static<typeof Heartbeat>;
+export const HeartbeatAck = Type.Object({
+  term: Term,
+  mode: WorkerMode,
+  acknowledged: BoundedList(ChunkId, 256),
+  /** Of `idleOpenChunks`, those whose grant has ended: throw them away. */
+  discard: BoundedList(ChunkId, 256),
+});
+
+/**
+ * Worker → leader: "these are my sealed chunks with ids in [fromId, toId]", first as a digest, then, if the leader
+ * disagrees, as a list. The leader adopts, orders repair, or names what to trash.
+ */
+export const Reconcile = Type.Object({
+  type: Type.Literal("RECONCILE"),
+  workerId: NodeId,
+  incarnation: Type.String({ maxLength: 64 }),
+  epoch: Type.Integer({ minimum: 1 }),
+  fromId: Type.Integer({ minimum: 0 }),
+  toId: Type.Integer({ minimum: 0 }),
+  count: Type.Integer({ minimum: 0 }),
+  /** `rules/inventory-digest.ts` over the chunks of the range. */
+  digest: Type.String({ maxLength: 64 }),
+  chunks: Nullable(BoundedList(Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 }), 4096)),
+});
+export const Reconciled = Type.Object({
+  match: Type.Boolean(),
+  /** Chunks that no file holds, or extra copies: move to trash. Only ever filled when `chunks` was sent. */
+  trash: BoundedList(ChunkId, 4096),
+  adopted: Type.Integer({ minimum: 0 }),
+  missing: Type.Integer({ minimum: 0 }),
+});
+
+/** All that a master's mailbox takes: message schema and answer schema by type. */
+export const MasterMailbox = {
+  EXECUTE: { message: Execute, answer: Executed },
+  PLACE_CHUNKS: { message: PlaceChunks, answer: PlacedChunks },
+  REPLACE_WORKERS: { message: ReplaceWorkers, answer: ReplacementWorkers },
+  STAT: { message: Stat, answer: StatAnswer },
+  LOCATE: { message: Locate, answer: LocateAnswer },
+  LIST: { message: List, answer: ListAnswer },
+  UPLOAD_STATUS: { message: UploadStatus, answer: UploadStatusAnswer },
+  EXPLAIN: { message: Explain, answer: ExplainAnswer },
+  REPORT_REPLICA: { message: ReportReplica, answer: Type.Object({ accepted: Type.Boolean() }) },
+  CLUSTER_STATE: { message: ClusterState, answer: ClusterStateAnswer },
+  REGISTER: { message: Register, answer: Registered },
+  HEARTBEAT: { message: Heartbeat, answer: HeartbeatAck },
+  RECONCILE: { message: Reconcile, answer: Reconciled },
+} as const;

@@ -1,0 +1,116 @@
+/**
+ * The worker's mailbox, and the headers of its block routes.
+ *
+ * Blocks are raw bytes, not messages:
+ * - `PUT /chunks/{id}/blocks/{n}` stores block n of an open chunk (or forwards it along `x-route`).
+ * - `GET /chunks/{id}/blocks/{n}?count=k` answers blocks n … n+k-1 of a sealed or open chunk.
+ */
+import { type Static, Type } from "@sinclair/typebox";
+import { BoundedList, ByteCount, ChunkId, Crc32, Milliseconds, NodeId, Nullable, Term, Url } from "./primitives.ts";
+
+/** Names of the headers on block requests and answers. All values are ASCII. */
+export const BlockHeader = {
+  /** PUT: CRC-32 of the body, lower-case hex. GET answer: one per block, comma-separated. */
+  crc32: "x-block-crc32",
+  /** PUT: the fixed size of this chunk's blocks in bytes; only the last may be shorter. GET answer: the same. */
+  blockSize: "x-block-size",
+  /** PUT: the workers that the block still has to reach, `id=url` comma-separated. The receiver forwards to the first. */
+  route: "x-route",
+  /** PUT of a one-block chunk: seal it in the same breath. */
+  seal: "x-seal",
+} as const;
+
+/** Answer of a block PUT that did not reach all of its route: what became of it, worker by worker (status 207). */
+export const BlockOutcomes = Type.Array(
+  Type.Object({
+    workerId: NodeId,
+    stored: Type.Boolean(),
+    code: Type.Optional(Type.String({ maxLength: 64 })),
+    message: Type.Optional(Type.String({ maxLength: 500 })),
+  }),
+  { maxItems: 16 },
+);
+export type BlockOutcomes = Static<typeof BlockOutcomes>;
+
+/** All blocks are there: flush, record, answer. Sent again, it gets the same answer. */
+export const SealChunk = Type.Object({
+  type: Type.Literal("SEAL_CHUNK"),
+  chunkId: ChunkId,
+  lengthBytes: ByteCount,
+  blockSizeBytes: Type.Integer({ minimum: 1 }),
+  crc32: Crc32,
+});
+export const SealedChunk = Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 });
+
+/** The writer gave up on an unsealed chunk. A sealed one is left alone. */
+export const AbortChunk = Type.Object({ type: Type.Literal("ABORT_CHUNK"), chunkId: ChunkId });
+
+/** A sealed chunk's own account of itself. `blockCrcs` combine into `crc32`, which ties every block to the metadata. */
+export const DescribeChunk = Type.Object({ type: Type.Literal("DESCRIBE_CHUNK"), chunkId: ChunkId });
+export const ChunkDescription = Type.Object({
+  chunkId: ChunkId,
+  state: Type.Union([Type.Literal("sealed"), Type.Literal("open"), Type.Literal("trash"), Type.Literal("quarantined")]),
+  lengthBytes: ByteCount,
+  crc32: Crc32,
+  blockSizeBytes: Type.Integer({ minimum: 1 }),
+  /** Little-endian u32 per block. */
+  blockCrcs: Type.Uint8Array(),
+  sealedAt: Nullable(Milliseconds),
+  verifiedAt: Nullable(Milliseconds),
+});
+export type ChunkDescription = Static<typeof ChunkDescription>;
+
+// Orders: from the leader only. They carry its term, and a worker refuses a lower one than it has ever seen.
+
+/** Fetch a chunk from another worker, check it against the committed length and checksum, seal it here. */
+export const CopyChunk = Type.Object({
+  type: Type.Literal("COPY_CHUNK"),
+  term: Term,
+  orderId: Type.String({ maxLength: 64 }),
+  timeoutMs: Milliseconds,
+  chunkId: ChunkId,
+  lengthBytes: ByteCount,
+  crc32: Crc32,
+  sources: Type.Array(Type.Object({ id: NodeId, url: Url }), { minItems: 1, maxItems: 16 }),
+  /** Pace for this copy; null = as fast as it goes. */
+  bytesPerSecond: Nullable(Type.Integer({ minimum: 1 })),
+});
+export const CopiedChunk = Type.Object({
+  chunkId: ChunkId,
+  lengthBytes: ByteCount,
+  crc32: Crc32,
+  sourceId: Nullable(NodeId),
+  /** Sources whose copy turned out bad on the way. */
+  badSources: Type.Array(NodeId),
+});
+
+/** Move these chunks to the trash. `absent` were not here to begin with. */
+export const TrashChunks = Type.Object({
+  type: Type.Literal("TRASH_CHUNKS"),
+  term: Term,
+  orderId: Type.String({ maxLength: 64 }),
+  chunkIds: BoundedList(ChunkId),
+});
+export const TrashedChunks = Type.Object({ trashed: BoundedList(ChunkId), absent: BoundedList(ChunkId) });
+
+/** Read the whole chunk back and say what it is worth. A corrupt copy is quarantined on the spot. */
+export const VerifyChunk = Type.Object({
+  type: Type.Literal("VERIFY_CHUNK"),
+  term: Term,
+  chunkId: ChunkId,
+  lengthBytes: ByteCount,
+  crc32: Crc32,
+});
+export const VerifiedChunk = Type.Object({
+  chunkId: ChunkId,
+  state: Type.Union([Type.Literal("good"), Type.Literal("corrupt"), Type.Literal("missing")]),
+});
+
+export const WorkerMailbox = {
+  SEAL_CHUNK: { message: SealChunk, answer: SealedChunk },
+  ABORT_CHUNK: { message: AbortChunk, answer: Type.Object({ aborted: Type.Boolean() }) },
+  DESCRIBE_CHUNK: { message: DescribeChunk, answer: ChunkDescription },
+  COPY_CHUNK: { message: CopyChunk, answer: CopiedChunk },
+  TRASH_CHUNKS: { message: TrashChunks, answer: TrashedChunks },
+  VERIFY_CHUNK: { message: VerifyChunk, answer: VerifiedChunk },
+} as const;

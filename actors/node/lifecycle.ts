@@ -1,0 +1,56 @@
+/** Starting and stopping a node's process: command-line flags, one exit path, no half-dead nodes. */
+import { Command } from "commander";
+import { ConfigError, DEFAULT_CONFIG_PATH } from "./config.ts";
+import type { Logger } from "./log.ts";
+
+/** Exit codes of a node, beside 0. */
+export const ExitCode = { crashed: 1, badConfiguration: 2, dataDirectoryRefused: 3, diskFailed: 4 } as const;
+
+/** A start that must not go on: says why on one line and ends the process with its code. */
+export class StartRefused extends Error {
+  override name = "StartRefused";
+  constructor(
+    message: string,
+    readonly exitCode: number,
+  ) {
+    super(message);
+  }
+}
+
+/** A command with the flags that all nodes know. commander is the ecosystem's plain, dependency-free flag parser. */
+export const nodeCommand = (name: string, description: string): Command =>
+  new Command(name).description(description).option("--config <file>", "configuration to read", DEFAULT_CONFIG_PATH);
+
+/** Runs `start`, and turns what can go wrong at a start into one readable line. */
+export async function run(start: () => Promise<void>): Promise<void> {
+  try {
+    await start();
+  } catch (error) {
+    if (error instanceof ConfigError) exitWith(error.message, ExitCode.badConfiguration);
+    if (error instanceof StartRefused) exitWith(error.message, error.exitCode);
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE")
+      exitWith(
+        `The port is taken: ${(error as Error).message}. Is the node running already?`,
+        ExitCode.dataDirectoryRefused,
+      );
+    throw error;
+  }
+}
+
+function exitWith(message: string, code: number): never {
+  console.error(message);
+  process.exit(code);
+}
+
+/** Calls `stop` once on SIGINT or SIGTERM, and exits; a second signal exits at once. */
+export function onStopSignal(log: Logger, stop: () => Promise<void>): void {
+  let stopping = false;
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, async () => {
+      if (stopping) process.exit(ExitCode.crashed);
+      stopping = true;
+      log.info({ event: "stopping", signal }, "stopping");
+      await stop().catch((err) => log.error({ event: "stop-failed", err }, "stop failed"));
+      process.exit(0);
+    });
+}
