@@ -1,0 +1,180 @@
+/**
+ * What the data path offers to the doors above it (REST, and later others): whole files in and out as streams of bytes,
+ * and metadata as calls. Types only. Whatever is refused is thrown as a `Refusal` with its code.
+ */
+import type { DirectoryInfo, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
+import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../../actors/messages/master.ts";
+import type { WorkerMode, WriteCondition } from "../../actors/messages/primitives.ts";
+
+export type { ClusterStateAnswer, DirectoryInfo, EntryInfo, ExplainAnswer, FileInfo, ListAnswer };
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What a client says about a file it writes. Left out = the default of config.json, or none. */
+export interface FileRequest {
+  /** Checked by `rules/path.ts` already. */
+  path: string;
+  contentType?: string;
+  userMetadata?: Record<string, string>;
+  condition?: WriteCondition;
+  replicationFactor?: number;
+  /** Rounded up to whole blocks. */
+  chunkSizeBytes?: number;
+  /** The end client's own key: the same key and the same request have one effect and one answer. */
+  idempotencyKey?: string;
+}
+
+export interface PutRequest extends FileRequest {
+  body: ReadableStream<Uint8Array> | null;
+  /** Content-Length if there was one: a body that ends earlier is BODY_INCOMPLETE, a longer one INVALID_BODY. */
+  lengthBytes?: number;
+  /** Compute SHA-256 and keep it with the file. */
+  wantSha256?: boolean;
+  /** Hex; computed, kept and compared: DIGEST_MISMATCH, and nothing is stored. */
+  expectedSha256?: string;
+  /** Compared before the commit: DIGEST_MISMATCH, and nothing is stored. */
+  expectedCrc32?: number;
+  /** The client has gone: stop, and leave nothing. */
+  signal?: AbortSignal;
+}
+
+export interface PutOutcome {
+  file: FileInfo;
+  /** false: it replaced an older version. */
+  created: boolean;
+}
+
+/** An upload that outlives connections. */
+export interface UploadInfo {
+  uploadId: number;
+  path: string;
+  /** Bytes kept so far; the next append starts here. */
+  offset: number;
+  /** CRC-32 of these bytes. */
+  crc32: number;
+  chunkCount: number;
+  chunkSizeBytes: number;
+  replicationFactor: number;
+  expiresInMs: number;
+}
+
+/** One version of one file, open for reading. */
+export interface OpenFile {
+  file: FileInfo;
+  /**
+   * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
+   * errors rather than deliver a wrong byte; after an error the connection must be cut.
+   */
+  stream(start: number, endExclusive: number): ReadableStream<Uint8Array>;
+}
+
+/** One upload under way, as its `upload` machine shows it. */
+export interface UploadActivity {
+  id: string;
+  path: string;
+  /** State of the machine: opening, writing, sealing, committing, done, failed. */
+  state: string;
+  chunkIndex: number;
+  bytes: number;
+  lengthBytes: number | null;
+  workers: string[];
+  startedAt: number;
+}
+
+export interface DownloadActivity {
+  path: string;
+  start: number;
+  endExclusive: number;
+  bytes: number;
+  startedAt: number;
+}
+
+/** For /metrics and /cluster. Counters only grow. */
+export interface Activity {
+  uploads: UploadActivity[];
+  downloads: DownloadActivity[];
+  bytesIn: number;
+  bytesOut: number;
+  uploadsDone: number;
+  uploadsFailed: number;
+  downloadsDone: number;
+  downloadsFailed: number;
+  /** Blocks read from another replica because the first was bad, slow or away. */
+  readFailovers: number;
+  /** Copies dropped from a chunk while it was written. */
+  writeFailovers: number;
+  bufferBytesInUse: number;
+  bufferBytesLimit: number;
+  /** Workers that failed a moment ago and are avoided: id → what happened. */
+  avoidedWorkers: Record<string, string>;
+}
+
+export interface Transfers {
+  /** Stores a whole file: visible at once and whole, or not at all. OVERLOADED above limits.maxUploads. */
+  put(request: PutRequest): Promise<PutOutcome>;
+  openUpload(request: FileRequest): Promise<UploadInfo>;
+  /** @throws NO_SUCH_UPLOAD */
+  uploadStatus(uploadId: number): Promise<UploadInfo>;
+  /**
+   * Appends the body at `offset`. When the body breaks off, what came is kept, and the answer says up to where; the
+   * next append goes on from there.
+   *
+   * @throws UPLOAD_OFFSET_MISMATCH with details.offset, UPLOAD_BUSY if another append of this gateway is under way
+   */
+  appendUpload(
+    uploadId: number,
+    offset: number,
+    body: ReadableStream<Uint8Array> | null,
+    options?: { lengthBytes?: number; signal?: AbortSignal },
+  ): Promise<UploadInfo>;
+  /** Makes the file visible. @throws UPLOAD_OFFSET_MISMATCH unless exactly `sizeBytes` are there; DIGEST_MISMATCH */
+  completeUpload(
+    uploadId: number,
+    sizeBytes: number,
+    options?: { expectedCrc32?: number; idempotencyKey?: string },
+  ): Promise<PutOutcome>;
+  abortUpload(uploadId: number): Promise<void>;
+  /**
+   * @param options.etag read this version only (PRECONDITION_FAILED if the file is another by now)
+   * @throws NO_SUCH_FILE, IS_A_DIRECTORY
+   */
+  openFile(path: string, options?: { etag?: string }): Promise<OpenFile>;
+  activity(): Activity;
+}
+
+export interface ChangeOptions {
+  condition?: WriteCondition;
+  idempotencyKey?: string;
+}
+
+/** Metadata, asked of the leader. */
+export interface Masters {
+  /** null: nothing there. */
+  stat(path: string): Promise<EntryInfo | null>;
+  list(page: { prefix: string; delimiter: boolean; after: string; limit: number }): Promise<ListAnswer>;
+  rename(
+    from: string,
+    to: string,
+    options?: ChangeOptions & { overwrite?: boolean },
+  ): Promise<{ entry: EntryInfo; replaced: boolean }>;
+  copy(
+    from: string,
+    to: string,
+    options?: ChangeOptions & { overwrite?: boolean },
+  ): Promise<{ entry: EntryInfo; replaced: boolean }>;
+  delete(path: string, options?: ChangeOptions & { recursive?: boolean }): Promise<{ entry: EntryInfo }>;
+  makeDirectory(path: string, options?: { idempotencyKey?: string }): Promise<{ created: boolean }>;
+  /** One page of at most 1000 chunks from `fromIndex`; `file` null: no such file. */
+  explain(path: string, fromIndex: number, limit: number): Promise<ExplainAnswer>;
+  clusterState(): Promise<ClusterStateAnswer>;
+  setWorkerMode(workerId: string, mode: WorkerMode, options?: { idempotencyKey?: string }): Promise<void>;
+}
+
+/** What `transfer/data-path.ts` builds from configuration and secret, and the gateway's server passes to its routes. */
+export interface DataPath {
+  transfers: Transfers;
+  masters: Masters;
+  /** true once a leader has answered; for /health/ready. */
+  ready(): Promise<boolean>;
+  /** Gives back unused grants and stops timers. Uploads under way are failed. */
+  close(): Promise<void>;
+}
