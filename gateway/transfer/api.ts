@@ -5,6 +5,7 @@
 import type { DirectoryInfo, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../../actors/messages/master.ts";
 import type { WorkerMode, WriteCondition } from "../../actors/messages/primitives.ts";
+import type { ChunkDescription } from "../../actors/messages/worker.ts";
 
 export type { ClusterStateAnswer, DirectoryInfo, EntryInfo, ExplainAnswer, FileInfo, ListAnswer };
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -138,6 +139,12 @@ export interface Transfers {
    * @throws NO_SUCH_FILE, IS_A_DIRECTORY
    */
   openFile(path: string, options?: { etag?: string }): Promise<OpenFile>;
+  /**
+   * A worker's own account of its copy of a chunk, for ?explain. Waits a second at most.
+   *
+   * @throws NO_SUCH_CHUNK if it holds none; PEER_UNREACHABLE or TIMEOUT if it does not say
+   */
+  describeReplica(workerUrl: string, chunkId: number): Promise<ChunkDescription>;
   activity(): Activity;
 }
 
