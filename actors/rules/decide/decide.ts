@@ -1,0 +1,72 @@
+/**
+ * The one place that says what a command does. Pure and deterministic: the same command at the same place in the log,
+ * over the same state, gives the same writes and the same answer on every master, now and at every replay.
+ */
+import type { Command } from "../../messages/commands.ts";
+import { closeGrants, forgetGarbage, grantChunks, renewGrants } from "./chunks.ts";
+import { copyPath, deletePath, makeDirectory, putFile, reapDeleted, renamePath } from "./namespace.ts";
+import { expire, openSession } from "./sessions.ts";
+import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, refused } from "./state.ts";
+import { abortUpload, commitUpload, openUpload, stageChunks } from "./uploads.ts";
+import { addReplicas, dropReplica, markReplicas, registerWorker, setWorkerLiveness, setWorkerMode } from "./workers.ts";
+
+/** Yields reads, returns writes and a result. A refusal writes nothing. */
+export function* decide(command: Command, env: Environment): Deciding<Decision> {
+  try {
+    return yield* dispatch(command, env);
+  } catch (error) {
+    if (error instanceof RefusedCommand) return refused(error.code, error.message, error.details);
+    throw error;
+  }
+}
+
+function* dispatch(command: Command, env: Environment): Deciding<Decision> {
+  switch (command.type) {
+    case "OPEN_SESSION":
+      return openSession(command, env);
+    case "GRANT_CHUNKS":
+      return yield* grantChunks(command, env);
+    case "RENEW_GRANTS":
+      return yield* renewGrants(command, env);
+    case "CLOSE_GRANTS":
+      return yield* closeGrants(command);
+    case "PUT_FILE":
+      return yield* putFile(command, env);
+    case "OPEN_UPLOAD":
+      return yield* openUpload(command, env);
+    case "STAGE_CHUNKS":
+      return yield* stageChunks(command, env);
+    case "COMMIT_UPLOAD":
+      return yield* commitUpload(command, env);
+    case "ABORT_UPLOAD":
+      return yield* abortUpload(command, env);
+    case "DELETE_PATH":
+      return yield* deletePath(command, env);
+    case "RENAME_PATH":
+      return yield* renamePath(command, env);
+    case "COPY_PATH":
+      return yield* copyPath(command, env);
+    case "MAKE_DIRECTORY":
+      return yield* makeDirectory(command, env);
+    case "REGISTER_WORKER":
+      return yield* registerWorker(command);
+    case "SET_WORKER_LIVENESS":
+      return yield* setWorkerLiveness(command);
+    case "SET_WORKER_MODE":
+      return yield* setWorkerMode(command);
+    case "ADD_REPLICAS":
+      return yield* addReplicas(command);
+    case "MARK_REPLICAS":
+      return yield* markReplicas(command, env);
+    case "DROP_REPLICA":
+      return yield* dropReplica(command, env);
+    case "FORGET_GARBAGE":
+      return forgetGarbage(command);
+    case "EXPIRE":
+      return yield* expire(command, env);
+    case "REAP_DELETED":
+      return yield* reapDeleted(env);
+    case "NOOP":
+      return accepted(null, []);
+  }
+}

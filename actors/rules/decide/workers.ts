@@ -1,0 +1,152 @@
+/** Workers and the copies on them: joined, lost, repaired, trimmed. */
+import type { CommandOf } from "../../messages/commands.ts";
+import { changeSet } from "./chunks.ts";
+import {
+  accepted,
+  type ChunkRow,
+  type Deciding,
+  type Decision,
+  type Environment,
+  joinWorkers,
+  RefusedCommand,
+  read,
+  readOne,
+  splitWorkers,
+  type Write,
+} from "./state.ts";
+
+export function* registerWorker(command: CommandOf<"REGISTER_WORKER">): Deciding<Decision> {
+  const known = yield* readOne("worker", command.workerId);
+  if (known?.mode === "removed" && known.incarnation === command.incarnation)
+    throw new RefusedCommand(
+      "WRONG_NODE",
+      `${command.workerId} was removed from the cluster; start it with an empty disk`,
+    );
+  const writes: Write[] = [
+    [
+      "putWorker",
+      command.workerId,
+      command.url,
+      command.zone,
+      command.incarnation,
+      command.capacityBytes,
+      "live",
+      known && known.mode !== "removed" ? known.mode : "active",
+    ],
+  ];
+  if (known && known.incarnation !== command.incarnation) writes.push(...(yield* forgetCopiesOn(command.workerId)));
+  return accepted(null, writes);
+}
+
+/**
+ * All copies on a worker are gone (its disk was wiped, or it was removed). The sets that name it are renamed in place,
+ * so this costs rows by set, not by chunk.
+ */
+function* forgetCopiesOn(workerId: string): Deciding<Write[]> {
+  const writes: Write[] = [
+    ["dropGarbageOfWorker", workerId],
+    ["dropFaultsOfWorker", workerId],
+  ];
+  for (const set of yield* read("replicaSets")) {
+    const workers = splitWorkers(set.workers);
+    if (workers.includes(workerId))
+      writes.push(["renameSet", joinWorkers(workers.filter((id) => id !== workerId)), set.id]);
+  }
+  return writes;
+}
+
+function* knownWorker(workerId: string): Deciding<void> {
+  if (!(yield* readOne("worker", workerId)))
+    throw new RefusedCommand("NO_SUCH_WORKER", `There is no worker ${workerId}`);
+}
+
+export function* setWorkerLiveness(command: CommandOf<"SET_WORKER_LIVENESS">): Deciding<Decision> {
+  yield* knownWorker(command.workerId);
+  return accepted(null, [["setLiveness", command.liveness, command.workerId]]);
+}
+
+export function* setWorkerMode(command: CommandOf<"SET_WORKER_MODE">): Deciding<Decision> {
+  yield* knownWorker(command.workerId);
+  const writes: Write[] = [["setMode", command.mode, command.workerId]];
+  if (command.mode === "removed") writes.push(...(yield* forgetCopiesOn(command.workerId)));
+  return accepted(null, writes);
+}
+
+/**
+ * Several changes to one chunk in one command must build on each other, so rows are kept here as they stand after the
+ * changes so far; each chunk's set is written once, at the end.
+ */
+class ChangedSets {
+  readonly #chunks = new Map<number, { row: ChunkRow; workers: Set<string> }>();
+
+  *of(chunkId: number): Deciding<{ row: ChunkRow; workers: Set<string> } | undefined> {
+    const seen = this.#chunks.get(chunkId);
+    if (seen) return seen;
+    const row = yield* readOne("chunk", chunkId);
+    if (!row) return undefined;
+    const chunk = { row, workers: new Set(splitWorkers(row.workers)) };
+    this.#chunks.set(chunkId, chunk);
+    return chunk;
+  }
+
+  *writes(): Generator<Write> {
+    for (const { row, workers } of this.#chunks.values()) {
+      const joined = joinWorkers(workers);
+      if (joined !== row.workers) yield* changeSet(row, joined);
+      if (workers.size >= row.target) yield ["dropFaults", row.id];
+    }
+  }
+}
+
+/** A copy that is on its way to the trash does not count as a new one. */
+export function* addReplicas(command: CommandOf<"ADD_REPLICAS">): Deciding<Decision> {
+  const sets = new ChangedSets();
+  const writes: Write[] = [];
+  let added = 0;
+  for (const { chunkId, workerId, reason } of command.replicas) {
+    const chunk = yield* sets.of(chunkId);
+    const worker = yield* readOne("worker", workerId);
+    if (!chunk || !worker || worker.mode === "removed" || chunk.workers.has(workerId)) continue;
+    if (yield* readOne("garbage", workerId, chunkId)) continue;
+    chunk.workers.add(workerId);
+    writes.push(["dropFault", chunkId, workerId], ["putReason", chunkId, workerId, reason]);
+    added++;
+  }
+  return accepted({ added }, [...writes, ...sets.writes()]);
+}
+
+export function* markReplicas(command: CommandOf<"MARK_REPLICAS">, env: Environment): Deciding<Decision> {
+  const sets = new ChangedSets();
+  const writes: Write[] = [];
+  let marked = 0;
+  for (const { chunkId, workerId, state } of command.replicas) {
+    const chunk = yield* sets.of(chunkId);
+    if (!chunk?.workers.delete(workerId)) continue;
+    writes.push(["putFault", chunkId, workerId, state, env.wallTime]);
+    marked++;
+  }
+  return accepted({ marked }, [...sets.writes(), ...writes]);
+}
+
+/** Counts the other copies again, at the moment that counts: never below the factor, never on the word of the dead. */
+export function* dropReplica(command: CommandOf<"DROP_REPLICA">, env: Environment): Deciding<Decision> {
+  const { chunkId, workerId } = command;
+  const chunk = yield* readOne("chunk", chunkId);
+  const workers = chunk ? splitWorkers(chunk.workers) : [];
+  if (!chunk || !workers.includes(workerId)) return accepted({ dropped: false }, []);
+  let kept = 0;
+  for (const keeperId of new Set(command.keep)) {
+    const keeper = yield* readOne("worker", keeperId);
+    if (keeperId !== workerId && workers.includes(keeperId) && keeper?.liveness === "live" && keeper.mode === "active")
+      kept++;
+  }
+  if (kept < chunk.target)
+    throw new RefusedCommand(
+      "TOO_FEW_REPLICAS",
+      `Chunk ${chunkId} would keep ${kept} proven copies; ${chunk.target} needed`,
+    );
+  return accepted({ dropped: true }, [
+    ...changeSet(chunk, joinWorkers(workers.filter((id) => id !== workerId))),
+    ["putGarbage", workerId, chunkId, env.logTime],
+  ]);
+}

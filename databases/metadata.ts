@@ -1,0 +1,116 @@
+/**
+ * `dfs_metadata.db`, the state that the log has built so far. Applying an entry steps `decide` through its reads, runs
+ * its writes, and moves `applied` along in the same transaction, so a crash leaves whole entries or none.
+ */
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import type { CommandResult } from "../actors/messages/commands.ts";
+import { decideOnce, type Proposal } from "../actors/rules/decide/once.ts";
+import type { Deciding, Decision, Environment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
+import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION } from "./metadata-schema.ts";
+import { READ_SQL, WRITE_SQL } from "./metadata-statements.ts";
+import { openDatabase } from "./sqlite.ts";
+
+export interface Applied {
+  index: number;
+  term: number;
+  logTime: number;
+  wallTime: number;
+}
+
+/** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
+type Params = SQLQueryBindings[];
+
+export class Metadata {
+  readonly #db: Database;
+  readonly #reads: Record<string, Statement<unknown, Params>>;
+  readonly #writes: Record<string, Statement<unknown, Params>>;
+  readonly #setApplied: Statement<unknown, Params>;
+
+  constructor(path: string) {
+    this.#db = openDatabase({
+      path,
+      schema: METADATA_SCHEMA,
+      schemaVersion: METADATA_SCHEMA_VERSION,
+      synchronous: "NORMAL",
+    });
+    this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
+    const prepare = (sql: Record<string, string>) =>
+      Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, this.#db.prepare<unknown, Params>(text)]));
+    this.#reads = prepare(READ_SQL);
+    this.#writes = prepare(WRITE_SQL);
+    this.#setApplied = this.#db.prepare("UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?");
+  }
+
+  applied(): Applied {
+    return this.#db
+      .query('SELECT idx AS "index", term, log_time AS logTime, wall_time AS wallTime FROM applied')
+      .get() as Applied;
+  }
+
+  /** Applies consecutive entries in one transaction. @returns their results, in order */
+  apply(entries: readonly { proposal: Proposal; env: Environment }[]): CommandResult[] {
+    return this.#db
+      .transaction(() => {
+        const results = entries.map(({ proposal, env }) => {
+          const decision = this.#decide(decideOnce(proposal, env));
+          for (const write of decision.writes) this.#write(write);
+          return decision.result;
+        });
+        const last = entries.at(-1);
+        if (last) this.#setApplied.run(last.env.index, last.env.term, last.env.logTime, last.env.wallTime);
+        return results;
+      })
+      .immediate();
+  }
+
+  #decide(deciding: Deciding<Decision>): Decision {
+    let step = deciding.next();
+    while (!step.done) step = deciding.next(this.#read(step.value));
+    return step.value;
+  }
+
+  #read([name, ...params]: Read): unknown[] {
+    return (this.#reads[name] as Statement<unknown, Params>).all(...(params as Params));
+  }
+
+  #write([name, ...params]: Write): void {
+    (this.#writes[name] as Statement<unknown, Params>).run(...(params as Params));
+  }
+
+  /** The same reads that decisions use, for queries. */
+  rows<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1][] {
+    return this.#read([name, ...params] as unknown as Read) as Reads[K][1][];
+  }
+
+  row<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1] | undefined {
+    return this.rows(name, ...params)[0];
+  }
+
+  /** Runs a question that yields reads, as decisions do. */
+  ask<T>(question: Deciding<T>): T {
+    let step = question.next();
+    while (!step.done) step = question.next(this.#read(step.value));
+    return step.value;
+  }
+
+  /** A statement of one of the query files beside this one. */
+  prepare<Row>(sql: string): Statement<Row, Params> {
+    return this.#db.prepare<Row, Params>(sql);
+  }
+
+  /** Flushes all that was applied: from here on, log entries up to the returned one need not be kept for recovery. */
+  makeDurable(): Applied {
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    return this.applied();
+  }
+
+  /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
+  damage(): string | null {
+    const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };
+    return verdict === "ok" ? null : verdict;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}

@@ -1,0 +1,47 @@
+/** Opening SQLite the way all our databases are: WAL, exclusive, checked. The only way in. */
+
+import { Database } from "bun:sqlite";
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+
+/** A database that cannot be used: locked by another process, of a newer schema, or damaged. */
+export class DatabaseRefused extends Error {
+  override name = "DatabaseRefused";
+}
+
+export interface OpenOptions {
+  path: string;
+  schema: string;
+  schemaVersion: number;
+  /** FULL: a COMMIT is on disk when it returns. NORMAL: it may be lost with the power, never torn. */
+  synchronous: "FULL" | "NORMAL";
+}
+
+/**
+ * Opens a database or makes it. WAL with `locking_mode=EXCLUSIVE`: a second process on the same file is refused, which
+ * guards against twin nodes.
+ */
+export function openDatabase({ path, schema, schemaVersion, synchronous }: OpenOptions): Database {
+  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  const db = new Database(path, { create: true, strict: true });
+  try {
+    db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
+    if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
+    db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536`);
+    const { user_version: version } = db.query("PRAGMA user_version").get() as { user_version: number };
+    if (version > schemaVersion)
+      throw new DatabaseRefused(
+        `${path} has schema ${version}; this program knows ${schemaVersion}. Use a newer program.`,
+      );
+    if (version === 0) db.transaction(() => db.exec(schema)).exclusive();
+    return db;
+  } catch (cause) {
+    db.close();
+    if (cause instanceof DatabaseRefused) throw cause;
+    const { message } = cause as Error;
+    throw new DatabaseRefused(
+      /locked|busy/i.test(message) ? `${path} is in use by another process` : `${path} cannot be opened: ${message}`,
+    );
+  }
+}
