@@ -1,0 +1,148 @@
+/** Reading a file: one stream of checked bytes, over as many connections as it takes. */
+import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import type { StoredFile } from "./answers.ts";
+import { RunningCrc32 } from "./checked-bytes.ts";
+import { DfsError } from "./dfs-error.ts";
+import { filesPath } from "./file-url.ts";
+import { connectionError, isPassing, type Transport } from "./transport.ts";
+
+export interface GetOptions {
+  /** Bytes `[start, end)`; `end` left out: to the end. A negative `start` counts from the end. */
+  range?: { start: number; end?: number };
+  /** Read this version or none: `FILE_CHANGED` if the file is another by now. */
+  ifMatch?: string;
+  /**
+   * Goes on with a download that was interrupted at `offset`, with the checksum up to there. Needs `ifMatch`: the rest
+   * of another version would not fit.
+   */
+  resume?: { offset: number; crc32: number };
+  signal?: AbortSignal;
+  /** Bytes received so far, those before `resume.offset` included. */
+  onProgress?: (bytes: number) => void;
+}
+
+export interface Download {
+  file: StoredFile;
+  /** First byte of `body` within the file. */
+  offset: number;
+  /** Bytes in `body`. */
+  length: number;
+  /**
+   * Every byte in order. It errors if the connection broke and could not be taken up again, if the file changed
+   * meanwhile, or if a whole file's CRC-32 is not the stored one.
+   */
+  body: ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+/** Reads what the headers say of a file. */
+export function storedFileOf(path: string, response: Response): StoredFile {
+  const { headers } = response;
+  const total = /\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1];
+  const size = Number(total ?? headers.get("content-length") ?? headers.get("x-size") ?? Number.NaN);
+  const meta: Record<string, string> = {};
+  for (const [name, value] of headers) if (name.startsWith("x-meta-")) meta[name.slice("x-meta-".length)] = value;
+  const etag = headers.get("etag");
+  const crc32 = headers.get("x-crc32");
+  if (etag === null || crc32 === null || !Number.isSafeInteger(size))
+    throw new DfsError(
+      "UNEXPECTED_ANSWER",
+      `The answer for ${path} lacks ETag, x-crc32 or a length: not from a gateway?`,
+      response.status,
+    );
+  const modified = headers.get("last-modified");
+  return {
+    path,
+    size,
+    etag,
+    crc32,
+    contentType: headers.get("content-type") ?? "application/octet-stream",
+    modified: modified ? new Date(modified).toISOString() : "",
+    meta,
+  };
+}
+
+export async function download(transport: Transport, path: string, options: GetOptions = {}): Promise<Download> {
+  const { range, resume, ifMatch, signal, onProgress } = options;
+  if (resume && ifMatch === undefined) throw new Error("resume needs ifMatch: the version that it belongs to");
+  const what = `Reading ${path}`;
+
+  const open = async (headers: Record<string, string>): Promise<Response> => {
+    try {
+      return await transport.request(filesPath(path), { what, headers, signal });
+    } catch (error) {
+      if (error instanceof DfsError && error.code === "PRECONDITION_FAILED") throw changed(path);
+      throw error;
+    }
+  };
+
+  const start = resume?.offset ?? range?.start ?? 0;
+  const isPart = start !== 0 || range?.end !== undefined;
+  const first: Record<string, string> = {};
+  if (ifMatch !== undefined) first["if-match"] = ifMatch;
+  if (isPart) first.range = rangeHeader(start, range?.end);
+  const response = await open(first);
+  const file = storedFileOf(path, response);
+  const part = /^bytes (\d+)-(\d+)\//.exec(response.headers.get("content-range") ?? "");
+  if (isPart && !part) {
+    await response.body?.cancel();
+    throw changed(path);
+  }
+  const offset = part ? Number(part[1]) : 0;
+  const end = part ? Number(part[2]) + 1 : file.size;
+
+  const sum = new RunningCrc32();
+  if (resume) Object.assign(sum, { position: resume.offset, crc32: resume.crc32 });
+  else sum.position = offset;
+  const isWhole = (resume !== undefined || offset === 0) && end === file.size;
+  let reader = response.body?.getReader() ?? null;
+  let failures = 0;
+
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      async pull(controller) {
+        for (;;) {
+          try {
+            if (sum.position === end) break;
+            if (reader === null) {
+              const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
+              if (rest.status !== 206 || rest.headers.get("etag") !== file.etag) {
+                await rest.body?.cancel();
+                throw changed(path);
+              }
+              reader = rest.body?.getReader() ?? null;
+            }
+            const next = await reader?.read();
+            if (next === undefined || next.done)
+              throw new DfsError("UNREACHABLE", `${what}: the connection ended ${end - sum.position} bytes early`);
+            failures = 0;
+            sum.update(next.value);
+            if (sum.position > end) throw new DfsError("UNEXPECTED_ANSWER", `${what}: more bytes came than were told`);
+            onProgress?.(sum.position);
+            return controller.enqueue(next.value as Uint8Array<ArrayBuffer>);
+          } catch (cause) {
+            reader = null;
+            const error = connectionError(cause, what, transport.url, signal);
+            if (failures >= transport.retries || !isPassing(error)) throw error;
+            await transport.pause(failures++, signal);
+          }
+        }
+        await reader?.cancel().catch(() => undefined);
+        if (isWhole && formatCrc32(sum.crc32) !== file.crc32)
+          throw new DfsError(
+            "CHECKSUM_MISMATCH",
+            `${path} arrived with CRC-32 ${formatCrc32(sum.crc32)}; stored is ${file.crc32}`,
+          );
+        controller.close();
+      },
+      cancel: (reason) => reader?.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+  return { file, offset, length: end - offset, body };
+}
+
+const rangeHeader = (start: number, end?: number): string =>
+  start < 0 ? `bytes=${start}` : `bytes=${start}-${end === undefined ? "" : end - 1}`;
+
+const changed = (path: string): DfsError =>
+  new DfsError("FILE_CHANGED", `${path} was replaced by another version meanwhile`, 412);
