@@ -42,9 +42,14 @@ function exitWith(message: string, code: number): never {
   process.exit(code);
 }
 
+/** Set by `cluster.ts` for its nodes: their standard input stays open as long as the launcher lives. */
+export const LAUNCHED_ENV = "DFS_LAUNCHED";
+const ORPHAN_PATIENCE_MS = 10_000;
+
 /** Calls `stop` once on SIGINT or SIGTERM, and exits; a second signal exits at once. */
 export function onStopSignal(log: Logger, stop: () => Promise<void>): void {
   let stopping = false;
+  if (Bun.env[LAUNCHED_ENV]) stopWithLauncher();
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, async () => {
       if (stopping) process.exit(ExitCode.crashed);
@@ -53,4 +58,14 @@ export function onStopSignal(log: Logger, stop: () => Promise<void>): void {
       await stop().catch((err) => log.error({ event: "stop-failed", err }, "stop failed"));
       process.exit(0);
     });
+}
+
+/** No orphans: a node whose launcher was killed stops as if asked to, and within bounds. */
+function stopWithLauncher(): void {
+  process.stdin
+    .on("end", () => {
+      process.kill(process.pid, "SIGTERM");
+      setTimeout(() => process.exit(ExitCode.crashed), ORPHAN_PATIENCE_MS);
+    })
+    .resume();
 }
