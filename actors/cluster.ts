@@ -1,0 +1,258 @@
+/**
+ * Starts every node of config.json on this machine, each as its own process, and stops them again: `npm start`.
+ *
+ * A node that dies is reported and the others go on; nothing is restarted behind your back, so that what the cluster does
+ * about a loss can be watched. Nodes write to `<dataDirectory>/<id>/node.log`; warnings and errors are shown here too.
+ */
+import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import type { Config } from "./messages/config.ts";
+import { dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
+import { loadSecret } from "./node/secret.ts";
+
+const PROJECT = resolve(import.meta.dir, "..");
+const LOG_KEPT_BYTES = 16 << 20;
+const LOG_POLL_MS = 250;
+const READY_POLL_MS = 200;
+const READY_PATIENCE_MS = 15_000;
+/** A node may take this long to stop by itself; then it is killed. */
+const STOP_PATIENCE_MS = 10_000;
+/** npm passes on the Ctrl-C that the terminal sent us already: that is one press, not two. */
+const SAME_PRESS_MS = 400;
+
+type Kind = "gateway" | "worker" | "master";
+const SCRIPTS: Record<Kind, string> = {
+  master: "actors/master.ts",
+  worker: "actors/worker.ts",
+  gateway: "gateway/gateway.ts",
+};
+/** Gateways first, so that no client meets a cluster half gone; masters last, so that the others can still say goodbye. */
+const STOP_ORDER: Kind[] = ["gateway", "worker", "master"];
+
+interface Node {
+  kind: Kind;
+  id: string;
+  url: string;
+  logPath: string;
+  /** Where this run's lines begin. */
+  logStart: number;
+  process: Bun.Subprocess;
+}
+
+const say = (line: string): void => console.log(line);
+
+function nodesOf(config: Config): { kind: Kind; id: string; url: string }[] {
+  const of = (kind: Kind, nodes: { id: string; url: string }[]) => nodes.map(({ id, url }) => ({ kind, id, url }));
+  return [...of("master", config.masters), ...of("worker", config.workers), ...of("gateway", config.gateways)];
+}
+
+/** Finds out about taken ports before anything is started. */
+function checkPorts(config: Config): void {
+  const taken: string[] = [];
+  for (const { id, url } of nodesOf(config)) {
+    const { hostname, port } = new URL(url);
+    try {
+      Bun.listen({ hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port), socket: { data() {} } }).stop(true);
+    } catch (cause) {
+      const reason = (cause as { code?: string }).code === "EADDRINUSE" ? "is taken" : (cause as Error).message;
+      taken.push(`  port ${port} of ${id} (${url}) ${reason}`);
+    }
+  }
+  if (taken.length > 0)
+    throw new StartRefused(
+      `The cluster cannot start:\n${taken.join("\n")}\n` +
+        "Is a cluster running already? Then use that one, stop it with Ctrl-C, or name another configuration with --config.",
+      ExitCode.dataDirectoryRefused,
+    );
+}
+
+/** Opens a node's log for appending; one that has grown large is put aside first, replacing the one put aside before. */
+function openLog(path: string): number {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_KEPT_BYTES) renameSync(path, `${path}.1`);
+  return openSync(path, "a", 0o600);
+}
+
+function startNode(config: Config, configPath: string, node: { kind: Kind; id: string; url: string }): Node {
+  const directory = dataDirectoryOf(config, node.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const logPath = join(directory, "node.log");
+  const log = openLog(logPath);
+  const logStart = statSync(logPath).size;
+  // Own process groups: a Ctrl-C in the terminal reaches us alone, and we stop the nodes in order.
+  // The open pipe to each node's standard input is its proof that we live; when it closes, the node stops.
+  const child = Bun.spawn([process.execPath, SCRIPTS[node.kind], "--id", node.id, "--config", configPath], {
+    cwd: PROJECT,
+    env: { ...Bun.env, [LAUNCHED_ENV]: "1" },
+    stdin: "pipe",
+    stdout: log,
+    stderr: log,
+    detached: true,
+  });
+  closeSync(log);
+  return { ...node, logPath, logStart, process: child };
+}
+
+/** Follows a node's log; what is worth a person's attention comes out in short form. */
+function followLog(node: Node): () => void {
+  let position = node.logStart;
+  let rest = "";
+  const read = (): void => {
+    const size = statSync(node.logPath, { throwIfNoEntry: false })?.size ?? 0;
+    if (size <= position) return;
+    const bytes = Buffer.alloc(Math.min(size - position, 1 << 20));
+    const file = openSync(node.logPath, "r");
+    position += readSync(file, bytes, 0, bytes.length, position);
+    closeSync(file);
+    const lines = (rest + bytes.toString()).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const short = shortForm(line);
+      if (short) say(`  ${node.id}: ${short}`);
+    }
+  };
+  const timer = setInterval(read, LOG_POLL_MS);
+  return () => {
+    clearInterval(timer);
+    read();
+  };
+}
+
+/** @returns one short line for a warning, an error, or what is no log line at all (a crash); null for the rest */
+function shortForm(line: string): string | null {
+  if (line.trim() === "") return null;
+  try {
+    const { level, msg, err, event } = JSON.parse(line) as {
+      level: number;
+      msg?: string;
+      event?: string;
+      err?: { message?: string };
+    };
+    if (!(level >= 40)) return null;
+    return `${level >= 50 ? "error" : "warning"}: ${[msg ?? event, err?.message].filter(Boolean).join(": ")}`;
+  } catch {
+    return line.slice(0, 300);
+  }
+}
+
+/** @returns null once the gateway takes requests; otherwise what it waits for */
+async function notReadyBecause(url: string): Promise<string | null> {
+  try {
+    const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(2000) });
+    if (response.ok) return null;
+    const body = (await response.json().catch(() => ({}))) as { detail?: string; message?: string };
+    return body.detail ?? body.message ?? `it answers ${response.status}`;
+  } catch {
+    return "it does not answer yet";
+  }
+}
+
+/** How the person at the keyboard started us is how they will start the command line. */
+const runner = (): string => ((Bun.env.npm_config_user_agent ?? "bun").startsWith("bun") ? "bun run" : "npm run");
+
+const isRunning = ({ process: child }: Node): boolean => child.exitCode === null && child.signalCode === null;
+
+async function stopAll(nodes: Node[], signal: NodeJS.Signals): Promise<void> {
+  for (const kind of STOP_ORDER) {
+    const running = nodes.filter((node) => node.kind === kind && isRunning(node));
+    for (const { process: child } of running) child.kill(signal);
+    const patience = setTimeout(() => {
+      for (const node of running.filter(isRunning)) {
+        say(`  ${node.id} did not stop within ${STOP_PATIENCE_MS / 1000} s and was killed.`);
+        node.process.kill("SIGKILL");
+      }
+    }, STOP_PATIENCE_MS);
+    await Promise.all(running.map(({ process: child }) => child.exited));
+    clearTimeout(patience);
+  }
+}
+
+async function start(configPath: string): Promise<void> {
+  const config = loadConfig(configPath);
+  checkPorts(config);
+  loadSecret(config.dataDirectory);
+
+  const nodes = nodesOf(config).map((node) => startNode(config, resolve(configPath), node));
+  const stopFollowing = nodes.map(followLog);
+  let phase: "starting" | "running" | "stopping" = "starting";
+
+  const finish = async (exitCode: number): Promise<never> => {
+    phase = "stopping";
+    await stopAll(nodes, "SIGTERM");
+    for (const stop of stopFollowing) stop();
+    say("Stopped.");
+    process.exit(exitCode);
+  };
+
+  let stoppingSince = 0;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => {
+      if (stoppingSince === 0) {
+        stoppingSince = Date.now();
+        say("\nStopping; press Ctrl-C again to kill at once.");
+        void finish(0);
+      } else if (Date.now() - stoppingSince > SAME_PRESS_MS) {
+        for (const { process: child } of nodes) child.kill("SIGKILL");
+        process.exit(ExitCode.crashed);
+      }
+    });
+
+  for (const [n, node] of nodes.entries())
+    void node.process.exited.then((exitCode) => {
+      if (phase === "stopping") return;
+      stopFollowing[n]?.();
+      const how = node.process.signalCode ? `was killed by ${node.process.signalCode}` : `ended with code ${exitCode}`;
+      say(`  ${node.id} ${how}. Its log: ${node.logPath}`);
+      if (phase === "running") return say(`  The others go on. To start it again: ${startAgain(node, configPath)}`);
+      if (node.kind === "worker") return;
+      say("The cluster did not start; stopping what was started.");
+      void finish(exitCode || ExitCode.crashed);
+    });
+
+  const [gateway] = config.gateways;
+  if (gateway) await untilReady(gateway.url, () => phase === "starting");
+  if (phase !== "starting") return;
+  phase = "running";
+  announce(config);
+}
+
+async function untilReady(url: string, isWanted: () => boolean): Promise<void> {
+  const began = Date.now();
+  let told = "";
+  for (;;) {
+    const reason = await notReadyBecause(url);
+    if (reason === null || !isWanted()) return;
+    if (Date.now() - began > READY_PATIENCE_MS && reason !== told) {
+      say(`  Still waiting for the gateway: ${reason}`);
+      told = reason;
+    }
+    await Bun.sleep(READY_POLL_MS);
+  }
+}
+
+const startAgain = ({ kind, id }: Node, configPath: string): string =>
+  `bun ${SCRIPTS[kind]} --id ${id} --config ${relative(process.cwd(), resolve(configPath)) || configPath}`;
+
+function announce(config: Config): void {
+  const [gateway] = config.gateways;
+  const counted = (n: number, word: string) => `${n} ${word}${n === 1 ? "" : "s"}`;
+  say(
+    `${counted(config.masters.length, "master")}, ${counted(config.workers.length, "worker")} and ` +
+      `${counted(config.gateways.length, "gateway")} are running. Data and logs: ${config.dataDirectory}`,
+  );
+  if (!gateway) return;
+  const url = gateway.url;
+  const at = url === "http://127.0.0.1:8080" ? "" : `DFS_URL=${url} `;
+  say(`
+The gateway is at ${url}
+
+Try, in another terminal:
+  ${at}${runner()} dfs put README.md hello/README.md
+  ${at}${runner()} dfs ls hello/
+  ${at}${runner()} dfs get hello/README.md -
+
+Ctrl-C stops everything; the files stay.`);
+}
+
+const command = nodeCommand("cluster", "Starts all nodes of config.json on this machine.").parse();
+await run(() => start(command.opts<{ config: string }>().config));
