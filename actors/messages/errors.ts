@@ -22,6 +22,10 @@ export const ErrorCodes = {
   UNSUPPORTED_MEDIA_TYPE: { status: 415, next: "Use the content type that /openapi names." },
   METHOD_NOT_ALLOWED: { status: 405, next: "Use a method that the Allow header lists." },
   RANGE_NOT_SATISFIABLE: { status: 416, next: "Ask for a range inside the size that Content-Range tells." },
+  CROSS_SITE: {
+    status: 403,
+    next: "Another site's page may not change files here; call from a program or this origin.",
+  },
   NO_SUCH_ROUTE: { status: 404, next: "See /openapi for the routes." },
   // the namespace
   NO_SUCH_FILE: { status: 404, next: "Check the path; GET /files?prefix= lists what is there." },
