@@ -1,7 +1,17 @@
-/** Builds the data path of one gateway. */
+/** Builds the data path of one gateway: the lines to masters and workers, and what runs on them. */
 import type { Config } from "../../actors/messages/config.ts";
 import type { Logger } from "../../actors/node/log.ts";
+import { Grants } from "../cluster/grants.ts";
+import { MasterClient } from "../cluster/masters.ts";
+import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../cluster/workers.ts";
 import type { DataPath } from "./api.ts";
+import { HEDGE_AFTER_MS } from "./block-source.ts";
+import { BlockBuffers } from "./buffers.ts";
+import { Downloads } from "./downloads.ts";
+import { Uploads } from "./uploads.ts";
+
+const READY_PATIENCE_MS = 1000;
+const DESCRIBE_PATIENCE_MS = 1000;
 
 export interface DataPathOptions {
   config: Config;
@@ -9,8 +19,54 @@ export interface DataPathOptions {
   /** From `node/secret.ts`. */
   secret: string;
   log: Logger;
+  timeouts?: WorkerTimeouts;
+  hedgeAfterMs?: number;
 }
 
-export function openDataPath(_options: DataPathOptions): DataPath {
-  throw new Error("The data path is not built yet");
+export function openDataPath({
+  config,
+  gatewayId,
+  secret,
+  log,
+  timeouts = WORKER_TIMEOUTS,
+  hedgeAfterMs = HEDGE_AFTER_MS,
+}: DataPathOptions): DataPath {
+  const masters = new MasterClient(config, gatewayId, secret);
+  const workers = new WorkerClients(masters.identity, timeouts);
+  const grants = new Grants(gatewayId, masters, workers, log);
+  const buffers = new BlockBuffers(config.blockSizeBytes, config.limits.bufferBytes);
+  const uploads = new Uploads({ masters, workers, grants, buffers, config }, config);
+  const downloads = new Downloads({ masters, workers, config, hedgeAfterMs });
+  return {
+    masters,
+    transfers: {
+      put: (request) => uploads.put(request),
+      openUpload: (request) => uploads.open(request),
+      uploadStatus: (uploadId) => uploads.status(uploadId),
+      appendUpload: (uploadId, offset, body, options) => uploads.append(uploadId, offset, body, options),
+      completeUpload: (uploadId, sizeBytes, options) => uploads.complete(uploadId, sizeBytes, options),
+      abortUpload: (uploadId) => uploads.abort(uploadId),
+      openFile: (path, options) => downloads.open(path, options),
+      describeReplica: (workerUrl, chunkId) => workers.describeAt(workerUrl, chunkId, DESCRIBE_PATIENCE_MS),
+      activity: () => ({
+        ...uploads.counters,
+        ...downloads.counters,
+        uploads: uploads.activities(),
+        downloads: downloads.activities(),
+        bufferBytesInUse: buffers.inUseBytes + downloads.bytesInFlight,
+        bufferBytesLimit: 2 * config.limits.bufferBytes,
+        avoidedWorkers: workers.avoided(),
+      }),
+    },
+    ready: () =>
+      masters.clusterState(READY_PATIENCE_MS).then(
+        () => true,
+        () => false,
+      ),
+    close: async () => {
+      uploads.close();
+      downloads.close();
+      await grants.close();
+    },
+  };
 }

@@ -1,0 +1,246 @@
+/**
+ * The gateway's line to the masters: finds the leader, asks it questions, and brings commands to effect exactly once.
+ * A leader that dies and comes back, or another that takes over, costs the caller time and nothing else.
+ */
+import type { ClientCommand, CommandOf, CommandResult, ValueOf } from "../../actors/messages/commands.ts";
+import type { Config } from "../../actors/messages/config.ts";
+import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
+import type { MasterMailbox } from "../../actors/messages/master.ts";
+import { type AnswerOf, type Identity, isRetryable, type MessageOf, send } from "../../actors/node/mailbox.ts";
+import type { ChangeOptions, Masters } from "../transfer/api.ts";
+
+type Mailbox = typeof MasterMailbox;
+type MessageType = keyof Mailbox & string;
+
+const ATTEMPT_TIMEOUT_MS = 5000;
+const QUERY_BUDGET_MS = 10_000;
+const COMMAND_BUDGET_MS = 15_000;
+const MAX_HINTS = 3;
+const BACKOFF_MS = { first: 50, most: 500 };
+/** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
+const MAX_IN_FLIGHT = 64;
+const MAX_SEQUENCE_SPAN = 192;
+
+interface Session {
+  sessionId: number;
+  nextSeq: number;
+  /** In rising order, because a sequence number is added when it is drawn. */
+  inFlight: Set<number>;
+}
+
+export interface ExecuteOptions {
+  idempotencyKey?: string;
+  /** Try no longer than this before the outcome is told as unknown. */
+  budgetMs?: number;
+}
+
+export class MasterClient implements Masters {
+  readonly #urls: string[];
+  readonly #identity: Identity;
+  #leaderUrl: string;
+  #clusterId: string | null = null;
+  #session: Promise<Session> | null = null;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string) {
+    this.#urls = config.masters.map((master) => master.url);
+    this.#leaderUrl = this.#urls[0] as string;
+    this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /**
+   * Asks the leader; asks again, here or elsewhere, until one answers.
+   *
+   * @throws the leader's refusal, or NO_LEADER when none answered within `budgetMs`
+   */
+  async ask<T extends MessageType>(
+    message: MessageOf<Mailbox, T> & { type: T },
+    budgetMs: number = QUERY_BUDGET_MS,
+  ): Promise<AnswerOf<Mailbox, T>> {
+    try {
+      return await this.#persist<T>(() => message, budgetMs);
+    } catch (error) {
+      if (isRetryable(error) && (error as Refusal).code !== "OVERLOADED")
+        throw new Refusal("NO_LEADER", `No master answered within ${budgetMs} ms: ${(error as Error).message}`);
+      throw error;
+    }
+  }
+
+  /**
+   * Brings a command to effect, once, whatever happens to messages and masters on the way.
+   *
+   * @throws the command's own refusal; OUTCOME_UNKNOWN when no answer came in time, or the session ended meanwhile
+   */
+  async execute<C extends ClientCommand>(
+    command: C,
+    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS }: ExecuteOptions = {},
+  ): Promise<ValueOf<C["type"]>> {
+    const { session, seq } = await this.#draw();
+    const message = { type: "EXECUTE", sessionId: session.sessionId, seq, command } as const;
+    let attempts = 0;
+    try {
+      const { result } = await this.#persist<"EXECUTE">(() => {
+        attempts++;
+        const [lowestUnacked = seq] = session.inFlight;
+        return { ...message, lowestUnacked, idempotencyKey: idempotencyKey ?? null };
+      }, budgetMs);
+      return acceptedValue(result) as ValueOf<C["type"]>;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      if (error.code === "SESSION_EXPIRED") {
+        if (await this.#isCurrent(session)) this.#session = null;
+        // Sent once and refused for its session: certainly not applied, so a new session may take it.
+        if (attempts === 1) return await this.execute(command, { idempotencyKey, budgetMs });
+      }
+      if (error.code === "OVERLOADED") throw error;
+      if (isRetryable(error) || error.code === "SESSION_EXPIRED" || error.code === "STALE_SEQUENCE")
+        throw new Refusal("OUTCOME_UNKNOWN", `${command.type}: ${error.message}`, { cause: error.code });
+      throw error;
+    } finally {
+      session.inFlight.delete(seq);
+      for (const proceed of this.#waiting.splice(0)) proceed();
+    }
+  }
+
+  async #isCurrent(session: Session): Promise<boolean> {
+    return (await this.#session?.catch(() => null)) === session;
+  }
+
+  async #draw(): Promise<{ session: Session; seq: number }> {
+    for (;;) {
+      this.#session ??= this.#openSession();
+      const session = await this.#session;
+      const [lowest = session.nextSeq] = session.inFlight;
+      if (session.inFlight.size < MAX_IN_FLIGHT && session.nextSeq - lowest < MAX_SEQUENCE_SPAN) {
+        const seq = session.nextSeq++;
+        session.inFlight.add(seq);
+        return { session, seq };
+      }
+      await new Promise<void>((proceed) => this.#waiting.push(proceed));
+    }
+  }
+
+  /** A session opened twice because an answer was lost costs a row that the masters expire. */
+  #openSession(): Promise<Session> {
+    const opening = (async () => {
+      if (this.#clusterId === null) await this.clusterState();
+      const { result } = await this.ask<"EXECUTE">(
+        {
+          type: "EXECUTE",
+          sessionId: 0,
+          seq: 0,
+          lowestUnacked: 0,
+          idempotencyKey: null,
+          command: { type: "OPEN_SESSION", clientId: this.#identity.nodeId },
+        },
+        COMMAND_BUDGET_MS,
+      );
+      const { sessionId } = acceptedValue(result) as ValueOf<"OPEN_SESSION">;
+      return { sessionId, nextSeq: 1, inFlight: new Set<number>() };
+    })();
+    opening.catch(() => {
+      if (this.#session === opening) this.#session = null;
+    });
+    return opening;
+  }
+
+  async #persist<T extends MessageType>(
+    message: () => MessageOf<Mailbox, T> & { type: T },
+    budgetMs: number,
+  ): Promise<AnswerOf<Mailbox, T>> {
+    const deadline = performance.now() + budgetMs;
+    let pauseMs = BACKOFF_MS.first;
+    for (let hints = 0; ; ) {
+      const url = this.#leaderUrl;
+      const leftMs = Math.max(deadline - performance.now(), 1);
+      try {
+        return await send<Mailbox, T>(this.#identity, url, message(), {
+          timeoutMs: Math.min(ATTEMPT_TIMEOUT_MS, leftMs),
+        });
+      } catch (error) {
+        if (!isRetryable(error)) throw error;
+        const { code, details } = error as Refusal;
+        if (code === "NOT_LEADER" && typeof details.leaderUrl === "string" && hints < MAX_HINTS) {
+          hints++;
+          this.#leaderUrl = details.leaderUrl;
+          continue;
+        }
+        hints = 0;
+        const waitMs = pauseMs * (0.5 + Math.random());
+        if (performance.now() + waitMs >= deadline) throw error;
+        if (this.#leaderUrl === url && code !== "OVERLOADED") this.#leaderUrl = this.#anotherUrl(url);
+        await Bun.sleep(waitMs);
+        pauseMs = Math.min(pauseMs * 2, BACKOFF_MS.most);
+      }
+    }
+  }
+
+  #anotherUrl(url: string): string {
+    const others = this.#urls.filter((other) => other !== url);
+    return others[Math.floor(Math.random() * others.length)] ?? url;
+  }
+
+  async stat(path: string) {
+    return (await this.ask({ type: "STAT", path })).entry;
+  }
+
+  list(page: { prefix: string; delimiter: boolean; after: string; limit: number }) {
+    return this.ask({ type: "LIST", ...page });
+  }
+
+  rename(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
+    return this.execute({ type: "RENAME_PATH", ...move(from, to, options) }, options);
+  }
+
+  copy(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
+    return this.execute({ type: "COPY_PATH", ...move(from, to, options) }, options);
+  }
+
+  delete(path: string, options: ChangeOptions & { recursive?: boolean } = {}) {
+    const { condition = {}, recursive = false } = options;
+    return this.execute<CommandOf<"DELETE_PATH">>({ type: "DELETE_PATH", path, recursive, condition }, options);
+  }
+
+  makeDirectory(path: string, options: { idempotencyKey?: string } = {}) {
+    return this.execute<CommandOf<"MAKE_DIRECTORY">>({ type: "MAKE_DIRECTORY", path }, options);
+  }
+
+  explain(path: string, fromIndex: number, limit: number) {
+    return this.ask({ type: "EXPLAIN", path, fromIndex, limit });
+  }
+
+  async clusterState(budgetMs?: number) {
+    const state = await this.ask({ type: "CLUSTER_STATE" }, budgetMs);
+    this.#clusterId ??= state.clusterId;
+    return state;
+  }
+
+  async setWorkerMode(
+    workerId: string,
+    mode: CommandOf<"SET_WORKER_MODE">["mode"],
+    options: { idempotencyKey?: string } = {},
+  ) {
+    await this.execute({ type: "SET_WORKER_MODE", workerId, mode }, options);
+  }
+}
+
+const move = (
+  from: string,
+  to: string,
+  { overwrite = false, condition = {} }: ChangeOptions & { overwrite?: boolean },
+) => ({
+  from,
+  to,
+  overwrite,
+  condition,
+});
+
+/** What a command answered; its refusal is thrown. */
+function acceptedValue(result: CommandResult): unknown {
+  if (result.ok) return result.value;
+  throw new Refusal(isErrorCode(result.code) ? result.code : "INTERNAL", result.message, result.details);
+}

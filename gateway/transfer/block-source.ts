@@ -1,0 +1,211 @@
+/**
+ * Gets blocks of committed chunks, right or not at all: from the best replica first, from another when that one is bad,
+ * away or slow. What turned out bad is reported to the leader.
+ */
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { LocatedChunk } from "../../actors/messages/master.ts";
+import type { BlockSpan } from "../../actors/rules/byte-range.ts";
+import { blockCount } from "../../actors/rules/byte-range.ts";
+import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
+import type { MasterClient } from "../cluster/masters.ts";
+import type { WorkerClients } from "../cluster/workers.ts";
+import type { Bytes } from "./api.ts";
+
+/** A replica that has not answered by then gets a competitor. */
+export const HEDGE_AFTER_MS = 400;
+
+/** How a chunk falls into blocks, and what each must sum to. Tied to the metadata by the chunk's own checksum. */
+export interface ChunkLayout {
+  blockSizeBytes: number;
+  blockCrcs: Uint32Array;
+}
+
+export interface BlockSourceTools {
+  masters: MasterClient;
+  workers: WorkerClients;
+  /** The block size that small chunks are taken to have been written with. */
+  blockSizeBytes: number;
+  hedgeAfterMs: number;
+  locateAgain(chunk: LocatedChunk): Promise<LocatedChunk>;
+  onFailover(): void;
+  signal: AbortSignal;
+}
+
+type Attempt<T> = { workerId: string; value: T } | { workerId: string; error: Error };
+
+export class BlockSource {
+  readonly #tools: BlockSourceTools;
+  readonly #reported = new Set<string>();
+  /** Chunks whose replicas were looked up a second time. */
+  readonly #relocated = new Map<number, Promise<LocatedChunk>>();
+
+  constructor(tools: BlockSourceTools) {
+    this.#tools = tools;
+  }
+
+  /** @throws DATA_UNAVAILABLE if no replica gives a layout that fits the committed checksum */
+  async layout(chunk: LocatedChunk): Promise<ChunkLayout> {
+    const { blockSizeBytes } = this.#tools;
+    if (chunk.lengthBytes <= blockSizeBytes) return { blockSizeBytes, blockCrcs: Uint32Array.of(chunk.crc32) };
+    return this.#describe(chunk);
+  }
+
+  /** One whole block, checked. @throws DATA_UNAVAILABLE when every replica failed */
+  async block(chunk: LocatedChunk, { blockCrcs }: ChunkLayout, span: BlockSpan): Promise<Bytes> {
+    const isOnlyBlock = blockCrcs.length === 1;
+    return this.#fromAny(chunk, `block ${span.block}`, async (workerId, signal) => {
+      const bytes = await this.#tools.workers.getBlock(workerId, chunk.chunkId, span.block, signal);
+      if (bytes.length === span.lengthBytes && Bun.hash.crc32(bytes) === blockCrcs[span.block]) return bytes;
+      if (isOnlyBlock && bytes.length < span.lengthBytes) return this.#inSmallerBlocks(chunk, bytes, workerId, signal);
+      throw corrupt(chunk, `block ${span.block} of ${workerId} does not have the committed checksum`);
+    });
+  }
+
+  /** A small chunk written when blocks were smaller than now. */
+  async #inSmallerBlocks(chunk: LocatedChunk, first: Bytes, workerId: string, signal: AbortSignal): Promise<Bytes> {
+    const { blockSizeBytes, blockCrcs } = await this.#describeAt(chunk, workerId);
+    const whole = new Uint8Array(chunk.lengthBytes);
+    for (let n = 0; n < blockCrcs.length; n++) {
+      const bytes = n === 0 ? first : await this.#tools.workers.getBlock(workerId, chunk.chunkId, n, signal);
+      if (n * blockSizeBytes + bytes.length > whole.length) throw corrupt(chunk, `${workerId} answers too many bytes`);
+      whole.set(bytes, n * blockSizeBytes);
+    }
+    if (Bun.hash.crc32(whole) === chunk.crc32) return whole;
+    throw corrupt(chunk, `the copy of ${workerId} does not have the committed checksum`);
+  }
+
+  #describe(chunk: LocatedChunk): Promise<ChunkLayout> {
+    return this.#fromAny(chunk, "the block list", (workerId) => this.#describeAt(chunk, workerId));
+  }
+
+  async #describeAt(chunk: LocatedChunk, workerId: string): Promise<ChunkLayout> {
+    const {
+      state,
+      lengthBytes,
+      crc32,
+      blockSizeBytes,
+      blockCrcs: packed,
+    } = await this.#tools.workers.describe(workerId, chunk.chunkId);
+    if (state === "open")
+      throw new Refusal("NO_SUCH_CHUNK", `${workerId} has chunk ${formatChunkId(chunk.chunkId)} unsealed`);
+    const blockCrcs = new Uint32Array(Uint8Array.from(packed).buffer);
+    const fits =
+      state !== "quarantined" &&
+      lengthBytes === chunk.lengthBytes &&
+      crc32 === chunk.crc32 &&
+      blockCrcs.length === blockCount(lengthBytes, blockSizeBytes) &&
+      crc32OfBlocks(blockCrcs, lengthBytes, blockSizeBytes) === chunk.crc32;
+    if (fits) return { blockSizeBytes, blockCrcs };
+    throw corrupt(chunk, `${workerId} describes another content (${state}, ${lengthBytes} bytes, CRC ${crc32})`);
+  }
+
+  /** Tries the replicas best first, then once more where the leader says they are by now. */
+  async #fromAny<T>(
+    chunk: LocatedChunk,
+    what: string,
+    attempt: (workerId: string, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const failures: string[] = [];
+    const found = await this.#race(chunk.chunkId, chunk.workerIds, failures, attempt);
+    if (found) return found.value;
+    let again = this.#relocated.get(chunk.chunkId);
+    if (!again) {
+      again = this.#tools.locateAgain(chunk);
+      this.#relocated.set(chunk.chunkId, again);
+    }
+    const foundAgain = await this.#race(chunk.chunkId, (await again).workerIds, failures, attempt);
+    if (foundAgain) return foundAgain.value;
+    throw new Refusal("DATA_UNAVAILABLE", `No replica gave ${what} of chunk ${formatChunkId(chunk.chunkId)}`, {
+      failures,
+    });
+  }
+
+  async #race<T>(
+    chunkId: number,
+    workerIds: readonly string[],
+    failures: string[],
+    attempt: (workerId: string, signal: AbortSignal) => Promise<T>,
+  ): Promise<{ value: T } | null> {
+    const { workers, signal, hedgeAfterMs, onFailover } = this.#tools;
+    const waiting = workers.rank(workerIds);
+    const running = new Map<string, Promise<Attempt<T>>>();
+    const stop = new AbortController();
+    const stopAll = () => stop.abort();
+    signal.addEventListener("abort", stopAll);
+    const start = () => {
+      const workerId = waiting.shift() as string;
+      running.set(
+        workerId,
+        attempt(workerId, stop.signal).then(
+          (value) => ({ workerId, value }),
+          (error) => ({ workerId, error }),
+        ),
+      );
+    };
+    try {
+      if (waiting.length > 0) start();
+      while (running.size > 0) {
+        if (signal.aborted) throw new Refusal("DATA_UNAVAILABLE", "The reader has gone");
+        const done = await firstOf(running, waiting.length > 0 ? hedgeAfterMs : null);
+        if (done === null) {
+          onFailover();
+          start();
+          continue;
+        }
+        if ("value" in done) return { value: done.value };
+        running.delete(done.workerId);
+        failures.push(done.error.message);
+        if (!signal.aborted) this.#blame(chunkId, done.workerId, done.error);
+        if (running.size === 0 && waiting.length > 0) {
+          onFailover();
+          start();
+        }
+      }
+      return null;
+    } finally {
+      signal.removeEventListener("abort", stopAll);
+      if (running.size > 1) stop.abort();
+    }
+  }
+
+  #blame(chunkId: number, workerId: string, error: Error): void {
+    const { masters, workers } = this.#tools;
+    const code = error instanceof Refusal ? error.code : "INTERNAL";
+    const problem = PROBLEMS[code];
+    if (!problem) {
+      workers.failed(workerId, error.message);
+      return;
+    }
+    const key = `${chunkId}@${workerId}`;
+    if (this.#reported.has(key)) return;
+    this.#reported.add(key);
+    masters
+      .ask({ type: "REPORT_REPLICA", chunkId, workerId, problem, detail: error.message.slice(0, 500) })
+      .catch(() => {});
+  }
+}
+
+/** What the leader is told; any other failure says something of the worker, not of its copy. */
+const PROBLEMS: Partial<Record<string, "corrupt" | "missing">> = {
+  CHUNK_CORRUPT: "corrupt",
+  NO_SUCH_CHUNK: "missing",
+};
+
+const corrupt = (chunk: LocatedChunk, detail: string): Refusal =>
+  new Refusal("CHUNK_CORRUPT", `Chunk ${formatChunkId(chunk.chunkId)}: ${detail}`);
+
+/** @returns the first attempt to end, or null if none did within `patienceMs` */
+async function firstOf<T>(
+  running: ReadonlyMap<string, Promise<Attempt<T>>>,
+  patienceMs: number | null,
+): Promise<Attempt<T> | null> {
+  if (patienceMs === null) return Promise.race(running.values());
+  const patience = Promise.withResolvers<null>();
+  const timer = setTimeout(() => patience.resolve(null), patienceMs);
+  try {
+    return await Promise.race([...running.values(), patience.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,103 @@
+/** Takes a request's body in pieces of our choosing. */
+import { Refusal } from "../../actors/messages/errors.ts";
+
+export class BodyReader {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | null;
+  #rest: Uint8Array = new Uint8Array(0);
+  #ended: boolean;
+  #failure: Error | null = null;
+  #readBytes = 0;
+
+  /**
+   * @param lengthBytes what the client announced, or undefined
+   * @param signal fires when the client has gone
+   */
+  constructor(
+    body: ReadableStream<Uint8Array> | null,
+    readonly lengthBytes: number | undefined,
+    readonly signal: AbortSignal | undefined,
+  ) {
+    this.#reader = body?.getReader() ?? null;
+    this.#ended = body === null;
+    signal?.addEventListener("abort", this.#clientGone);
+  }
+
+  get readBytes(): number {
+    return this.#readBytes;
+  }
+
+  /**
+   * Fills the buffer as far as the body goes.
+   *
+   * @returns the number of bytes; less than the buffer has only at the body's end
+   * @throws BODY_INCOMPLETE if the body broke off, INVALID_BODY if it is longer than announced. `salvage`, if given, is
+   *   told how many bytes of the buffer were filled before.
+   */
+  async fill(buffer: Uint8Array, salvage?: (bytes: number) => void): Promise<number> {
+    let filled = 0;
+    try {
+      while (filled < buffer.length && (await this.#more())) {
+        const piece = this.#rest.subarray(0, buffer.length - filled);
+        buffer.set(piece, filled);
+        filled += piece.length;
+        this.#readBytes += piece.length;
+        this.#rest = this.#rest.subarray(piece.length);
+      }
+      return filled;
+    } catch (error) {
+      salvage?.(filled);
+      throw error;
+    }
+  }
+
+  /** Whether the body has ended; waits for its next piece to know. @throws as `fill` */
+  async atEnd(): Promise<boolean> {
+    return !(await this.#more());
+  }
+
+  /** Takes no more of the body: what waits in `fill` ends with this error. */
+  fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#reader?.cancel(error).catch(() => {});
+  }
+
+  /** To be called when done with the body, however it went. */
+  release(): void {
+    this.signal?.removeEventListener("abort", this.#clientGone);
+    if (!this.#ended) this.fail(new Refusal("BODY_INCOMPLETE", "The body is not wanted any more"));
+  }
+
+  readonly #clientGone = () => this.fail(new Refusal("BODY_INCOMPLETE", "The client went away before the body's end"));
+
+  async #more(): Promise<boolean> {
+    while (this.#rest.length === 0 && !this.#ended) {
+      if (this.signal?.aborted) this.#clientGone();
+      if (this.#failure) throw this.#failure;
+      const { done, value } = await this.#read();
+      if (this.#failure) throw this.#failure;
+      this.#ended = done;
+      if (value) this.#rest = value;
+    }
+    const { lengthBytes } = this;
+    const known = this.#readBytes + this.#rest.length;
+    if (lengthBytes !== undefined && known > lengthBytes)
+      throw new Refusal("INVALID_BODY", `The body is longer than the ${lengthBytes} bytes announced`);
+    if (this.#rest.length > 0) return true;
+    if (lengthBytes !== undefined && known < lengthBytes)
+      throw new Refusal("BODY_INCOMPLETE", `The body ended after ${known} of ${lengthBytes} bytes`, {
+        received: known,
+        announced: lengthBytes,
+      });
+    return false;
+  }
+
+  async #read(): Promise<{ done: boolean; value?: Uint8Array }> {
+    try {
+      return (await this.#reader?.read()) ?? { done: true };
+    } catch (cause) {
+      if (this.#failure) throw this.#failure;
+      throw new Refusal("BODY_INCOMPLETE", `The body broke off after ${this.#readBytes} bytes: ${cause}`);
+    }
+  }
+}

@@ -1,0 +1,247 @@
+/**
+ * Writes one chunk to its workers: blocks along the route, past those that fail, and at the end a seal on enough of
+ * them. A worker that fails is dropped from this chunk; as long as one holds every block the chunk goes on, and copies
+ * missing at the end are made from one that is there.
+ */
+
+import type { Config } from "../../actors/messages/config.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import type { BlockOutcomes } from "../../actors/messages/worker.ts";
+import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import { combineCrc32 } from "../../actors/rules/crc32.ts";
+import { chooseRoute } from "../../actors/rules/route.ts";
+import type { Copies, PlacedChunk } from "../cluster/grants.ts";
+import type { MasterClient } from "../cluster/masters.ts";
+import type { BlockWrite, WorkerClients } from "../cluster/workers.ts";
+import type { Bytes } from "./api.ts";
+
+const MAX_REPLACEMENT_ROUNDS = 3;
+/** Blocks copied at a time to a worker that joins late. */
+const BACKFILL_IN_FLIGHT = 2;
+/** A second attempt is of no use: the worker says no to every block alike, or had its full time already. */
+const FINAL_CODES = ["NO_SPACE", "READ_ONLY", "CHUNK_SEALED", "TIMEOUT"];
+/** A chain gets a little more time than its members give each other, so that it can tell which one is late. */
+const PATIENCE = { direct: 1, chain: 1.1, afterChain: 0.5 };
+
+export interface ChunkWriterOptions {
+  masters: MasterClient;
+  workers: WorkerClients;
+  placed: PlacedChunk;
+  copies: Copies;
+  route: Config["route"];
+  blockSizeBytes: number;
+  chunkSizeBytes: number;
+  onWorkerLost(workerId: string, code: string): void;
+  onWorkerReplaced(workerId: string): void;
+}
+
+interface Lost {
+  workerId: string;
+  code: string;
+  message: string;
+}
+
+export class ChunkWriter {
+  readonly #options: ChunkWriterOptions;
+  /** Workers that hold every block so far; each with what cancels its requests. */
+  readonly #live: Map<string, AbortController>;
+  readonly #lost: Lost[] = [];
+  readonly #blockCrcs: number[] = [];
+  #lengthBytes = 0;
+  #crc32 = 0;
+  #chainBroke = false;
+  readonly #cancelled = new AbortController();
+
+  constructor(options: ChunkWriterOptions) {
+    this.#options = options;
+    this.#live = new Map(options.placed.workerIds.map((id) => [id, new AbortController()]));
+  }
+
+  get chunkId(): number {
+    return this.#options.placed.chunkId;
+  }
+  get lengthBytes(): number {
+    return this.#lengthBytes;
+  }
+  get crc32(): number {
+    return this.#crc32;
+  }
+
+  /**
+   * Sends the chunk's next block; blocks may be under way at the same time. Resolves when every worker that is not
+   * lost has it.
+   *
+   * @throws TOO_FEW_REPLICAS when no worker is left
+   */
+  async write(bytes: Bytes, crc32: number): Promise<void> {
+    await this.#spread(this.#append(bytes, crc32, false));
+    this.#assertSomeLeft();
+  }
+
+  /** Writes a chunk of one block and seals it in the same request. @throws TOO_FEW_REPLICAS, NOT_ENOUGH_WORKERS */
+  async writeWhole(bytes: Bytes, crc32: number): Promise<StoredChunk> {
+    const write = this.#append(bytes, crc32, true);
+    await this.#spread(write);
+    return this.#reachEnough([...this.#live.keys()], (workerId) => this.#putDirectly(workerId, write));
+  }
+
+  /** After all writes have ended: seals on all, replaces what is missing. @throws TOO_FEW_REPLICAS, NOT_ENOUGH_WORKERS */
+  async seal(): Promise<StoredChunk> {
+    const sealed = await this.#sealOn([...this.#live.keys()]);
+    return this.#reachEnough(sealed, async (workerId) => {
+      await this.#backfill(sealed, workerId);
+      return (await this.#sealOn([workerId])).length > 0;
+    });
+  }
+
+  /** Gives the chunk up: nothing more is sent, and workers may throw it away. */
+  async abort(): Promise<void> {
+    const workerIds = [...this.#live.keys()];
+    for (const cancel of [...this.#live.values(), this.#cancelled]) cancel.abort();
+    this.#live.clear();
+    await Promise.all(workerIds.map((id) => this.#options.workers.abort(id, this.chunkId)));
+  }
+
+  #append(bytes: Bytes, crc32: number, seal: boolean): BlockWrite {
+    const { blockSizeBytes } = this.#options;
+    const block = this.#blockCrcs.push(crc32) - 1;
+    this.#lengthBytes += bytes.length;
+    this.#crc32 = combineCrc32(this.#crc32, crc32, bytes.length);
+    return { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal };
+  }
+
+  async #spread(write: BlockWrite): Promise<void> {
+    const { route: setting, workers } = this.#options;
+    const route = chooseRoute({
+      setting,
+      workers: [...this.#live.keys()],
+      sealing: write.seal,
+      chainBroke: this.#chainBroke,
+    });
+    await Promise.all(
+      route.map(async (leg) => {
+        const [first = ""] = leg;
+        const cancelled = leg.length === 1 ? this.#live.get(first) : this.#cancelled;
+        const isChain = leg.length > 1;
+        const patience = isChain ? PATIENCE.chain : PATIENCE.direct;
+        const outcomes = await workers.putBlock(leg, write, patience, cancelled?.signal);
+        const missing = outcomes.filter((outcome) => !outcome.stored && this.#live.has(outcome.workerId));
+        if (missing.length === 0) return;
+        if (isChain) this.#chainBroke = true;
+        await Promise.all(missing.map((outcome) => this.#sendAgain(outcome, write, isChain ? first : null)));
+      }),
+    );
+  }
+
+  /**
+   * A block that a chain did not bring, or that arrived damaged, is sent once more, straight to its worker. Of a chain
+   * that ended in silence nothing is known, not even whether its head was the silent one.
+   */
+  async #sendAgain(outcome: BlockOutcomes[number], write: BlockWrite, chainHead: string | null): Promise<void> {
+    const { workerId, code = "", message = "" } = outcome;
+    const isFinal = FINAL_CODES.includes(code) && !(code === "TIMEOUT" && workerId === chainHead);
+    const again = (chainHead !== null || code === "CHECKSUM_MISMATCH") && !isFinal;
+    if (again) await this.#putDirectly(workerId, write, PATIENCE.afterChain);
+    else this.#lose(workerId, code, message);
+  }
+
+  async #putDirectly(workerId: string, write: BlockWrite, patience = PATIENCE.direct): Promise<boolean> {
+    const { workers } = this.#options;
+    const [outcome] = await workers.putBlock([workerId], write, patience, this.#live.get(workerId)?.signal);
+    if (outcome?.stored) return true;
+    this.#lose(workerId, outcome?.code ?? "", outcome?.message ?? "");
+    return false;
+  }
+
+  async #sealOn(workerIds: string[]): Promise<string[]> {
+    const { workers, blockSizeBytes } = this.#options;
+    const sealed = await Promise.all(
+      workerIds.map((workerId) =>
+        workers.seal(workerId, this.chunkId, this.#lengthBytes, blockSizeBytes, this.#crc32).then(
+          () => workerId,
+          ({ code, message }: Refusal) => this.#lose(workerId, code, message),
+        ),
+      ),
+    );
+    return sealed.filter((workerId) => workerId !== null);
+  }
+
+  /** Copies are made on replacements until `minReplicas` hold the sealed chunk; beyond that the leader repairs. */
+  async #reachEnough(sealedOn: string[], supply: (workerId: string) => Promise<boolean>): Promise<StoredChunk> {
+    const { masters, workers, copies, chunkSizeBytes } = this.#options;
+    const sealed = [...sealedOn];
+    for (let round = 0; sealed.length < copies.minReplicas; round++) {
+      this.#assertSomeLeft();
+      if (round === MAX_REPLACEMENT_ROUNDS) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
+      const exclude = [...new Set([...this.#lost.map(({ workerId }) => workerId), ...Object.keys(workers.avoided())])];
+      const { workers: replacements } = await masters.ask({
+        type: "REPLACE_WORKERS",
+        chunkSizeBytes,
+        count: copies.replicationFactor - sealed.length,
+        holders: sealed,
+        exclude: exclude.slice(0, 64),
+      });
+      if (replacements.length === 0) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
+      workers.learn(replacements);
+      await Promise.all(
+        replacements.map(async ({ id }) => {
+          this.#live.set(id, new AbortController());
+          this.#options.onWorkerReplaced(id);
+          if (await supply(id)) sealed.push(id);
+        }),
+      );
+    }
+    return { chunkId: this.chunkId, lengthBytes: this.#lengthBytes, crc32: this.#crc32, workerIds: sealed };
+  }
+
+  /** Copies every block from a survivor to a replacement, each checked on the way. */
+  async #backfill(sources: string[], target: string): Promise<void> {
+    const { blockSizeBytes } = this.#options;
+    let next = 0;
+    const copyBlocks = async () => {
+      while (next < this.#blockCrcs.length && this.#live.has(target)) {
+        const block = next++;
+        const crc32 = this.#blockCrcs[block] as number;
+        const bytes = await this.#readBack(sources, block, crc32);
+        if (!bytes) return this.#lose(target, "SOURCE_UNAVAILABLE", "No source of the copy could be read");
+        await this.#putDirectly(target, { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal: false });
+      }
+    };
+    await Promise.all(Array.from({ length: BACKFILL_IN_FLIGHT }, copyBlocks));
+  }
+
+  async #readBack(sources: string[], block: number, crc32: number): Promise<Bytes | null> {
+    for (const source of this.#options.workers.rank(sources)) {
+      const bytes = await this.#options.workers.getBlock(source, this.chunkId, block).catch(() => null);
+      if (bytes && Bun.hash.crc32(bytes) === crc32) return bytes;
+    }
+    return null;
+  }
+
+  #lose(workerId: string, code: string, message: string): null {
+    const cancel = this.#live.get(workerId);
+    if (!cancel) return null;
+    this.#live.delete(workerId);
+    cancel.abort();
+    this.#lost.push({ workerId, code, message });
+    this.#options.workers.failed(workerId, `${code}: ${message}`);
+    this.#options.onWorkerLost(workerId, code);
+    void this.#options.workers.abort(workerId, this.chunkId);
+    return null;
+  }
+
+  #assertSomeLeft(): void {
+    if (this.#live.size === 0) throw this.#tooFew("none");
+  }
+
+  #tooFew(have: string): Refusal {
+    return new Refusal(
+      "TOO_FEW_REPLICAS",
+      `Cannot store chunk ${formatChunkId(this.chunkId)}: ${have} of its copies could be written`,
+      {
+        lost: this.#lost,
+      },
+    );
+  }
+}

@@ -1,0 +1,82 @@
+/** Downloads under way, and files open for them. */
+import type { Config } from "../../actors/messages/config.ts";
+import type { MasterClient } from "../cluster/masters.ts";
+import type { WorkerClients } from "../cluster/workers.ts";
+import type { DownloadActivity, OpenFile } from "./api.ts";
+import { BlockSource } from "./block-source.ts";
+import { ByteBudget } from "./buffers.ts";
+import { LocatedFile } from "./located-file.ts";
+import { downloadStream } from "./reader.ts";
+
+export interface DownloadsTools {
+  masters: MasterClient;
+  workers: WorkerClients;
+  config: Pick<Config, "blocksInFlight" | "blockSizeBytes" | "limits">;
+  hedgeAfterMs: number;
+}
+
+export class Downloads {
+  readonly counters = { bytesOut: 0, downloadsDone: 0, downloadsFailed: 0, readFailovers: 0 };
+  readonly #tools: DownloadsTools;
+  readonly #budget: ByteBudget;
+  readonly #active = new Map<AbortController, DownloadActivity>();
+
+  constructor(tools: DownloadsTools) {
+    this.#tools = tools;
+    this.#budget = new ByteBudget(tools.config.limits.bufferBytes);
+  }
+
+  get bytesInFlight(): number {
+    return this.#budget.inUseBytes;
+  }
+
+  activities(): DownloadActivity[] {
+    return [...this.#active.values()].map((activity) => ({ ...activity }));
+  }
+
+  close(): void {
+    for (const controller of this.#active.keys()) controller.abort();
+  }
+
+  async open(path: string, { etag }: { etag?: string } = {}): Promise<OpenFile> {
+    const located = await LocatedFile.open(this.#tools.masters, this.#tools.workers, path, etag ?? null);
+    return { file: located.file, stream: (start, endExclusive) => this.#stream(located, start, endExclusive) };
+  }
+
+  #stream(located: LocatedFile, start: number, endExclusive: number): ReadableStream<Uint8Array> {
+    const { masters, workers, config, hedgeAfterMs } = this.#tools;
+    const controller = new AbortController();
+    const activity = { path: located.file.path, start, endExclusive, bytes: 0, startedAt: Date.now() };
+    this.#active.set(controller, activity);
+    const source = new BlockSource({
+      masters,
+      workers,
+      hedgeAfterMs,
+      blockSizeBytes: config.blockSizeBytes,
+      locateAgain: (chunk) => located.locateAgain(chunk),
+      onFailover: () => {
+        this.counters.readFailovers++;
+      },
+      signal: controller.signal,
+    });
+    return downloadStream(
+      {
+        located,
+        source,
+        budget: this.#budget,
+        blocksInFlight: config.blocksInFlight,
+        stop: () => controller.abort(),
+        onBytes: (bytes) => {
+          activity.bytes += bytes;
+          this.counters.bytesOut += bytes;
+        },
+        onEnd: (error) => {
+          this.#active.delete(controller);
+          this.counters[error ? "downloadsFailed" : "downloadsDone"]++;
+        },
+      },
+      start,
+      endExclusive,
+    );
+  }
+}

@@ -1,0 +1,75 @@
+/** Where one version of a file lies: its chunks, page by page, from the leader. */
+import type { FileInfo } from "../../actors/messages/commands.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
+import type { MasterClient } from "../cluster/masters.ts";
+import type { WorkerClients } from "../cluster/workers.ts";
+
+/** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */
+const FIRST_PAGE = 64;
+const NEXT_PAGES = 1000;
+
+export class LocatedFile {
+  readonly #masters: MasterClient;
+  readonly #workers: WorkerClients;
+  #page: LocatedChunk[];
+
+  private constructor(
+    readonly file: FileInfo,
+    masters: MasterClient,
+    workers: WorkerClients,
+    page: LocatedChunk[],
+  ) {
+    this.#masters = masters;
+    this.#workers = workers;
+    this.#page = page;
+  }
+
+  /**
+   * @param etag the version to read, or null for the present one
+   * @throws NO_SUCH_FILE, IS_A_DIRECTORY, PRECONDITION_FAILED if the file is another version
+   */
+  static async open(masters: MasterClient, workers: WorkerClients, path: string, etag: string | null) {
+    const answer = await masters.ask({ type: "LOCATE", path, etag, offset: 0, limit: FIRST_PAGE });
+    const file = fileOf(answer, path);
+    if (etag !== null) requireVersion(file, etag);
+    workers.learn(answer.workers);
+    return new LocatedFile(file, masters, workers, answer.chunks);
+  }
+
+  /** The chunk that holds the byte at `offset`. @throws PRECONDITION_FAILED if the file was replaced meanwhile */
+  async chunkAt(offset: number): Promise<LocatedChunk> {
+    const holds = ({ offset: start, lengthBytes }: LocatedChunk) => start <= offset && offset < start + lengthBytes;
+    const known = this.#page.find(holds);
+    if (known) return known;
+    this.#page = await this.#locate(offset, NEXT_PAGES);
+    const found = this.#page.find(holds);
+    if (!found) throw new Refusal("DATA_UNAVAILABLE", `No chunk of "${this.file.path}" holds byte ${offset}`);
+    return found;
+  }
+
+  /** The same chunk, with the workers that hold it now. */
+  async locateAgain(chunk: LocatedChunk): Promise<LocatedChunk> {
+    const [found] = await this.#locate(chunk.offset, 1);
+    return found?.chunkId === chunk.chunkId ? found : chunk;
+  }
+
+  async #locate(offset: number, limit: number): Promise<LocatedChunk[]> {
+    const { path, etag } = this.file;
+    const answer = await this.#masters.ask({ type: "LOCATE", path, etag, offset, limit });
+    requireVersion(fileOf(answer, path), etag);
+    this.#workers.learn(answer.workers);
+    return answer.chunks;
+  }
+}
+
+function fileOf({ entry }: LocateAnswer, path: string): FileInfo {
+  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
+  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
+  return entry;
+}
+
+function requireVersion(file: FileInfo, etag: string): void {
+  if (file.etag !== etag)
+    throw new Refusal("PRECONDITION_FAILED", `"${file.path}" is another version now`, { etag: file.etag });
+}

@@ -1,0 +1,303 @@
+/**
+ * Takes a body apart into blocks and chunks and writes them. Blocks are read, summed and sent in one stream, a bounded
+ * number at a time; while a chunk is being flushed to disk, the next one's blocks already flow.
+ */
+import type { Config } from "../../actors/messages/config.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import { combineCrc32 } from "../../actors/rules/crc32.ts";
+import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
+import type { MasterClient } from "../cluster/masters.ts";
+import type { WorkerClients } from "../cluster/workers.ts";
+import type { Bytes } from "./api.ts";
+import type { BodyReader } from "./body-reader.ts";
+import type { BlockBuffers, BufferShare } from "./buffers.ts";
+import { ChunkWriter } from "./chunk-writer.ts";
+import type { UploadEvent } from "./upload.machine.ts";
+
+const MAX_SEALING = 2;
+/** The machine hears of bytes in steps of this many blocks. */
+const BLOCKS_PER_REPORT = 64;
+
+export interface WriterTools {
+  masters: MasterClient;
+  workers: WorkerClients;
+  grants: Grants;
+  buffers: BlockBuffers;
+  config: Pick<Config, "route" | "blocksInFlight" | "blockSizeBytes">;
+}
+
+export interface BodyPlan {
+  copies: Copies;
+  /** A multiple of the block size. */
+  chunkSizeBytes: number;
+  sha256: boolean;
+  /** A body that breaks off is kept up to where it did, as far as whole bytes arrived. */
+  keepPartial: boolean;
+  tell(event: UploadEvent): void;
+  onBytes(bytes: number): void;
+  /** Chunks in the order of the file, each once it is sealed; the next is handed over when this has ended. */
+  onSealed(chunk: StoredChunk, placed: PlacedChunk): Promise<void>;
+  onWorkerLost(): void;
+}
+
+export interface WrittenBody {
+  sizeBytes: number;
+  crc32: number;
+  sha256: string | null;
+  /** Why the body ended early, if it did and that was allowed. */
+  brokeOff: Error | null;
+}
+
+interface Block {
+  bytes: Bytes;
+  /** Gives its buffer back; a second call does nothing. */
+  release(): void;
+}
+
+interface OpenChunk {
+  writer: ChunkWriter;
+  placed: PlacedChunk;
+  sending: Promise<void>[];
+}
+
+export class BodyWriter {
+  readonly #tools: WriterTools;
+  readonly #plan: BodyPlan;
+  readonly #body: BodyReader;
+  readonly #share: BufferShare;
+  readonly #hasher: Bun.CryptoHasher | null;
+  readonly #blocks = new Set<Block>();
+  readonly #sending = new Set<Promise<void>>();
+  /** Seals under way, in the order of the file. */
+  readonly #sealing: Promise<void>[] = [];
+  readonly #chunks = new Set<OpenChunk>();
+  #failure: Error | null = null;
+  #brokeOff: Error | null = null;
+  #crc32 = 0;
+  #sizeBytes = 0;
+  #unreported = { blocks: 0, bytes: 0 };
+
+  constructor(tools: WriterTools, plan: BodyPlan, body: BodyReader) {
+    this.#tools = tools;
+    this.#plan = plan;
+    this.#body = body;
+    this.#share = tools.buffers.share();
+    this.#hasher = plan.sha256 ? new Bun.CryptoHasher("sha256") : null;
+  }
+
+  /**
+   * Writes the whole body. Whatever it throws, nothing is left under way, every buffer is back, and the workers were
+   * told to forget the chunks.
+   *
+   * @throws BODY_INCOMPLETE, INVALID_BODY, TOO_FEW_REPLICAS, NOT_ENOUGH_WORKERS, NO_LEADER, and what `onSealed` throws
+   */
+  async run(): Promise<WrittenBody> {
+    try {
+      await this.#writeAll();
+      return {
+        sizeBytes: this.#sizeBytes,
+        crc32: this.#crc32,
+        sha256: this.#hasher?.digest("hex") ?? null,
+        brokeOff: this.#brokeOff,
+      };
+    } catch (error) {
+      this.#fail(error as Error);
+      throw this.#failure;
+    } finally {
+      await this.#settle();
+      this.#body.release();
+    }
+  }
+
+  async #writeAll(): Promise<void> {
+    const { blocksInFlight } = this.#tools.config;
+    let block = await this.#fill();
+    if (block && (await this.#isAtEnd())) return this.#writeOneBlock(block);
+    while (block) {
+      const chunk = this.#begin(await this.#place());
+      do {
+        this.#send(chunk, block);
+        if (this.#sending.size >= blocksInFlight) await Promise.race(this.#sending);
+        this.#assertGoingOn();
+        block = await this.#fill();
+      } while (block && chunk.writer.lengthBytes < this.#plan.chunkSizeBytes);
+      await this.#seal(chunk);
+    }
+    this.#endOfBody();
+    await Promise.all(this.#sealing);
+    this.#assertGoingOn();
+  }
+
+  /** All of it fits one block: placed from the pool, written and sealed in one request to each worker. */
+  async #writeOneBlock(block: Block): Promise<void> {
+    const { grants, config } = this.#tools;
+    const crc32 = this.#count(block);
+    for (let attempt = 1; ; attempt++) {
+      const placed = await grants.placeSmall(config.blockSizeBytes, this.#plan.copies);
+      const chunk = this.#begin(placed, attempt === 1 ? "CHUNK_PLACED" : "CHUNK_MOVED");
+      if (attempt === 1) this.#endOfBody();
+      try {
+        await this.#handOver(chunk, await chunk.writer.writeWhole(block.bytes, crc32));
+        return;
+      } catch (error) {
+        // The bytes are still at hand, so a placement that died under them may be tried elsewhere, once.
+        const again = error instanceof Refusal && error.code === "TOO_FEW_REPLICAS" && attempt === 1;
+        if (!again || this.#failure) throw error;
+      }
+    }
+  }
+
+  /** @returns null at the body's end */
+  async #fill(): Promise<Block | null> {
+    const { blockSizeBytes } = this.#tools.config;
+    const { lengthBytes = Number.POSITIVE_INFINITY } = this.#body;
+    if (this.#brokeOff) return null;
+    const pooled = lengthBytes > blockSizeBytes / 4;
+    const buffer = pooled ? await this.#share.take() : new Uint8Array(lengthBytes);
+    const block: Block = {
+      bytes: buffer,
+      release: () => {
+        if (this.#blocks.delete(block) && pooled) this.#share.give(buffer);
+      },
+    };
+    this.#blocks.add(block);
+    let bytes = 0;
+    try {
+      bytes = await this.#body.fill(buffer, (salvaged) => {
+        bytes = salvaged;
+      });
+    } catch (error) {
+      this.#tolerate(error as Error);
+    }
+    if (bytes === 0) {
+      block.release();
+      return null;
+    }
+    this.#plan.onBytes(bytes);
+    block.bytes = buffer.subarray(0, bytes);
+    return block;
+  }
+
+  async #isAtEnd(): Promise<boolean> {
+    try {
+      return this.#brokeOff !== null || (await this.#body.atEnd());
+    } catch (error) {
+      this.#tolerate(error as Error);
+      return true;
+    }
+  }
+
+  /** A body that breaks off is its end if the plan keeps what came; our own failures never are. */
+  #tolerate(error: Error): void {
+    const brokeOff = error instanceof Refusal && error.code === "BODY_INCOMPLETE";
+    if (this.#failure || !this.#plan.keepPartial || !brokeOff) throw error;
+    this.#brokeOff = error;
+  }
+
+  /** A place for the next chunk, as large as what is known to come. */
+  #place(): Promise<PlacedChunk> {
+    const { lengthBytes = Number.POSITIVE_INFINITY } = this.#body;
+    const { chunkSizeBytes, copies } = this.#plan;
+    return this.#tools.grants.place(Math.min(chunkSizeBytes, lengthBytes - this.#sizeBytes), copies);
+  }
+
+  #begin(placed: PlacedChunk, told: "CHUNK_PLACED" | "CHUNK_MOVED" = "CHUNK_PLACED"): OpenChunk {
+    const { masters, workers, config } = this.#tools;
+    const { copies, chunkSizeBytes, tell, onWorkerLost } = this.#plan;
+    const writer = new ChunkWriter({
+      masters,
+      workers,
+      placed,
+      copies,
+      chunkSizeBytes,
+      route: config.route,
+      blockSizeBytes: config.blockSizeBytes,
+      onWorkerLost: (workerId, code) => {
+        onWorkerLost();
+        tell({ type: "WORKER_LOST", workerId, code });
+      },
+      onWorkerReplaced: (workerId) => tell({ type: "WORKER_REPLACED", workerId }),
+    });
+    const chunk: OpenChunk = { writer, placed, sending: [] };
+    this.#chunks.add(chunk);
+    tell({ type: told, workers: placed.workerIds });
+    return chunk;
+  }
+
+  #send(chunk: OpenChunk, block: Block): void {
+    const sent = chunk.writer
+      .write(block.bytes, this.#count(block))
+      .catch((error) => this.#fail(error))
+      .finally(() => {
+        block.release();
+        this.#sending.delete(sent);
+      });
+    this.#sending.add(sent);
+    chunk.sending.push(sent);
+  }
+
+  /** Adds the block to the file's sums and tells of it now and then. @returns its CRC-32 */
+  #count({ bytes }: Block): number {
+    const crc32 = Bun.hash.crc32(bytes);
+    this.#hasher?.update(bytes);
+    this.#crc32 = combineCrc32(this.#crc32, crc32, bytes.length);
+    this.#sizeBytes += bytes.length;
+    this.#unreported.bytes += bytes.length;
+    if (++this.#unreported.blocks >= BLOCKS_PER_REPORT) this.#report();
+    return crc32;
+  }
+
+  #report(): void {
+    if (this.#unreported.blocks === 0) return;
+    this.#plan.tell({ type: "BLOCKS_WRITTEN", bytes: this.#unreported.bytes });
+    this.#unreported = { blocks: 0, bytes: 0 };
+  }
+
+  #endOfBody(): void {
+    this.#report();
+    this.#plan.tell({ type: "BODY_ENDED" });
+  }
+
+  /** Starts the seal and returns, unless too many are under way. */
+  async #seal(chunk: OpenChunk): Promise<void> {
+    const before = this.#sealing.at(-1);
+    const seal = async () => {
+      await Promise.all(chunk.sending);
+      this.#assertGoingOn();
+      const stored = await chunk.writer.seal();
+      await before;
+      this.#assertGoingOn();
+      await this.#handOver(chunk, stored);
+    };
+    this.#sealing.push(seal().catch((error) => this.#fail(error)));
+    if (this.#sealing.length > MAX_SEALING) await this.#sealing.shift();
+    this.#assertGoingOn();
+  }
+
+  async #handOver(chunk: OpenChunk, stored: StoredChunk): Promise<void> {
+    this.#plan.tell({ type: "CHUNK_SEALED" });
+    await this.#plan.onSealed(stored, chunk.placed);
+    this.#chunks.delete(chunk);
+  }
+
+  #fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#share.close(error);
+    this.#body.fail(error);
+  }
+
+  #assertGoingOn(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Nothing stays under way; chunks that were not handed over are given up. */
+  async #settle(): Promise<void> {
+    const givenUp = [...this.#chunks];
+    await Promise.all(givenUp.map(({ writer }) => writer.abort()));
+    await Promise.all([...this.#sending, ...this.#sealing]);
+    for (const { placed } of givenUp) placed.release();
+    for (const block of this.#blocks) block.release();
+  }
+}
