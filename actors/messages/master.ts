@@ -329,6 +329,8 @@ export const Reconciled = Type.Object({
   match: Type.Boolean(),
   /** Chunks that no file holds, or extra copies: move to trash. Only ever filled when `chunks` was sent. */
   trash: BoundedList(ChunkId, 4096),
+  /** The log index at which `trash` was decided; see the orders in `worker.ts`. */
+  decidedAt: LogIndex,
   adopted: Type.Integer({ minimum: 0 }),
   missing: Type.Integer({ minimum: 0 }),
 });

@@ -6,7 +6,18 @@
  * - `GET /chunks/{id}/blocks/{n}?count=k` answers blocks n … n+k-1 of a sealed or open chunk.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import { BoundedList, ByteCount, ChunkId, Crc32, Milliseconds, NodeId, Nullable, Term, Url } from "./primitives.ts";
+import {
+  BoundedList,
+  ByteCount,
+  ChunkId,
+  Crc32,
+  LogIndex,
+  Milliseconds,
+  NodeId,
+  Nullable,
+  Term,
+  Url,
+} from "./primitives.ts";
 
 /** Names of the headers on block requests and answers. All values are ASCII. */
 export const BlockHeader = {
@@ -62,11 +73,18 @@ export type ChunkDescription = Static<typeof ChunkDescription>;
 
 // Orders: from the leader only. They carry its term, and a worker refuses a lower one than it has ever seen.
 
+/**
+ * The log index at which an order was decided. A worker keeps the highest of a chunk's copy orders, and ignores an order
+ * to trash it that was decided before: such an order comes late, for an earlier copy.
+ */
+const DecidedAt = LogIndex;
+
 /** Fetch a chunk from another worker, check it against the committed length and checksum, seal it here. */
 export const CopyChunk = Type.Object({
   type: Type.Literal("COPY_CHUNK"),
   term: Term,
   orderId: Type.String({ maxLength: 64 }),
+  decidedAt: DecidedAt,
   timeoutMs: Milliseconds,
   chunkId: ChunkId,
   lengthBytes: ByteCount,
@@ -89,6 +107,7 @@ export const TrashChunks = Type.Object({
   type: Type.Literal("TRASH_CHUNKS"),
   term: Term,
   orderId: Type.String({ maxLength: 64 }),
+  decidedAt: DecidedAt,
   chunkIds: BoundedList(ChunkId),
 });
 export const TrashedChunks = Type.Object({ trashed: BoundedList(ChunkId), absent: BoundedList(ChunkId) });

@@ -23,3 +23,17 @@ export function pathProblem(path: string): string | null {
   }
   return null;
 }
+
+/** Orders paths as their UTF-8 bytes do, which is how SQLite keeps them. JavaScript's own order differs beyond U+FFFF. */
+export function comparePaths(a: string, b: string): number {
+  const shorter = Math.min(a.length, b.length);
+  for (let at = 0; at < shorter; at++) {
+    const unitA = a.charCodeAt(at);
+    const unitB = b.charCodeAt(at);
+    if (unitA !== unitB) return codePointOrder(unitA) - codePointOrder(unitB);
+  }
+  return a.length - b.length;
+}
+
+/** Surrogates stand for code points above all other units. */
+const codePointOrder = (unit: number): number => (unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit);

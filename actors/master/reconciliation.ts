@@ -1,0 +1,141 @@
+/**
+ * Brings what a worker holds and what the metadata says together, range by range of chunk ids: a digest when they agree,
+ * lists only where they do not.
+ */
+import type { Static } from "@sinclair/typebox";
+import type { Metadata } from "../../databases/metadata.ts";
+import type { MetadataQueries } from "../../databases/metadata-queries.ts";
+import { Refusal } from "../messages/errors.ts";
+import type { Reconcile, Reconciled } from "../messages/master.ts";
+import type { ChunkId, NodeId } from "../messages/primitives.ts";
+import type { WorkerMailbox } from "../messages/worker.ts";
+import type { Logger } from "../node/log.ts";
+import { type Identity, send } from "../node/mailbox.ts";
+import { splitWorkers } from "../rules/decide/state.ts";
+import { inventoryDigest } from "../rules/inventory-digest.ts";
+import type { MetadataEngine } from "./engine.ts";
+import type { Steward } from "./steward.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+/** Missing copies are asked for one by one before they count as missing; the rest waits for the next round. */
+const ASKED_AT_ONCE = 256;
+
+interface Held {
+  chunkId: ChunkId;
+  lengthBytes: number;
+  crc32: number;
+}
+
+interface Parts {
+  identity: Identity;
+  engine: MetadataEngine;
+  metadata: Metadata;
+  queries: MetadataQueries;
+  workers: WorkerRegistry;
+  steward: Steward;
+  log: Logger;
+}
+
+export class Reconciliation {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async reconcile(message: Static<typeof Reconcile>): Promise<Static<typeof Reconciled>> {
+    const { engine, queries, workers, steward } = this.#parts;
+    const { workerId, fromId, toId } = message;
+    const worker = workers.get(workerId);
+    if (!worker || worker.incarnation !== message.incarnation || worker.epoch !== message.epoch)
+      throw new Refusal("UNKNOWN_WORKER", `${workerId} has not registered with this leader`);
+    const decidedAt = engine.appliedIndex;
+    const expected = queries.inventory(workerId, fromId, toId);
+    const { count, digest } = inventoryDigest(expected);
+    if (count === message.count && digest === message.digest)
+      return { match: true, trash: [], decidedAt, adopted: 0, missing: 0 };
+    if (message.chunks === null || steward.state === "safeMode")
+      return { match: steward.state === "safeMode", trash: [], decidedAt, adopted: 0, missing: 0 };
+
+    const held = new Map(message.chunks.map((chunk) => [chunk.chunkId, chunk]));
+    const unknown: Held[] = [];
+    const absent: ChunkId[] = [];
+    const wanted = new Map(expected.map((chunk) => [chunk.chunkId, chunk]));
+    for (const chunk of held.values()) if (wanted.get(chunk.chunkId)?.crc32 !== chunk.crc32) unknown.push(chunk);
+    for (const { chunkId, crc32 } of expected) if (held.get(chunkId)?.crc32 !== crc32) absent.push(chunkId);
+
+    const trash: ChunkId[] = [];
+    const adopt: ChunkId[] = [];
+    for (const chunk of unknown) {
+      const verdict = this.#judgeUnknown(workerId, chunk);
+      if (verdict === "trash") trash.push(chunk.chunkId);
+      if (verdict === "adopt") adopt.push(chunk.chunkId);
+    }
+    if (adopt.length > 0)
+      for (let at = 0; at < adopt.length; at += 1000)
+        await engine.propose({
+          type: "ADD_REPLICAS",
+          replicas: adopt.slice(at, at + 1000).map((chunkId) => ({ chunkId, workerId, reason: "found on the worker" })),
+        });
+    const missing = await this.#confirmMissing(workerId, worker.url, absent.slice(0, ASKED_AT_ONCE));
+    await steward.markReplicas(missing.map((chunkId) => ({ chunkId, workerId, state: "missing" })));
+    this.#parts.log.info(
+      {
+        event: "reconciled",
+        worker: workerId,
+        fromId,
+        toId,
+        adopted: adopt.length,
+        trash: trash.length,
+        missing: missing.length,
+      },
+      "inventory reconciled",
+    );
+    return { match: false, trash, decidedAt, adopted: adopt.length, missing: missing.length };
+  }
+
+  /** A chunk that the worker holds and the metadata does not expect there. */
+  #judgeUnknown(workerId: NodeId, held: Held): "keep" | "adopt" | "trash" {
+    const { metadata, engine, steward } = this.#parts;
+    if (metadata.row("garbage", workerId, held.chunkId)) return "keep";
+    const chunk = metadata.row("chunk", held.chunkId);
+    if (!chunk) return this.isGranted(held.chunkId, engine.logTime) ? "keep" : "trash";
+    if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
+    if (steward.isTargetOf(held.chunkId, workerId)) return "keep";
+    const counting = splitWorkers(chunk.workers).filter((id) => {
+      const other = this.#parts.workers.get(id);
+      return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active";
+    });
+    return counting.length < chunk.target ? "adopt" : "trash";
+  }
+
+  /** Is this the chunk of an upload that may still be committed? */
+  isGranted(chunkId: ChunkId, logTime: number): boolean {
+    const grant = this.#parts.metadata.row("grantOf", chunkId);
+    return grant !== undefined && chunkId < grant.id + grant.count && grant.open === 1 && grant.expires > logTime;
+  }
+
+  /** The list may be older than the commit that we compare it with, so each absence is asked about once more. */
+  async #confirmMissing(workerId: NodeId, url: string, chunkIds: ChunkId[]): Promise<ChunkId[]> {
+    const missing: ChunkId[] = [];
+    for (const chunkId of chunkIds) {
+      const chunk = this.#parts.metadata.row("chunk", chunkId);
+      if (!chunk || !splitWorkers(chunk.workers).includes(workerId)) continue;
+      try {
+        const { state, crc32, lengthBytes } = await send<typeof WorkerMailbox, "DESCRIBE_CHUNK">(
+          this.#parts.identity,
+          url,
+          {
+            type: "DESCRIBE_CHUNK",
+            chunkId,
+          },
+        );
+        if (state !== "sealed" || crc32 !== chunk.crc32 || lengthBytes !== chunk.length) missing.push(chunkId);
+      } catch (error) {
+        if (error instanceof Refusal && error.code === "NO_SUCH_CHUNK") missing.push(chunkId);
+        else break;
+      }
+    }
+    return missing;
+  }
+}

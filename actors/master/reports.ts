@@ -1,0 +1,200 @@
+/** What the leader tells people: the state of the cluster, and why each chunk is where it is. */
+import type { Static } from "@sinclair/typebox";
+import type { Metadata } from "../../databases/metadata.ts";
+import type { MetadataQueries } from "../../databases/metadata-queries.ts";
+import type { Config } from "../messages/config.ts";
+import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
+import { splitWorkers } from "../rules/decide/state.ts";
+import type { MetadataEngine } from "./engine.ts";
+import type { PlacementDesk } from "./placement-desk.ts";
+import type { JudgedSet, Steward } from "./steward.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+type Reason = ClusterStateAnswer["reasons"][number];
+
+interface Parts {
+  config: Config;
+  nodeId: string;
+  clusterId: string;
+  engine: MetadataEngine;
+  metadata: Metadata;
+  queries: MetadataQueries;
+  workers: WorkerRegistry;
+  steward: Steward;
+  desk: PlacementDesk;
+}
+
+export class Reports {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  clusterState(): ClusterStateAnswer {
+    const { config, nodeId, clusterId, engine, metadata, queries, workers, steward } = this.#parts;
+    const judged = steward.judge();
+    const totals = metadata.row("totals");
+    const expectedOn = new Map<string, number>();
+    const atRiskWithout = new Map<string, number>();
+    for (const { set, verdict } of judged) {
+      for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
+      if (verdict.durable.length - 1 < Math.min(config.minReplicas, set.target))
+        for (const id of verdict.durable) atRiskWithout.set(id, (atRiskWithout.get(id) ?? 0) + set.chunk_count);
+    }
+    const redundancy = redundancyOf(judged);
+    const now = performance.now();
+    const answer: ClusterStateAnswer = {
+      clusterId,
+      leader: nodeId,
+      term: engine.term,
+      masters: config.masters.map(({ id, url }) => ({
+        id,
+        url,
+        role: id === nodeId ? "leader" : "unknown",
+        term: id === nodeId ? engine.term : 0,
+        commitIndex: id === nodeId ? engine.appliedIndex : 0,
+        appliedIndex: id === nodeId ? engine.appliedIndex : 0,
+      })),
+      steward: steward.state,
+      workers: workers
+        .all()
+        .sort((a, b) => (a.id < b.id ? -1 : 1))
+        .map((worker) => ({
+          id: worker.id,
+          url: worker.url,
+          zone: worker.zone,
+          state: workers.stateOf(worker),
+          mode: worker.mode,
+          condition: worker.heardAt === null ? null : worker.condition,
+          capacityBytes: worker.capacityBytes,
+          freeBytes: worker.freeBytes,
+          trashBytes: worker.trashBytes,
+          chunks: expectedOn.get(worker.id) ?? 0,
+          lastHeardMs: worker.heardAt === null ? null : Math.round(now - worker.heardAt),
+          chunksAtRiskIfStopped: atRiskWithout.get(worker.id) ?? 0,
+        })),
+      files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
+      redundancy,
+      repairs: steward.repairs(),
+      repairQueue: judged
+        .filter(({ verdict }) => verdict.need === "copy")
+        .reduce((sum, { set }) => sum + set.chunk_count, 0),
+      garbage: queries.garbageCount(),
+      reasons: [],
+    };
+    answer.reasons = [...this.#reasons(answer, judged)];
+    return answer;
+  }
+
+  *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
+    const { config } = this.#parts;
+    const chunksWith = (test: (judged: JudgedSet) => boolean) =>
+      judged.filter(test).reduce((sum, { set }) => sum + set.chunk_count, 0);
+    const lost = chunksWith(({ verdict }) => verdict.need === "lost");
+    if (lost > 0)
+      yield {
+        code: "CHUNKS_UNREACHABLE",
+        severity: "error",
+        message: `${lost} chunks have no copy on a worker that is alive`,
+      };
+    const short = chunksWith(({ verdict }) => verdict.need === "copy");
+    if (short > 0)
+      yield {
+        code: "CHUNKS_SHORT",
+        severity: "warning",
+        message: `${short} chunks have fewer good copies than wanted`,
+      };
+    const extra = chunksWith(({ verdict }) => verdict.need === "trim");
+    if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${extra} chunks have a copy too many` };
+    for (const { id, state: workerState, lastHeardMs } of state.workers)
+      if (workerState !== "live")
+        yield {
+          code: `WORKER_${workerState.toUpperCase()}`,
+          severity: workerState === "dead" ? "error" : "warning",
+          message: `${id} is ${workerState}${lastHeardMs === null ? "" : `, heard ${lastHeardMs} ms ago`}`,
+        };
+    const taking = state.workers.filter(({ state: workerState }) => workerState === "live").length;
+    if (taking < config.minReplicas)
+      yield {
+        code: "NOT_ENOUGH_WORKERS",
+        severity: "error",
+        message: `${taking} workers can take new chunks; ${config.minReplicas} needed: writes are refused`,
+      };
+    else if (taking < config.replicationFactor)
+      yield {
+        code: "FEWER_WORKERS_THAN_COPIES",
+        severity: "warning",
+        message: `${taking} workers can take new chunks; ${config.replicationFactor} copies are wanted`,
+      };
+    if (state.steward === "safeMode")
+      yield {
+        code: "SAFE_MODE",
+        severity: "warning",
+        message: "The leader is new: no repairs and no deletes until workers reported",
+      };
+    if (state.steward === "paused")
+      yield {
+        code: "REPAIR_PAUSED",
+        severity: "error",
+        message: "More than half of the workers are silent: repairs wait for them",
+      };
+  }
+
+  explain(request: Static<typeof Explain>): ExplainAnswer {
+    const { queries, workers, steward, desk } = this.#parts;
+    const found = queries.fileChunks(request.path, request.fromIndex, request.limit + 1);
+    if (!found) return { file: null, chunks: [], now: null, next: null };
+    const chunks = found.chunks.slice(0, request.limit).map((chunk) => {
+      const reasons = queries.reasonsOf(chunk.id);
+      const describe = (id: string, state: ExplainAnswer["chunks"][number]["replicas"][number]["state"]) => {
+        const worker = workers.get(id);
+        return {
+          worker: id,
+          url: worker?.url ?? "http://unknown",
+          zone: worker?.zone ?? "",
+          state,
+          workerState: worker ? workers.stateOf(worker) : "removed",
+          reason: reasons.get(id) ?? null,
+        };
+      };
+      const isDead = (id: string) => {
+        const worker = workers.get(id);
+        return !worker || workers.livenessOf(worker) === "dead";
+      };
+      return {
+        chunkId: chunk.id,
+        index: chunk.idx,
+        offset: chunk.offset,
+        lengthBytes: chunk.length,
+        crc32: chunk.crc32,
+        replicas: [
+          ...splitWorkers(chunk.workers).map((id) => describe(id, isDead(id) ? "missing" : "good")),
+          ...queries.faultsOf(chunk.id).map((fault) => describe(fault.worker_id, fault.state)),
+        ],
+        decision: queries.placementOf(chunk.id),
+        repair: steward.repairOf(chunk.id),
+      };
+    });
+    return {
+      file: found.file,
+      chunks,
+      now: desk.explainNow(found.file.replicationFactor, []),
+      next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
+    };
+  }
+}
+
+/** Counted from chunks, never from tasks: how many have all their copies on workers that are not dead, how many fewer. */
+export function redundancyOf(judged: JudgedSet[]): ClusterStateAnswer["redundancy"] {
+  let chunks = 0;
+  let full = 0;
+  const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
+  for (const { set, verdict } of judged) {
+    chunks += set.chunk_count;
+    const good = verdict.durable.length;
+    if (good >= set.target) full += set.chunk_count;
+    else below[good] = (below[good] ?? 0) + set.chunk_count;
+  }
+  return { chunks, full, below };
+}

@@ -1,0 +1,57 @@
+/** What a chunk needs, judged from the workers that hold it. Judged per replica set, so per thousands of chunks at once. */
+import type { NodeId, WorkerMode } from "../messages/primitives.ts";
+
+export interface Holder {
+  liveness: "unknown" | "live" | "suspect" | "dead";
+  mode: WorkerMode;
+}
+
+export interface Verdict {
+  /**
+   * `lost`: no copy can be reached. `copy`: too few lasting copies. `trim`: more than wanted.
+   * `copy` before `trim`, so a chunk never dips below its factor.
+   */
+  need: "healthy" | "lost" | "copy" | "trim";
+  /** Workers whose copies count: not dead, not removed. */
+  durable: NodeId[];
+  /** Of these, the ones that stay: not draining. */
+  lasting: NodeId[];
+}
+
+/**
+ * @param holders the workers of one replica set
+ * @param lookUp what the leader knows of a worker; undefined: never heard of
+ * @param target the replication factor
+ */
+export function classifyReplicas(
+  holders: readonly NodeId[],
+  lookUp: (id: NodeId) => Holder | undefined,
+  target: number,
+): Verdict {
+  const durable = holders.filter((id) => {
+    const worker = lookUp(id);
+    return worker !== undefined && worker.liveness !== "dead" && worker.mode !== "removed";
+  });
+  const lasting = durable.filter((id) => lookUp(id)?.mode !== "draining");
+  const need =
+    durable.length === 0 ? "lost" : lasting.length < target ? "copy" : durable.length > target ? "trim" : "healthy";
+  return { need, durable, lasting };
+}
+
+/**
+ * Which copy to give up when there are too many: one on a draining worker first, then one whose zone another copy
+ * shares, then the one on the fullest worker.
+ */
+export function chooseTrim(
+  durable: readonly { id: NodeId; zone: string; mode: WorkerMode; freeShare: number }[],
+): NodeId | null {
+  const shared = (zone: string) => durable.filter((worker) => worker.zone === zone).length > 1;
+  const ranked = [...durable].sort(
+    (a, b) =>
+      Number(b.mode === "draining") - Number(a.mode === "draining") ||
+      Number(shared(b.zone)) - Number(shared(a.zone)) ||
+      a.freeShare - b.freeShare ||
+      (a.id < b.id ? -1 : 1),
+  );
+  return ranked[0]?.id ?? null;
+}
