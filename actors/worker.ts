@@ -1,0 +1,69 @@
+/**
+ * Starts one worker:  bun actors/worker.ts --id worker-1
+ *
+ * One that config.json does not list joins a running cluster with --id, --port, --data and the cluster secret.
+ */
+import { mkdirSync } from "node:fs";
+import { resolve } from "node:path";
+import { InvalidArgumentError } from "commander";
+import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
+import { createLogger } from "./node/log.ts";
+import { loadSecret } from "./node/secret.ts";
+import { startWorker } from "./worker/host.ts";
+
+const wholeNumber = (minimum: number, maximum: number) => (text: string) => {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= minimum && value <= maximum))
+    throw new InvalidArgumentError(`allowed: a whole number from ${minimum} to ${maximum}`);
+  return value;
+};
+
+interface Flags {
+  id: string;
+  config: string;
+  url?: string;
+  port?: number;
+  data?: string;
+  zone?: string;
+  capacity?: number;
+}
+
+const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
+  .requiredOption("--id <id>", "name of this worker, e.g. worker-1")
+  .option("--url <url>", "where others reach it; default: as in config.json")
+  .option("--port <n>", "the same, at 127.0.0.1", wholeNumber(1, 65_535))
+  .option("--data <dir>", "data directory; default: <dataDirectory>/<id>")
+  .option("--zone <zone>", "copies are spread over zones")
+  .option("--capacity <bytes>", "use no more than this", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
+  .parse()
+  .opts<Flags>();
+
+await run(async () => {
+  const config = loadConfig(flags.config);
+  const listed = config.workers.find(({ id }) => id === flags.id);
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(flags.id))
+    throw new ConfigError(`--id is ${flags.id}; allowed: a-z, 0-9 and -, up to 63`);
+  const url = flags.url ?? (flags.port === undefined ? listed?.url : `http://127.0.0.1:${flags.port}`);
+  if (!url)
+    throw new ConfigError(
+      `--id is ${flags.id}; allowed: ${config.workers.map(({ id }) => id).join(", ")} of ${flags.config}, or any other together with --port`,
+    );
+  if (!/^https?:\/\/[^/?#\s]+$/.test(url) || !URL.canParse(url))
+    throw new ConfigError(`--url is ${url}; allowed: http://host:port`);
+  const directory = flags.data ? resolve(flags.data) : dataDirectoryOf(config, flags.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const log = createLogger(flags.id, config.logLevel);
+  const worker = await startWorker({
+    id: flags.id,
+    url,
+    zone: flags.zone ?? listed?.zone ?? "default",
+    capacityBytes: flags.capacity ?? listed?.capacityBytes,
+    directory,
+    secret: loadSecret(config.dataDirectory),
+    config,
+    log,
+  });
+  log.info({ event: "listening", url: worker.url, directory }, `${flags.id} listens at ${worker.url}`);
+  onStopSignal(log, () => worker.stop());
+});

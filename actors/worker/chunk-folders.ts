@@ -1,0 +1,68 @@
+/**
+ * Where a worker's chunk files lie, and so what state they are in:
+ *
+ *     parts/         <id>.part        being written; worthless after a restart, since nobody knows which blocks are there
+ *     chunks/ab/     <id>.chunk       sealed
+ *     trash/         <id>.chunk       deleted, still readable
+ *     quarantine/    <id>.chunk       found bad
+ */
+import { mkdirSync } from "node:fs";
+import { readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import type { ChunkId } from "../messages/primitives.ts";
+import { formatChunkId } from "../rules/chunk-id.ts";
+import { chunkFileName, chunkIdOfFileName } from "./chunk-file.ts";
+
+/** The states that have a file of their own. */
+export type FiledState = "sealed" | "trash" | "quarantined";
+const FOLDERS = { sealed: "chunks", trash: "trash", quarantined: "quarantine" } as const;
+
+export class ChunkFolders {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** Makes what is not there yet. */
+  make(): void {
+    for (const folder of ["parts", "chunks", "trash", "quarantine"])
+      mkdirSync(join(this.#root, folder), { recursive: true, mode: 0o700 });
+    for (let n = 0; n < 256; n++)
+      mkdirSync(join(this.#root, "chunks", n.toString(16).padStart(2, "0")), { recursive: true, mode: 0o700 });
+  }
+
+  /** The folders whose own names must be durable before anything in them is. */
+  get roots(): string[] {
+    return [this.#root, join(this.#root, "chunks")];
+  }
+
+  part(chunkId: ChunkId): string {
+    return join(this.#root, "parts", `${formatChunkId(chunkId)}.part`);
+  }
+
+  file(chunkId: ChunkId, state: FiledState): string {
+    const name = chunkFileName(chunkId);
+    return join(this.#root, FOLDERS[state], state === "sealed" ? name : name.slice(3));
+  }
+
+  async discardParts(): Promise<number> {
+    const folder = join(this.#root, "parts");
+    const names = await readdir(folder);
+    for (const name of names) await unlink(join(folder, name));
+    return names.length;
+  }
+
+  /** Every chunk file, folder by folder. */
+  async *files(): AsyncGenerator<{ chunkId: ChunkId; state: FiledState }[]> {
+    for (const state of ["sealed", "trash", "quarantined"] as const) {
+      const folder = join(this.#root, FOLDERS[state]);
+      const places = state === "sealed" ? (await readdir(folder)).map((name) => join(folder, name)) : [folder];
+      for (const place of places)
+        yield (await readdir(place))
+          .map(chunkIdOfFileName)
+          .filter((chunkId) => chunkId !== null)
+          .map((chunkId) => ({ chunkId, state }));
+    }
+  }
+}

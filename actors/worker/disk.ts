@@ -1,0 +1,132 @@
+/** What the disk can still take, and what its errors mean. */
+import {
+  close as closeFile,
+  closeSync,
+  fsync,
+  fsyncSync,
+  open as openFile,
+  openSync,
+  statfsSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Refusal } from "../messages/errors.ts";
+import type { WorkerCondition } from "../messages/primitives.ts";
+
+const fsyncAsync = promisify(fsync);
+const openAsync = promisify(openFile);
+const closeAsync = promisify(closeFile);
+
+export interface DiskOptions {
+  directory: string;
+  /** Use no more than this; undefined: what the disk has. */
+  capacityBytes?: number;
+  /** Free disk below which the worker is full. */
+  reservedBytes: number;
+}
+
+export class Disk {
+  #options: DiskOptions;
+  /** Set by the first write error that is not for want of space, until a probe succeeds. */
+  failure: string | null = null;
+
+  constructor(options: DiskOptions) {
+    this.#options = options;
+  }
+
+  /** @param usedBytes what our own files take, for the configured capacity */
+  space(usedBytes: number): { capacityBytes: number; freeBytes: number; condition: WorkerCondition } {
+    const { capacityBytes: limit, reservedBytes } = this.#options;
+    const { bsize, blocks, bavail } = statfsSync(this.#options.directory);
+    const onDisk = Math.max(0, bavail * bsize - reservedBytes);
+    const freeBytes = limit === undefined ? onDisk : Math.max(0, Math.min(onDisk, limit - usedBytes));
+    return {
+      capacityBytes: limit === undefined ? blocks * bsize : limit,
+      freeBytes,
+      condition: this.failure ? "readOnly" : freeBytes === 0 ? "full" : "normal",
+    };
+  }
+
+  /** @throws NO_SPACE if `bytes` more would pass the configured capacity. The disk's own limit shows in the write. */
+  claim(usedBytes: number, bytes: number): void {
+    const limit = this.#options.capacityBytes;
+    if (limit !== undefined && usedBytes + bytes > limit)
+      throw new Refusal("NO_SPACE", `The worker holds ${usedBytes} of the ${limit} bytes it may use`);
+    if (this.failure) throw new Refusal("READ_ONLY", `The disk refuses writes: ${this.failure}`);
+  }
+
+  /** Writes and flushes a little file. @returns true, and forgets the failure, if that works */
+  probe(): boolean {
+    const path = join(this.#options.directory, "parts", "probe");
+    try {
+      const file = openSync(path, "w", 0o600);
+      try {
+        writeSync(file, new Uint8Array(4096));
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
+      unlinkSync(path);
+      this.failure = null;
+      return true;
+    } catch (error) {
+      this.failure = (error as Error).message;
+      return false;
+    }
+  }
+
+  /** Turns an error of a write into what the sender should know; a failing disk is remembered. */
+  refusal(error: unknown): unknown {
+    if (error instanceof Refusal) return error;
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL")
+      return new Refusal("NO_SPACE", `The disk is full: ${message}`);
+    if (
+      !["EIO", "EROFS", "EACCES", "EPERM", "ENXIO", "ENODEV"].includes(code) &&
+      !code.startsWith("SQLITE_IOERR") &&
+      code !== "SQLITE_READONLY"
+    )
+      return error;
+    this.failure = message;
+    return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
+  }
+}
+
+/** Makes names in a directory durable. Those who ask while a flush is under way share the next one. */
+export class DirectorySync {
+  #running = new Map<string, Promise<void>>();
+  #next = new Map<string, Promise<void>>();
+
+  sync(directory: string): Promise<void> {
+    const running = this.#running.get(directory);
+    if (!running) return this.#start(directory);
+    let next = this.#next.get(directory);
+    if (!next) {
+      next = running
+        .catch(() => {})
+        .then(() => {
+          this.#next.delete(directory);
+          return this.#start(directory);
+        });
+      this.#next.set(directory, next);
+    }
+    return next;
+  }
+
+  #start(directory: string): Promise<void> {
+    const done = syncDirectory(directory).finally(() => this.#running.delete(directory));
+    this.#running.set(directory, done);
+    return done;
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const file = await openAsync(directory, "r");
+  try {
+    await fsyncAsync(file);
+  } finally {
+    await closeAsync(file);
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * A worker node put together: its machine, chunk store, server, and what runs in the background. All I/O of the node is
+ * here and below; what happens when is the machine's (`worker.machine.ts`).
+ */
+import { Elysia } from "elysia";
+import { createActor } from "xstate";
+import { ChunkIndex, IndexInUse } from "../../databases/chunk-index.ts";
+import type { Config } from "../messages/config.ts";
+import { Refusal } from "../messages/errors.ts";
+import type { MasterMailbox } from "../messages/master.ts";
+import { WorkerMailbox } from "../messages/worker.ts";
+import { ExitCode, StartRefused } from "../node/lifecycle.ts";
+import type { Logger } from "../node/log.ts";
+import { type Identity, listenOptions, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { blockRoutes, noTraffic } from "./block-routes.ts";
+import { ChunkStore } from "./chunk-store.ts";
+import { Copier } from "./copy-chunk.ts";
+import { Disk } from "./disk.ts";
+import { Fence } from "./fence.ts";
+import { LeaderLink } from "./leader-link.ts";
+import { handlers } from "./orders.ts";
+import { probes } from "./probes.ts";
+import { reconcilePage } from "./reconcile.ts";
+import { pause, type ScrubProgress, scrub } from "./scrub.ts";
+import { workerMachine } from "./worker.machine.ts";
+
+export interface WorkerOptions {
+  id: string;
+  url: string;
+  zone: string;
+  capacityBytes?: number;
+  directory: string;
+  secret: string;
+  config: Config;
+  log: Logger;
+  rhythm?: Partial<Rhythm>;
+}
+
+/** How often what happens beside the work. In ms. */
+export interface Rhythm {
+  /** Between two pages of the slow comparison with the leader. */
+  reconcilePauseMs: number;
+  sweepMs: number;
+  /** An unsealed chunk untouched for this long is asked about. */
+  idleAfterMs: number;
+  /** While the disk refuses writes, a trial write this often. */
+  probeMs: number;
+  /** A stop waits no longer than this for work under way. */
+  drainMs: number;
+}
+
+const RHYTHM: Rhythm = {
+  reconcilePauseMs: 5000,
+  sweepMs: 10_000,
+  idleAfterMs: 60_000,
+  probeMs: 10_000,
+  drainMs: 5000,
+};
+/** A report holds at most this many chunks of a kind; the next one the rest. */
+const REPORT_LIMIT = 256;
+
+export interface WorkerNode {
+  readonly url: string;
+  /** As the machine says: "registering.asking", "serving.disk.full …" */
+  state(): string;
+  store: ChunkStore;
+  /** Finishes work under way, closes files and index. */
+  stop(): Promise<void>;
+}
+
+/** @throws StartRefused if the data directory is another worker's, or cannot be used */
+export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
+  const { id, config, directory, log } = options;
+  const rhythm = { ...RHYTHM, ...options.rhythm };
+  const index = openIndex(directory, log);
+  const me = index.beginEpoch();
+  let clusterId = me.clusterId;
+  const identity: Identity = { nodeId: id, secret: options.secret, clusterId: () => clusterId };
+  const disk = new Disk({
+    directory,
+    capacityBytes: options.capacityBytes,
+    reservedBytes: config.limits.reservedBytes,
+  });
+  const store = new ChunkStore(index, { directory, inlineChunkBytes: config.inlineChunkBytes, disk, log });
+  const fence = new Fence(index);
+  const copier = new Copier(identity, store);
+  const leader = new LeaderLink(
+    identity,
+    config.masters.map(({ url }) => url),
+  );
+  const traffic = noTraffic();
+  const scrubbed: ScrubProgress = { chunksChecked: 0, bytesChecked: 0, badFound: 0 };
+  const background = new AbortController();
+  /** Answers of the leader are waited for this long: long enough for a busy one, short enough to notice a dead one. */
+  const askTimeoutMs = Math.max(1000, config.heartbeatMs);
+  /** Counts registrations: the comparison with the leader starts anew with each. */
+  let registrations = 0;
+
+  const machine = createActor(
+    workerMachine.provide({
+      actions: {
+        register: () => void register(),
+        sendHeartbeat: () => void sendHeartbeat(),
+        reconcile: () => void reconcileOn(++registrations),
+        finishWork: () => void finishWork(),
+        noteUnexpected: ({ event }) => log.warn({ event: "unexpected-event", type: event.type }, "unexpected event"),
+      },
+    }),
+    { input: { heartbeatMs: config.heartbeatMs, orphanAfterMs: config.suspectAfterMs, drainMs: rhythm.drainMs } },
+  );
+  const stopped = new Promise<void>((resolve) => {
+    let last = "";
+    machine.subscribe({
+      next: (snapshot) => {
+        const state = describeState(snapshot.value);
+        // Heartbeats come and go twice a second; what people want to see is everything else.
+        const shown = state.replace(/ pulse\.\w+/, "").replace(/\.(asking|waiting)$/, "");
+        if (shown !== last) log.info({ event: "state", state: shown, why: snapshot.context.refusedBecause }, shown);
+        last = shown;
+        if (snapshot.status === "done") resolve();
+      },
+      error: (err) => {
+        log.fatal({ event: "machine-failed", err }, "the worker's machine failed");
+        process.exit(ExitCode.crashed);
+      },
+    });
+  });
+  machine.start();
+
+  const states = () => machine.getSnapshot();
+  const assertReady = (kind: "read" | "write") => {
+    const snapshot = states();
+    if (snapshot.matches("starting")) throw new Refusal("NOT_READY", `${id} is still starting`);
+    if (snapshot.status === "done" || (kind === "write" && snapshot.matches("draining")))
+      throw new Refusal("NOT_READY", `${id} is stopping`);
+  };
+
+  const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
+    .use(blockRoutes({ identity, store, traffic, log, assertReady }))
+    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, assertReady }), identity, log))
+    .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
+  app.listen(listenOptions(options.url));
+
+  const found = await store.recover();
+  log.info(
+    { event: "opened", directory, incarnation: me.incarnation, epoch: me.epoch, ...found, ...store.totals },
+    "the data directory is open",
+  );
+  machine.send({ type: "OPENED" });
+  void sweepOn();
+  void scrub(index, store, { ...config.scrub, signal: background.signal }, scrubbed).catch((err) => {
+    if (!background.signal.aborted) log.error({ event: "scrub-failed", err }, "the scrub stopped");
+  });
+
+  async function register(): Promise<void> {
+    try {
+      const { capacityBytes, freeBytes } = disk.space(store.usedBytes);
+      const answer = await leader.ask<"REGISTER">(
+        {
+          type: "REGISTER",
+          workerId: id,
+          url: options.url,
+          zone: options.zone,
+          incarnation: me.incarnation,
+          epoch: me.epoch,
+          clusterId,
+          capacityBytes,
+          freeBytes,
+        },
+        askTimeoutMs,
+      );
+      fence.pass(answer.term);
+      if (clusterId === null) {
+        index.joinCluster(answer.clusterId);
+        clusterId = answer.clusterId;
+      }
+      machine.send({ type: "REGISTERED", term: answer.term, mode: answer.mode });
+    } catch (error) {
+      tellSilence(error);
+    }
+  }
+
+  async function sendHeartbeat(): Promise<void> {
+    try {
+      const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
+      machine.send({ type: "DISK", condition });
+      const { chunkCount, trashBytes } = store.totals;
+      const heartbeat: MessageOf<typeof MasterMailbox, "HEARTBEAT"> = {
+        type: "HEARTBEAT",
+        workerId: id,
+        incarnation: me.incarnation,
+        epoch: me.epoch,
+        condition,
+        capacityBytes,
+        freeBytes,
+        trashBytes,
+        chunkCount,
+        load: traffic.requests,
+        badReplicas: index.unreported(REPORT_LIMIT),
+        idleOpenChunks: store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs),
+      };
+      const answer = await leader.ask<"HEARTBEAT">(heartbeat, askTimeoutMs);
+      fence.pass(answer.term);
+      machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode });
+      if (answer.acknowledged.length > 0)
+        await store.commits.add(false, () => {
+          for (const chunkId of answer.acknowledged) index.acknowledge(chunkId);
+        });
+      const stillIdle = new Set(store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs));
+      for (const chunkId of answer.discard) if (stillIdle.has(chunkId)) await store.abort(chunkId);
+    } catch (error) {
+      if (error instanceof Refusal && error.code === "UNKNOWN_WORKER") machine.send({ type: "UNKNOWN_HERE" });
+      else tellSilence(error);
+    }
+  }
+
+  function tellSilence(error: unknown): void {
+    if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
+    const { silentMs } = leader;
+    machine.send({ type: "LEADER_SILENT", silentMs, reason: (error as Error).message });
+  }
+
+  /** Once around quickly after each registration, then slowly for ever. */
+  async function reconcileOn(registration: number): Promise<void> {
+    const { signal } = background;
+    let quick = true;
+    for (let fromId = 0; !signal.aborted && registration === registrations && states().matches("serving"); ) {
+      const { term } = states().context;
+      try {
+        const next = await reconcilePage(
+          {
+            index,
+            ask: (page) =>
+              leader.ask<"RECONCILE">(
+                { type: "RECONCILE", workerId: id, incarnation: me.incarnation, epoch: me.epoch, ...page },
+                Math.max(10_000, askTimeoutMs),
+              ),
+            trash: async (chunkIds) => {
+              fence.pass(term);
+              for (let at = 0; at < chunkIds.length; at += 500) await store.trash(chunkIds.slice(at, at + 500));
+            },
+          },
+          fromId,
+        );
+        if (next === null) quick = false;
+        fromId = next ?? 0;
+      } catch (error) {
+        log.debug({ event: "reconcile-failed", reason: (error as Error).message }, "a page could not be compared");
+        await pause(config.heartbeatMs, signal);
+        continue;
+      }
+      await pause(quick ? 0 : rhythm.reconcilePauseMs, signal);
+    }
+  }
+
+  /** Empties the trash, and tries a failing disk again. */
+  async function sweepOn(): Promise<void> {
+    const { signal } = background;
+    let probedAt = 0;
+    while (!signal.aborted) {
+      try {
+        if (disk.failure === null)
+          await store.sweep(config.trash.keepMs, () => disk.space(store.usedBytes).freeBytes === 0);
+        else if (Date.now() - probedAt >= rhythm.probeMs) {
+          probedAt = Date.now();
+          if (disk.probe()) log.info({ event: "disk-recovered" }, "the disk takes writes again");
+        }
+      } catch (error) {
+        log.error({ event: "sweep-failed", err: disk.refusal(error) }, "the trash could not be emptied");
+      }
+      await pause(rhythm.sweepMs, signal);
+    }
+  }
+
+  async function finishWork(): Promise<void> {
+    background.abort();
+    while (traffic.requests > 0 || copier.running > 0) await Bun.sleep(10);
+    machine.send({ type: "DRAINED" });
+  }
+
+  return {
+    url: options.url,
+    state: () => describeState(states().value),
+    store,
+    async stop() {
+      machine.send({ type: "STOP" });
+      await stopped;
+      background.abort();
+      await app.stop(true);
+      await store.close();
+    },
+  };
+}
+
+function openIndex(directory: string, log: Logger): ChunkIndex {
+  try {
+    const index = new ChunkIndex(directory);
+    if (index.setAside)
+      log.error(
+        { event: "index-damaged", setAside: index.setAside },
+        "the damaged index was put aside; chunks in it are lost",
+      );
+    return index;
+  } catch (error) {
+    if (error instanceof IndexInUse) throw new StartRefused(error.message, ExitCode.dataDirectoryRefused);
+    throw new StartRefused(`Cannot use ${directory}: ${(error as Error).message}`, ExitCode.diskFailed);
+  }
+}
+
+/** `{serving: {disk: "full", pulse: "resting"}}` as "serving.disk.full pulse.resting". */
+function describeState(value: unknown): string {
+  if (typeof value === "string") return value;
+  return Object.entries(value as Record<string, unknown>)
+    .map(([name, inner]) => `${name}.${describeState(inner)}`)
+    .join(" ");
+}

@@ -1,0 +1,50 @@
+/** What each message to a worker does. Those of the leader pass the fence first. */
+import { Refusal } from "../messages/errors.ts";
+import type { WorkerMailbox } from "../messages/worker.ts";
+import type { Handlers } from "../node/mailbox.ts";
+import { formatChunkId } from "../rules/chunk-id.ts";
+import type { ChunkStore } from "./chunk-store.ts";
+import type { Copier } from "./copy-chunk.ts";
+import type { Fence } from "./fence.ts";
+
+export interface OrderHost {
+  store: ChunkStore;
+  fence: Fence;
+  copier: Copier;
+  assertReady(kind: "read" | "write"): void;
+}
+
+export function handlers({ store, fence, copier, assertReady }: OrderHost): Handlers<typeof WorkerMailbox> {
+  return {
+    SEAL_CHUNK: async ({ chunkId, lengthBytes, blockSizeBytes, crc32 }) => {
+      assertReady("write");
+      await store.seal({ chunkId, lengthBytes, crc32 }, blockSizeBytes);
+      return { chunkId, lengthBytes, crc32 };
+    },
+    ABORT_CHUNK: async ({ chunkId }) => {
+      assertReady("read");
+      return { aborted: await store.abort(chunkId) };
+    },
+    DESCRIBE_CHUNK: ({ chunkId }) => {
+      assertReady("read");
+      const description = store.describe(chunkId);
+      if (!description) throw new Refusal("NO_SUCH_CHUNK", `Chunk ${formatChunkId(chunkId)} is not here`);
+      return description;
+    },
+    COPY_CHUNK: (order) => {
+      assertReady("write");
+      fence.pass(order.term);
+      return copier.copy(order);
+    },
+    TRASH_CHUNKS: ({ term, chunkIds }) => {
+      assertReady("write");
+      fence.pass(term);
+      return store.trash(chunkIds);
+    },
+    VERIFY_CHUNK: async ({ term, chunkId, lengthBytes, crc32 }) => {
+      assertReady("read");
+      fence.pass(term);
+      return { chunkId, state: await store.verify(chunkId, { chunkId, lengthBytes, crc32 }) };
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** Keeps work to so many bytes a second, evenly: each taker waits until its turn. */
+export class Pace {
+  readonly #bytesPerSecond: number | null;
+  #nextAt = 0;
+
+  /** @param bytesPerSecond null: as fast as it goes */
+  constructor(bytesPerSecond: number | null) {
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  /** @returns when `bytes` may go, or null if that is now */
+  take(bytes: number): Promise<void> | null {
+    if (this.#bytesPerSecond === null) return null;
+    const now = performance.now();
+    const at = Math.max(now, this.#nextAt);
+    this.#nextAt = at + (1000 * bytes) / this.#bytesPerSecond;
+    return at > now ? Bun.sleep(at - now) : null;
+  }
+}

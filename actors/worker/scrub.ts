@@ -1,0 +1,58 @@
+/** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
+import type { ChunkIndex } from "../../databases/chunk-index.ts";
+import type { ChunkStore } from "./chunk-store.ts";
+import { Pace } from "./pace.ts";
+
+const MAX_WAIT_MS = 60_000;
+
+export interface ScrubOptions {
+  intervalMs: number;
+  bytesPerSecond: number;
+  signal: AbortSignal;
+  now?: () => number;
+}
+
+export interface ScrubProgress {
+  chunksChecked: number;
+  bytesChecked: number;
+  badFound: number;
+}
+
+/** Runs until the signal stops it. */
+export async function scrub(
+  index: ChunkIndex,
+  store: ChunkStore,
+  { intervalMs, bytesPerSecond, signal, now = Date.now }: ScrubOptions,
+  progress: ScrubProgress,
+): Promise<void> {
+  const pace = new Pace(bytesPerSecond);
+  while (!signal.aborted) {
+    const row = index.leastRecentlyVerified();
+    const dueInMs = row ? row.verifiedAt + intervalMs - now() : MAX_WAIT_MS;
+    if (!row || dueInMs > 0) {
+      await pause(Math.min(dueInMs, MAX_WAIT_MS, intervalMs), signal);
+      continue;
+    }
+    const verdict = await store.verify(row.chunkId, null, (bytes) => {
+      signal.throwIfAborted();
+      progress.bytesChecked += bytes;
+      return pace.take(bytes);
+    });
+    progress.chunksChecked++;
+    if (verdict !== "good") progress.badFound++;
+  }
+}
+
+/** Sleeps, but not beyond the signal. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}

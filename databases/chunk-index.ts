@@ -1,0 +1,316 @@
+/**
+ * A worker's SQLite database, `<data>/chunk-index.db`: one row per chunk that is not being written any more, the bytes
+ * of small chunks, and who this worker is. For chunks in files it is an index only, and can be made again from them: the
+ * folder a file lies in is its state, and the row follows. For inline chunks and the identity it is the truth.
+ *
+ * The connection is the process's own (`locking_mode=EXCLUSIVE`): a second worker on the same directory cannot start.
+ */
+import { Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
+import { renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { ChunkId } from "../actors/messages/primitives.ts";
+
+/** `missing`: the row is there, the bytes are not; kept until the leader knows. */
+export type ChunkState = "sealed" | "trash" | "quarantined" | "missing";
+
+export interface ChunkRow {
+  chunkId: ChunkId;
+  state: ChunkState;
+  /** The bytes lie in this database, not in a file. */
+  inline: boolean;
+  lengthBytes: number;
+  crc32: number;
+  blockSizeBytes: number;
+  /** Little-endian u32 per block. */
+  blockCrcs: Uint8Array;
+  sealedAt: number;
+  /** 0: found as a file and not read back yet. */
+  verifiedAt: number;
+}
+
+export interface StoredIdentity {
+  /** Made with the data directory, so a wiped disk comes back as another incarnation. */
+  incarnation: string;
+  /** Grows at each start. */
+  epoch: number;
+  clusterId: string | null;
+  highestTerm: number;
+}
+
+export interface Totals {
+  chunkCount: number;
+  sealedBytes: number;
+  /** Trash and quarantine: bytes that wait for their end. */
+  trashBytes: number;
+}
+
+export class IndexInUse extends Error {
+  override name = "IndexInUse";
+}
+
+const SCHEMA_VERSION = 1;
+const STATES: ChunkState[] = ["sealed", "trash", "quarantined", "missing"];
+const code = (state: ChunkState): number => STATES.indexOf(state);
+
+interface RawRow {
+  chunk_id: number;
+  state: number;
+  inline: number;
+  length: number;
+  crc32: number;
+  block_size: number;
+  block_crcs: Uint8Array;
+  sealed_at: number;
+  verified_at: number;
+}
+const COLUMNS = "chunk_id, state, inline, length, crc32, block_size, block_crcs, sealed_at, verified_at";
+const fromRaw = (raw: RawRow): ChunkRow => ({
+  chunkId: raw.chunk_id,
+  state: STATES[raw.state] as ChunkState,
+  inline: raw.inline === 1,
+  lengthBytes: raw.length,
+  crc32: raw.crc32,
+  blockSizeBytes: raw.block_size,
+  blockCrcs: raw.block_crcs,
+  sealedAt: raw.sealed_at,
+  verifiedAt: raw.verified_at,
+});
+
+/** Reads answer what has been applied; writes are to be called inside `ChunkIndex.transaction`. */
+export class ChunkIndex {
+  readonly path: string;
+  /** A damaged index was put aside under this name at the start, and a new one begun. */
+  readonly setAside: string | null = null;
+  #database: Database;
+
+  /** @throws IndexInUse if another process has it open */
+  constructor(directory: string) {
+    this.path = join(directory, "chunk-index.db");
+    try {
+      this.#database = open(this.path);
+    } catch (error) {
+      if (!(error instanceof SQLiteError)) throw error;
+      if (error.code === "SQLITE_BUSY" || error.code === "SQLITE_LOCKED")
+        throw new IndexInUse(`${directory} is in use by another worker`);
+      if (error.code !== "SQLITE_NOTADB" && !error.code?.startsWith("SQLITE_CORRUPT")) throw error;
+      this.setAside = `${this.path}.damaged-${Date.now()}`;
+      renameSync(this.path, this.setAside);
+      for (const suffix of ["-wal", "-shm"]) rmSync(this.path + suffix, { force: true });
+      this.#database = open(this.path);
+    }
+  }
+
+  #query<Row>(sql: string) {
+    return this.#database.query<Row, SQLQueryBindings[]>(sql);
+  }
+
+  /**
+   * @param durable false: an accident may take the change back, which does no harm where files are the truth. It is on
+   *   disk at the latest with the next durable one.
+   */
+  transaction(durable: boolean, change: () => void): void {
+    this.#database.run(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
+    this.#database.run("BEGIN");
+    try {
+      change();
+      this.#database.run("COMMIT");
+    } catch (error) {
+      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+      throw error;
+    }
+  }
+
+  find(chunkId: ChunkId): ChunkRow | null {
+    const raw = this.#query<RawRow>(`SELECT ${COLUMNS} FROM chunks WHERE chunk_id = ?`).get(chunkId);
+    return raw && fromRaw(raw);
+  }
+
+  inlineBytes(chunkId: ChunkId): Uint8Array<ArrayBuffer> | null {
+    const row = this.#query<{ data: Uint8Array<ArrayBuffer> }>("SELECT data FROM inline_chunks WHERE chunk_id = ?").get(
+      chunkId,
+    );
+    return row?.data ?? null;
+  }
+
+  /** Inserts, or replaces whatever was known of the chunk. Inline chunks bring their bytes. */
+  put(row: ChunkRow, data?: Uint8Array): void {
+    this.#query(
+      `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+    ).run(
+      row.chunkId,
+      code(row.state),
+      row.inline ? 1 : 0,
+      row.lengthBytes,
+      row.crc32,
+      row.blockSizeBytes,
+      row.blockCrcs,
+      row.sealedAt,
+      row.verifiedAt,
+      Date.now(),
+    );
+    if (data) this.#query("INSERT OR REPLACE INTO inline_chunks (chunk_id, data) VALUES (?, ?)").run(row.chunkId, data);
+    else if (!row.inline) this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(row.chunkId);
+  }
+
+  setState(chunkId: ChunkId, state: ChunkState, at: number): void {
+    this.#query("UPDATE chunks SET state = ?, state_since = ?, reported = 0 WHERE chunk_id = ?").run(
+      code(state),
+      at,
+      chunkId,
+    );
+  }
+
+  setVerified(chunkId: ChunkId, at: number): void {
+    this.#query("UPDATE chunks SET verified_at = ? WHERE chunk_id = ?").run(at, chunkId);
+  }
+
+  remove(chunkId: ChunkId): void {
+    this.#query("DELETE FROM chunks WHERE chunk_id = ?").run(chunkId);
+    this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(chunkId);
+  }
+
+  /** Sealed chunks with ids above `after`, in rising order. */
+  sealedAfter(after: ChunkId, limit: number): { chunkId: ChunkId; lengthBytes: number; crc32: number }[] {
+    return this.#query<{ chunkId: number; lengthBytes: number; crc32: number }>(
+      `SELECT chunk_id AS chunkId, length AS lengthBytes, crc32 FROM chunks
+       WHERE state = 0 AND chunk_id > ? ORDER BY chunk_id LIMIT ?`,
+    ).all(after, limit);
+  }
+
+  /** Every chunk that should have a file, in rising order of id, a page at a time. */
+  filesAfter(after: ChunkId, limit: number): { chunkId: ChunkId; state: ChunkState; lengthBytes: number }[] {
+    return this.#query<{ chunkId: number; state: number; lengthBytes: number }>(
+      `SELECT chunk_id AS chunkId, state, length AS lengthBytes FROM chunks
+       WHERE inline = 0 AND state <> 3 AND chunk_id > ? ORDER BY chunk_id LIMIT ?`,
+    )
+      .all(after, limit)
+      .map((row) => ({ ...row, state: STATES[row.state] as ChunkState }));
+  }
+
+  /** The sealed chunk that was read back longest ago. */
+  leastRecentlyVerified(): ChunkRow | null {
+    const raw = this.#query<RawRow>(
+      `SELECT ${COLUMNS} FROM chunks WHERE state = 0 ORDER BY verified_at, chunk_id LIMIT 1`,
+    ).get();
+    return raw && fromRaw(raw);
+  }
+
+  /** What lies in trash and quarantine, longest first. */
+  discarded(
+    limit: number,
+  ): { chunkId: ChunkId; state: ChunkState; inline: boolean; lengthBytes: number; since: number }[] {
+    return this.#query<{ chunkId: number; state: number; inline: number; lengthBytes: number; since: number }>(
+      `SELECT chunk_id AS chunkId, state, inline, length AS lengthBytes, state_since AS since FROM chunks
+       WHERE state IN (1, 2) ORDER BY state_since, chunk_id LIMIT ?`,
+    )
+      .all(limit)
+      .map((row) => ({ ...row, state: STATES[row.state] as ChunkState, inline: row.inline === 1 }));
+  }
+
+  /** Bad copies that the leader has not acknowledged. */
+  unreported(limit: number): { chunkId: ChunkId; state: "corrupt" | "missing" }[] {
+    return this.#query<{ chunkId: number; state: number }>(
+      "SELECT chunk_id AS chunkId, state FROM chunks WHERE state IN (2, 3) AND reported = 0 ORDER BY chunk_id LIMIT ?",
+    )
+      .all(limit)
+      .map(({ chunkId, state }) => ({ chunkId, state: STATES[state] === "missing" ? "missing" : "corrupt" }));
+  }
+
+  /** The leader knows: quarantined copies are not told again, missing ones forgotten. */
+  acknowledge(chunkId: ChunkId): void {
+    this.#query("UPDATE chunks SET reported = 1 WHERE chunk_id = ? AND state = 2").run(chunkId);
+    this.#query("DELETE FROM chunks WHERE chunk_id = ? AND state = 3").run(chunkId);
+  }
+
+  totals(): Totals {
+    const totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
+    for (const { state, chunks, bytes } of this.#query<{ state: number; chunks: number; bytes: number }>(
+      "SELECT state, count(*) AS chunks, sum(length) AS bytes FROM chunks GROUP BY state",
+    ).all()) {
+      if (state === 0) Object.assign(totals, { chunkCount: chunks, sealedBytes: bytes });
+      else if (state !== 3) totals.trashBytes += bytes;
+    }
+    return totals;
+  }
+
+  /** @returns who this worker is, with an epoch of its own for this start */
+  beginEpoch(): StoredIdentity {
+    this.transaction(true, () => {
+      this.#query("INSERT OR IGNORE INTO identity (one, incarnation, epoch, highest_term) VALUES (1, ?, 0, 0)").run(
+        crypto.randomUUID(),
+      );
+      this.#query("UPDATE identity SET epoch = epoch + 1").run();
+    });
+    return this.identity();
+  }
+
+  identity(): StoredIdentity {
+    const row = this.#query<StoredIdentity>(
+      "SELECT incarnation, epoch, cluster_id AS clusterId, highest_term AS highestTerm FROM identity",
+    ).get();
+    if (!row) throw new Error("beginEpoch comes before identity");
+    return row;
+  }
+
+  joinCluster(clusterId: string): void {
+    this.transaction(true, () => this.#query("UPDATE identity SET cluster_id = ?").run(clusterId));
+  }
+
+  raiseTerm(term: number): void {
+    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term));
+  }
+
+  close(): void {
+    this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#database.close(false);
+  }
+}
+
+function open(path: string): Database {
+  const database = new Database(path, { create: true, strict: true });
+  try {
+    database.run("PRAGMA locking_mode = EXCLUSIVE");
+    database.run("PRAGMA page_size = 8192");
+    database.run("PRAGMA journal_mode = WAL");
+    database.run("PRAGMA wal_autocheckpoint = 2000");
+    database.run("PRAGMA cache_size = -16384");
+    database.run("BEGIN EXCLUSIVE");
+    const { user_version: version } = database.query("PRAGMA user_version").get() as { user_version: number };
+    if (version > SCHEMA_VERSION)
+      throw new Error(`${path} was written by a newer version of this program (schema ${version})`);
+    if (version === 0) {
+      database.run(`
+        CREATE TABLE identity (
+          one INTEGER PRIMARY KEY CHECK (one = 1),
+          incarnation TEXT NOT NULL,
+          epoch INTEGER NOT NULL,
+          cluster_id TEXT,
+          highest_term INTEGER NOT NULL
+        ) STRICT`);
+      database.run(`
+        CREATE TABLE chunks (
+          chunk_id INTEGER PRIMARY KEY,
+          state INTEGER NOT NULL,
+          inline INTEGER NOT NULL,
+          length INTEGER NOT NULL,
+          crc32 INTEGER NOT NULL,
+          block_size INTEGER NOT NULL,
+          block_crcs BLOB NOT NULL,
+          sealed_at INTEGER NOT NULL,
+          verified_at INTEGER NOT NULL,
+          state_since INTEGER NOT NULL,
+          reported INTEGER NOT NULL
+        ) STRICT`);
+      // Kept apart, so that walking the rows of `chunks` never drags their bytes along.
+      database.run("CREATE TABLE inline_chunks (chunk_id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT");
+      database.run("CREATE INDEX chunks_by_verification ON chunks (verified_at, chunk_id) WHERE state = 0");
+      database.run("CREATE INDEX chunks_discarded ON chunks (state_since, chunk_id) WHERE state <> 0");
+      database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+    }
+    database.run("COMMIT");
+    return database;
+  } catch (error) {
+    database.close(false);
+    throw error;
+  }
+}
