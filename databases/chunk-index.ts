@@ -26,6 +26,8 @@ export interface ChunkRow {
   sealedAt: number;
   /** 0: found as a file and not read back yet. */
   verifiedAt: number;
+  /** Log index of the latest order to copy this chunk to here; 0: written by a gateway. Older orders to trash it are void. */
+  copyDecidedAt: number;
 }
 
 export interface StoredIdentity {
@@ -62,8 +64,10 @@ interface RawRow {
   block_crcs: Uint8Array;
   sealed_at: number;
   verified_at: number;
+  copy_decided_at: number;
 }
-const COLUMNS = "chunk_id, state, inline, length, crc32, block_size, block_crcs, sealed_at, verified_at";
+const COLUMNS =
+  "chunk_id, state, inline, length, crc32, block_size, block_crcs, sealed_at, verified_at, copy_decided_at";
 const fromRaw = (raw: RawRow): ChunkRow => ({
   chunkId: raw.chunk_id,
   state: STATES[raw.state] as ChunkState,
@@ -74,6 +78,7 @@ const fromRaw = (raw: RawRow): ChunkRow => ({
   blockCrcs: raw.block_crcs,
   sealedAt: raw.sealed_at,
   verifiedAt: raw.verified_at,
+  copyDecidedAt: raw.copy_decided_at,
 });
 
 /** Reads answer what has been applied; writes are to be called inside `ChunkIndex.transaction`. */
@@ -135,7 +140,7 @@ export class ChunkIndex {
   /** Inserts, or replaces whatever was known of the chunk. Inline chunks bring their bytes. */
   put(row: ChunkRow, data?: Uint8Array): void {
     this.#query(
-      `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+      `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
     ).run(
       row.chunkId,
       code(row.state),
@@ -146,6 +151,7 @@ export class ChunkIndex {
       row.blockCrcs,
       row.sealedAt,
       row.verifiedAt,
+      row.copyDecidedAt,
       Date.now(),
     );
     if (data) this.#query("INSERT OR REPLACE INTO inline_chunks (chunk_id, data) VALUES (?, ?)").run(row.chunkId, data);
@@ -162,6 +168,13 @@ export class ChunkIndex {
 
   setVerified(chunkId: ChunkId, at: number): void {
     this.#query("UPDATE chunks SET verified_at = ? WHERE chunk_id = ?").run(at, chunkId);
+  }
+
+  setCopyDecidedAt(chunkId: ChunkId, logIndex: number): void {
+    this.#query("UPDATE chunks SET copy_decided_at = max(copy_decided_at, ?) WHERE chunk_id = ?").run(
+      logIndex,
+      chunkId,
+    );
   }
 
   remove(chunkId: ChunkId): void {
@@ -298,6 +311,7 @@ function open(path: string): Database {
           block_crcs BLOB NOT NULL,
           sealed_at INTEGER NOT NULL,
           verified_at INTEGER NOT NULL,
+          copy_decided_at INTEGER NOT NULL,
           state_since INTEGER NOT NULL,
           reported INTEGER NOT NULL
         ) STRICT`);

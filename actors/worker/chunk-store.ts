@@ -155,7 +155,7 @@ export class ChunkStore {
       if (state === "sealed") renameSync(path, this.folders.file(chunkId, "quarantined"));
     }
     const row: ChunkRow = whole
-      ? { ...rowOf(trailer, false), state, verifiedAt: 0 }
+      ? { ...rowOf(trailer, 0), state, verifiedAt: 0 }
       : {
           chunkId,
           state: state === "trash" ? "trash" : "quarantined",
@@ -166,6 +166,7 @@ export class ChunkStore {
           blockCrcs: new Uint8Array(),
           sealedAt: 0,
           verifiedAt: 0,
+          copyDecidedAt: 0,
         };
     this.#index.transaction(false, () => this.#index.put(row));
     return whole;
@@ -176,6 +177,8 @@ export class ChunkStore {
   /**
    * Stores one block; its CRC has been checked. The same block twice is one block.
    *
+   * @param copyDecidedAt log index of the order to copy this chunk, which may replace a trashed or quarantined copy; 0: no
+   *   copy, a gateway's writing
    * @returns null when it is stored already, or a promise if the caller has to wait because the disk is behind
    * @throws CHUNK_SEALED, NO_SPACE, READ_ONLY, OVERLOADED, INVALID_PARAMETER
    */
@@ -185,20 +188,21 @@ export class ChunkStore {
     blockSizeBytes: number,
     bytes: Uint8Array,
     crc32: number,
-    replacing = false,
+    copyDecidedAt = 0,
   ): Promise<void> | null {
     if (block * blockSizeBytes + bytes.length > MAX_CHUNK_BYTES)
       throw new Refusal("INVALID_PARAMETER", `Block ${block} lies beyond the ${MAX_CHUNK_BYTES} bytes of a chunk`);
     let chunk = this.#open.get(chunkId);
     if (!chunk) {
       const row = this.#index.find(chunkId);
-      if (row && row.state !== "missing" && !(replacing && row.state !== "sealed")) {
+      if (row && !mayBeWritten(row, copyDecidedAt)) {
         if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
         throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is ${row.state} here and does not change`);
       }
       chunk = this.#begin(chunkId, blockSizeBytes);
     }
     chunk.lastTouchedAt = this.#now();
+    chunk.copyDecidedAt = Math.max(chunk.copyDecidedAt, copyDecidedAt);
     if (chunk.blockSizeBytes !== blockSizeBytes)
       throw new Refusal(
         "INVALID_PARAMETER",
@@ -231,10 +235,10 @@ export class ChunkStore {
   }
 
   /** A chunk that is one block, written and sealed in one step; small ones go into the index, many per flush. */
-  async sealWhole(expected: Expected, blockSizeBytes: number, bytes: Uint8Array, replacing = false): Promise<void> {
+  async sealWhole(expected: Expected, blockSizeBytes: number, bytes: Uint8Array, copyDecidedAt = 0): Promise<void> {
     const { chunkId, lengthBytes, crc32 } = expected;
     if (lengthBytes > this.#inlineChunkBytes) {
-      await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, replacing);
+      await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
       return this.seal(expected, blockSizeBytes);
     }
     this.#disk.claim(this.usedBytes, lengthBytes);
@@ -245,7 +249,7 @@ export class ChunkStore {
     try {
       await this.commits.add(true, () => {
         before = this.#index.find(chunkId);
-        if (before && before.state !== "missing" && !(replacing && before.state !== "sealed")) {
+        if (before && !mayBeWritten(before, copyDecidedAt)) {
           assertSame(before, expected);
           return;
         }
@@ -260,6 +264,7 @@ export class ChunkStore {
             blockCrcs,
             sealedAt,
             verifiedAt: sealedAt,
+            copyDecidedAt,
           },
           bytes,
         );
@@ -313,7 +318,7 @@ export class ChunkStore {
       await rename(chunk.path, path);
       chunk.path = path;
       await this.#directories.sync(dirname(path));
-      const row = rowOf(trailer, false);
+      const row = rowOf(trailer, chunk.copyDecidedAt);
       let before: ChunkRow | null = null;
       await this.commits.add(false, () => {
         before = this.#index.find(chunkId);
@@ -455,6 +460,11 @@ export class ChunkStore {
     return size === lengthBytes + trailerBytes(blockCount(lengthBytes, row.blockSizeBytes));
   }
 
+  /** Notes an order to copy a chunk that is here already. */
+  async orderedAgain(chunkId: ChunkId, decidedAt: number): Promise<void> {
+    await this.commits.add(false, () => this.#index.setCopyDecidedAt(chunkId, decidedAt));
+  }
+
   /** Whether the chunk is being written and has this block. */
   holdsBlock(chunkId: ChunkId, block: number, lengthBytes: number, crc32: number): boolean {
     return this.#open.get(chunkId)?.has(block, crc32, lengthBytes) ?? false;
@@ -583,16 +593,22 @@ export class ChunkStore {
 
   // ── trash ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Moves chunks to the trash, where they can be read until the sweep. */
-  async trash(chunkIds: readonly ChunkId[]): Promise<{ trashed: ChunkId[]; absent: ChunkId[] }> {
+  /**
+   * Moves chunks to the trash, where they can be read until the sweep.
+   *
+   * @param decidedAt log index at which that was decided; chunks ordered here later than that stay, and are in no list
+   */
+  async trash(chunkIds: readonly ChunkId[], decidedAt: number): Promise<{ trashed: ChunkId[]; absent: ChunkId[] }> {
     if (this.#disk.failure) throw new Refusal("READ_ONLY", `The disk refuses writes: ${this.#disk.failure}`);
     const trashed: ChunkId[] = [];
     const absent: ChunkId[] = [];
     const rows: ChunkRow[] = [];
     for (const chunkId of new Set(chunkIds)) {
+      if ((this.#open.get(chunkId)?.copyDecidedAt ?? 0) > decidedAt) continue;
       await this.#open.get(chunkId)?.sealing?.done.catch(() => {});
       const aborted = await this.abort(chunkId);
       const row = this.#index.find(chunkId);
+      if (row?.state === "sealed" && row.copyDecidedAt > decidedAt) continue;
       if (!row || row.state === "missing") {
         (aborted ? trashed : absent).push(chunkId);
         continue;
@@ -676,16 +692,21 @@ function readProblem(error: unknown): string {
   throw error;
 }
 
-const rowOf = (trailer: Trailer, inline: boolean): ChunkRow => ({
+/** Missing copies may be written again by anyone, trashed and quarantined ones by an order to copy. */
+const mayBeWritten = (row: ChunkRow, copyDecidedAt: number): boolean =>
+  row.state === "missing" || (copyDecidedAt > 0 && row.state !== "sealed");
+
+const rowOf = (trailer: Trailer, copyDecidedAt: number): ChunkRow => ({
   chunkId: trailer.chunkId,
   state: "sealed",
-  inline,
+  inline: false,
   lengthBytes: trailer.lengthBytes,
   crc32: trailer.crc32,
   blockSizeBytes: trailer.blockSizeBytes,
   blockCrcs: packCrcs(trailer.blockCrcs),
   sealedAt: trailer.sealedAt,
   verifiedAt: trailer.sealedAt,
+  copyDecidedAt,
 });
 
 function sameBlock(row: ChunkRow, block: number, lengthBytes: number, crc32: number): boolean {

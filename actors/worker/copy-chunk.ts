@@ -46,7 +46,10 @@ export class Copier {
     const { chunkId, lengthBytes, crc32 } = order;
     const running = this.#running.get(chunkId);
     if (running?.order.crc32 === crc32 && running.order.lengthBytes === lengthBytes) return running.done;
-    if (this.store.holds(order)) return { chunkId, lengthBytes, crc32, sourceId: null, badSources: [] };
+    if (this.store.holds(order)) {
+      await this.store.orderedAgain(chunkId, order.decidedAt);
+      return { chunkId, lengthBytes, crc32, sourceId: null, badSources: [] };
+    }
     if (running || this.#running.size >= MAX_COPIES)
       throw new Refusal("OVERLOADED", `${this.#running.size} copies are under way here`);
     const done = this.#fetch(order).finally(() => this.#running.delete(chunkId));
@@ -104,6 +107,7 @@ export class Copier {
       throw new BadSource(`its copy is ${told.state} and not what was ordered`);
 
     const pace = new Pace(order.bytesPerSecond);
+    const copyDecidedAt = Math.max(1, order.decidedAt);
     const fetchBlock = async (n: number): Promise<Uint8Array> => {
       const bytes = await getBlocks(identity, source.url, chunkId, n, 1, options).catch(asBadSource);
       if (
@@ -114,7 +118,7 @@ export class Copier {
       return bytes;
     };
     if (crcs.length === 1) {
-      await store.sealWhole(order, blockSizeBytes, await fetchBlock(0), true);
+      await store.sealWhole(order, blockSizeBytes, await fetchBlock(0), copyDecidedAt);
       return;
     }
     const open = store.describe(chunkId);
@@ -128,7 +132,7 @@ export class Copier {
         const length = Math.min(blockSizeBytes, lengthBytes - n * blockSizeBytes);
         if (store.holdsBlock(chunkId, n, length, crcs[n] as number)) continue;
         await pace.take(length);
-        await store.writeBlock(chunkId, n, blockSizeBytes, await fetchBlock(n), crcs[n] as number, true);
+        await store.writeBlock(chunkId, n, blockSizeBytes, await fetchBlock(n), crcs[n] as number, copyDecidedAt);
       }
     };
     const lanes = Array.from({ length: Math.min(BLOCKS_IN_FLIGHT, crcs.length) }, () =>

@@ -235,9 +235,10 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
                 { type: "RECONCILE", workerId: id, incarnation: me.incarnation, epoch: me.epoch, ...page },
                 Math.max(10_000, askTimeoutMs),
               ),
-            trash: async (chunkIds) => {
+            trash: async (chunkIds, decidedAt) => {
               fence.pass(term);
-              for (let at = 0; at < chunkIds.length; at += 500) await store.trash(chunkIds.slice(at, at + 500));
+              for (let at = 0; at < chunkIds.length; at += 500)
+                await store.trash(chunkIds.slice(at, at + 500), decidedAt);
             },
           },
           fromId,

@@ -14,6 +14,8 @@ export class OpenChunk {
   lastTouchedAt: number;
   writtenBytes = 0;
   unflushedBytes = 0;
+  /** Log index of the order to copy it to here; 0: a gateway writes it. */
+  copyDecidedAt = 0;
   flushing: Promise<void> | null = null;
   /** Set while it is being sealed, and what for. */
   sealing: { lengthBytes: number; crc32: number; done: Promise<void> } | null = null;

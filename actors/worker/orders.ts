@@ -36,10 +36,10 @@ export function handlers({ store, fence, copier, assertReady }: OrderHost): Hand
       fence.pass(order.term);
       return copier.copy(order);
     },
-    TRASH_CHUNKS: ({ term, chunkIds }) => {
+    TRASH_CHUNKS: ({ term, decidedAt, chunkIds }) => {
       assertReady("write");
       fence.pass(term);
-      return store.trash(chunkIds);
+      return store.trash(chunkIds, decidedAt);
     },
     VERIFY_CHUNK: async ({ term, chunkId, lengthBytes, crc32 }) => {
       assertReady("read");

@@ -13,7 +13,7 @@ type Reconciled = AnswerOf<typeof MasterMailbox, "RECONCILE">;
 export interface ReconcileHost {
   index: ChunkIndex;
   ask(page: Pick<Reconcile, "fromId" | "toId" | "count" | "digest" | "chunks">): Promise<Reconciled>;
-  trash(chunkIds: number[]): Promise<unknown>;
+  trash(chunkIds: number[], decidedAt: number): Promise<unknown>;
   pageSize?: number;
 }
 
@@ -30,10 +30,10 @@ export async function reconcilePage(host: ReconcileHost, fromId: number): Promis
   const page = { fromId, toId, ...inventoryDigest(chunks) };
   const compared = await host.ask({ ...page, chunks: null });
   if (!compared.match) {
-    const { trash } = await host.ask({ ...page, chunks });
+    const { trash, decidedAt } = await host.ask({ ...page, chunks });
     const named = new Set(chunks.map(({ chunkId }) => chunkId));
     const doomed = trash.filter((chunkId) => named.has(chunkId));
-    if (doomed.length > 0) await host.trash(doomed);
+    if (doomed.length > 0) await host.trash(doomed, decidedAt);
   }
   return isLast ? null : toId + 1;
 }
