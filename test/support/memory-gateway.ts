@@ -120,7 +120,6 @@ export function startMemoryGateway(port: number) {
     }
     const cut = faults.cutGetAfter;
     faults.cutGetAfter = undefined;
-    headers.set("x-size", String(total));
     if (cut === undefined) return new Response(bytes, { status: range ? 206 : 200, headers });
     bytes = bytes.slice(0, cut);
     return new Response(
@@ -238,8 +237,8 @@ export function startMemoryGateway(port: number) {
       state: "live",
       mode: "active",
       condition: "normal",
-      capacityBytes: 100 << 30,
-      freeBytes: 60 << 30,
+      capacityBytes: 100 * 2 ** 30,
+      freeBytes: 60 * 2 ** 30,
       trashBytes: 0,
       chunks: 12,
       lastHeardMs: 200,
@@ -277,9 +276,24 @@ export function startMemoryGateway(port: number) {
     if (url.searchParams.has("explain")) {
       if (!kept) return problem("NO_SUCH_FILE", `There is no ${path}`);
       const { size, etag, crc32 } = describe(path, kept);
-      const replicas = cluster.workers.map(({ id, url, zone }) => ({ worker: id, url, zone, state: "good" }));
+      const replicas = cluster.workers.map(({ id, url, zone }) => ({
+        worker: id,
+        url,
+        zone,
+        state: "good",
+        workerState: "live",
+      }));
       const chunk = { id: "0000000000000001", index: 0, offset: 0, length: size, crc32, replicas };
-      return Response.json({ path, size, etag, chunks: [{ ...chunk, decision: { rule: "most free space" } }] });
+      const decision = { at: "2026-01-01T00:00:00.000Z", rule: "most free space", candidates: [] };
+      return Response.json({
+        path,
+        size,
+        etag,
+        replication: 3,
+        chunks: [{ ...chunk, decision }],
+        now: null,
+        next: null,
+      });
     }
     return get(path, request);
   }

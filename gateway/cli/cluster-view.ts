@@ -1,0 +1,134 @@
+/** The cluster on one screen: first one honest sentence, then the tables that it was made from. */
+import type { Cluster } from "../client/client.ts";
+import { counted, formatBytes, formatDuration, table } from "./output.ts";
+
+export interface Verdict {
+  /** `unknown` is not `ok`. */
+  level: "ok" | "degraded" | "lost" | "unknown";
+  sentence: string;
+}
+
+/** What can be said of the data, and nothing that cannot. Pure. */
+export function verdictOf({ leader, steward, workers, redundancy, reasons }: Cluster): Verdict {
+  const expected = workers.filter(({ mode }) => mode !== "removed");
+  const live = expected.filter(({ state }) => state === "live").length;
+  const ofWorkers = `${live} of ${counted(expected.length, "worker")} ${expected.length === 1 ? "is" : "are"} live`;
+  if (leader === null) return { level: "unknown", sentence: "Unknown: no master leads, so nobody can tell." };
+
+  const below = Object.entries(redundancy.below)
+    .map(([copies, chunks]) => ({ copies: Number(copies), chunks }))
+    .filter(({ chunks }) => chunks > 0)
+    .sort((a, b) => a.copies - b.copies);
+  const short = below.reduce((sum, { chunks }) => sum + chunks, 0);
+  const detail = below.map(({ copies, chunks }) => `${chunks.toLocaleString("en")} with ${copies}`).join(", ");
+  const gone = below.find(({ copies }) => copies === 0)?.chunks ?? 0;
+
+  if (steward === "safeMode")
+    return {
+      level: "unknown",
+      sentence: `Unknown yet: the leader is new and still hears from the workers (${ofWorkers}).`,
+    };
+  if (gone > 0)
+    return {
+      level: "lost",
+      sentence: `${counted(gone, "chunk")} ${gone === 1 ? "has" : "have"} no good copy now: files that need ${gone === 1 ? "it" : "them"} cannot be read whole. ${ofWorkers}.`,
+    };
+  if (short > 0)
+    return {
+      level: "degraded",
+      sentence: `${counted(short, "chunk")} ${short === 1 ? "has" : "have"} fewer good copies than wanted (${detail}); all can be read. ${ofWorkers}.`,
+    };
+  const bad =
+    reasons.find(({ severity }) => severity === "error") ?? reasons.find(({ severity }) => severity === "warning");
+  const whole =
+    redundancy.chunks === 0 ? "No data yet" : `All ${counted(redundancy.chunks, "chunk")} have all their copies`;
+  if (live < expected.length || bad)
+    return {
+      level: "degraded",
+      sentence: `${whole}, but ${live < expected.length ? `only ${ofWorkers}` : bad?.message}.`,
+    };
+  return { level: "ok", sentence: `${whole}; ${ofWorkers}.` };
+}
+
+export interface Rates {
+  bytesInPerSecond: number;
+  bytesOutPerSecond: number;
+}
+
+/** Rates between two looks; null if the counters say nothing (none there, or another gateway answered). */
+export function ratesBetween(before: Cluster, after: Cluster, ms: number): Rates | null {
+  const [a, b] = [before.gateway, after.gateway];
+  if (!a || !b || a.id !== b.id || ms <= 0 || !(b.bytesIn >= a.bytesIn) || !(b.bytesOut >= a.bytesOut)) return null;
+  return {
+    bytesInPerSecond: ((b.bytesIn - a.bytesIn) / ms) * 1000,
+    bytesOutPerSecond: ((b.bytesOut - a.bytesOut) / ms) * 1000,
+  };
+}
+
+const MANY_REPAIRS = 10;
+
+export function clusterView(cluster: Cluster, rates: Rates | null = null): string {
+  const { workers, masters, files, redundancy, repairs, repairQueue, garbage, reasons, gateway } = cluster;
+  const parts = [verdictOf(cluster).sentence, ""];
+  for (const { severity, message } of reasons) parts.push(`  ${severity}: ${message}`);
+  if (reasons.length > 0) parts.push("");
+  parts.push(
+    table(
+      ["worker", "zone", "state", "chunks", "free", "of", "trash", "heard", "if stopped"],
+      workers.map((worker) => [
+        worker.id,
+        worker.zone,
+        [
+          worker.state,
+          worker.mode === "active" ? "" : worker.mode,
+          worker.condition === "normal" ? "" : worker.condition,
+        ]
+          .filter((word, n, words) => word && words.indexOf(word) === n)
+          .join(", "),
+        worker.chunks.toLocaleString("en"),
+        formatBytes(worker.freeBytes),
+        formatBytes(worker.capacityBytes),
+        formatBytes(worker.trashBytes),
+        worker.lastHeardMs === null ? "not yet" : `${(worker.lastHeardMs / 1000).toFixed(1)} s ago`,
+        worker.chunksAtRiskIfStopped === 0 ? "safe" : `${counted(worker.chunksAtRiskIfStopped, "chunk")} at risk`,
+      ]),
+      [3, 4, 5, 6],
+    ),
+    "",
+    table(
+      ["master", "role", "term", "applied"],
+      masters.map(({ id, role, term, appliedIndex }) => [id, role, String(term), appliedIndex.toLocaleString("en")]),
+      [2, 3],
+    ),
+    "",
+    `${counted(files.files, "file")} in ${counted(files.directories, "directory", "directories")}, ${formatBytes(files.bytes)}; ${redundancy.full.toLocaleString("en")} of ${counted(redundancy.chunks, "chunk")} with all copies`,
+    `Steward: ${cluster.steward}; ${counted(repairs.length, "repair")} under way, ${repairQueue.toLocaleString("en")} waiting, ${garbage.toLocaleString("en")} freed copies to clear`,
+  );
+  if (gateway)
+    parts.push(
+      `${gateway.id}: ${counted(gateway.uploads.length, "upload")}, ${counted(gateway.downloads.length, "download")}${
+        rates ? `; in ${formatBytes(rates.bytesInPerSecond)}/s, out ${formatBytes(rates.bytesOutPerSecond)}/s` : ""
+      }`,
+    );
+  if (repairs.length > 0)
+    parts.push(
+      "",
+      table(
+        ["repair of chunk", "state", "copies", "from", "to", "for", "reason"],
+        repairs
+          .slice(0, MANY_REPAIRS)
+          .map((repair) => [
+            repair.chunkId,
+            repair.state,
+            String(repair.goodCopies),
+            repair.source ?? "-",
+            repair.target ?? "-",
+            formatDuration(repair.sinceMs / 1000),
+            repair.reason,
+          ]),
+        [2],
+      ),
+      ...(repairs.length > MANY_REPAIRS ? [`… and ${repairs.length - MANY_REPAIRS} more`] : []),
+    );
+  return parts.join("\n");
+}
