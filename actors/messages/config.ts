@@ -18,6 +18,8 @@ const WorkerNode = Type.Object(
 );
 const GatewayNode = Type.Object({ id: NodeId, url: Url }, { additionalProperties: false });
 
+const LOG_LEVELS: ("debug" | "info" | "warn" | "error" | "silent")[] = ["debug", "info", "warn", "error", "silent"];
+
 export const Config = Type.Object(
   {
     masters: Type.Array(MasterNode, { minItems: 1, maxItems: 7 }),
@@ -75,7 +77,7 @@ export const Config = Type.Object(
       },
       { additionalProperties: false },
     ),
-    logLevel: Type.Union(["debug", "info", "warn", "error", "silent"].map((level) => Type.Literal(level as "debug"))),
+    logLevel: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level))),
   },
   { additionalProperties: false },
 );
