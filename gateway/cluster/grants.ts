@@ -83,6 +83,8 @@ export class Grants {
         await pool.refill;
         continue;
       }
+      // Ahead of need, a refusal is nobody's yet: whoever finds the pool empty asks again and hears it.
+      pool.refill?.catch(() => {});
       pool.taken++;
       const taken = this.#take(grant);
       if (grant.ready.length === 0) pool.grants.shift();
@@ -127,7 +129,8 @@ export class Grants {
     pool.taken = 0;
     pool.countedFrom = performance.now();
     try {
-      pool.grants.push(await this.#ask(pool.batch, blockSizeBytes, pool));
+      const grant = await this.#ask(pool.batch, blockSizeBytes, pool);
+      pool.grants.push(grant);
     } finally {
       pool.refill = null;
     }

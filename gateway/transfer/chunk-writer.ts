@@ -95,12 +95,14 @@ export class ChunkWriter {
     });
   }
 
-  /** Gives the chunk up: nothing more is sent, and workers may throw it away. */
-  async abort(): Promise<void> {
-    const workerIds = [...this.#live.keys()];
+  /** Breaks off the requests under way; their writes end soon. */
+  cancel(): void {
     for (const cancel of [...this.#live.values(), this.#cancelled]) cancel.abort();
-    this.#live.clear();
-    await Promise.all(workerIds.map((id) => this.#options.workers.abort(id, this.chunkId)));
+  }
+
+  /** Tells the workers to throw the chunk away; to be called when nothing is under way any more. */
+  async abort(): Promise<void> {
+    await Promise.all(this.#options.placed.workerIds.map((id) => this.#options.workers.abort(id, this.chunkId)));
   }
 
   #append(bytes: Bytes, crc32: number, seal: boolean): BlockWrite {

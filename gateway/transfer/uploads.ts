@@ -3,7 +3,7 @@ import { createActor } from "xstate";
 import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
 import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "./api.ts";
@@ -11,8 +11,12 @@ import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
 
-/** A file of up to this many chunks is committed in one command; a longer one is staged on the way. */
-const MAX_CHUNKS_AT_ONCE = 8;
+/**
+ * A file of up to this many chunks is committed in one command; a longer one is staged on the way. With an idempotency
+ * key as many as fit a command are, because a repeated request would stage under another upload id, which the masters
+ * rightly take for another request.
+ */
+const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotencyKey === undefined ? 8 : MAX_LIST);
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 export interface UploadCounters {
@@ -95,9 +99,8 @@ export class Uploads {
           sha256: request.wantSha256 === true || request.expectedSha256 !== undefined,
           keepPartial: false,
           onSealed: async (chunk, placed) => {
+            if (held.length === chunksAtOnce(idempotencyKey)) await stage();
             held.push({ chunk, placed });
-            if (held.length > MAX_CHUNKS_AT_ONCE || (uploadId !== null && held.length === MAX_CHUNKS_AT_ONCE))
-              await stage();
           },
         },
         commit: async ({ sizeBytes, crc32, sha256 }) => {

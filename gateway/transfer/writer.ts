@@ -16,6 +16,8 @@ import { ChunkWriter } from "./chunk-writer.ts";
 import type { UploadEvent } from "./upload.machine.ts";
 
 const MAX_SEALING = 2;
+/** How long a failed upload waits for its last requests to end by themselves. */
+const CANCEL_AFTER_MS = 500;
 /** The machine hears of bytes in steps of this many blocks. */
 const BLOCKS_PER_REPORT = 64;
 
@@ -295,8 +297,14 @@ export class BodyWriter {
   /** Nothing stays under way; chunks that were not handed over are given up. */
   async #settle(): Promise<void> {
     const givenUp = [...this.#chunks];
+    const underWay = Promise.all([...this.#sending, ...this.#sealing]);
+    // Blocks that are nearly there shall arrive before the order to forget them does.
+    const patience = setTimeout(() => {
+      for (const { writer } of givenUp) writer.cancel();
+    }, CANCEL_AFTER_MS);
+    await underWay;
+    clearTimeout(patience);
     await Promise.all(givenUp.map(({ writer }) => writer.abort()));
-    await Promise.all([...this.#sending, ...this.#sealing]);
     for (const { placed } of givenUp) placed.release();
     for (const block of this.#blocks) block.release();
   }
