@@ -12,9 +12,12 @@ const files = [...new Bun.Glob("test/**/*.test.{ts,tsx}").scanSync({ cwd: root }
   (a, b) => slowness(a) - slowness(b) || (a < b ? -1 : 1),
 );
 const named = args.some((arg) => !arg.startsWith("-") && (arg.startsWith("test/") || arg.startsWith("./")));
-const tests = Bun.spawn([process.execPath, "test", ...(named ? [] : files.map((file) => `./${file}`)), ...args], {
-  cwd: root,
-  stdio: ["inherit", "inherit", "inherit"],
-});
+const tests = Bun.spawn(
+  [process.execPath, "test", "--timeout=60000", ...(named ? [] : files.map((file) => `./${file}`)), ...args],
+  {
+    cwd: root,
+    stdio: ["inherit", "inherit", "inherit"],
+  },
+);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => tests.kill(signal));
 process.exit(await tests.exited);

@@ -1,6 +1,5 @@
 /** What the gateway answers, as the client hands it on. */
 import type { ClusterStateAnswer } from "../../actors/messages/master.ts";
-import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 
 /** A stored file, as a write or `stat` answers it. */
 export interface StoredFile {
@@ -34,6 +33,14 @@ export interface ListedEntry {
   crc32?: string;
 }
 
+/** Why these workers: kept from the moment of the decision. */
+export interface Decision {
+  /** ISO 8601 */
+  at: string;
+  rule: string;
+  candidates: { worker: string; score: number; rejected?: string }[];
+}
+
 export interface ExplainedChunk {
   /** 16 hex digits */
   id: string;
@@ -45,23 +52,33 @@ export interface ExplainedChunk {
     worker: string;
     url: string;
     zone: string;
+    /** good, missing, corrupt, stale or trash */
     state: string;
-    workerState?: string;
-    reason?: string | null;
+    workerState: string;
+    /** ISO 8601: when the worker last read the copy back and found it right */
+    verifiedAt: string | null;
+    reason: string | null;
   }[];
-  /** Why these workers: kept from the moment the chunk was placed. */
-  decision: (Partial<PlacementDecision> & { rule: string }) | null;
-  repair?: string | null;
+  decision: Decision | null;
+  /** State of the repair under way, if any. */
+  repair: string | null;
 }
 
 export interface Explanation {
   path: string;
   size: number;
   etag: string;
+  replication: number;
   chunks: ExplainedChunk[];
+  /** Where a new chunk would go at this moment. */
+  now: Decision | null;
 }
 
-export type Cluster = ClusterStateAnswer;
+export interface Cluster extends Omit<ClusterStateAnswer, "repairs"> {
+  repairs: (Omit<ClusterStateAnswer["repairs"][number], "chunkId"> & { chunkId: string })[];
+  /** The gateway that answered. Its counters only grow. */
+  gateway?: { id: string; bytesIn: number; bytesOut: number; uploads: unknown[]; downloads: unknown[] };
+}
 
 /** An upload that outlives connections. */
 export interface OpenedUpload {

@@ -145,8 +145,21 @@ export function createClient(options: ClientOptions): DfsClient {
       change(filesPath(from), `Copying ${from}`, { copy: to, overwrite: overwrite ?? false }, call),
     mkdir: (path, call) => change(filesPath(path), `Making directory ${path}`, { mkdir: true }, call),
 
-    explain: (path, call) =>
-      transport.json(`${filesPath(path)}?explain`, { what: `Explaining ${path}`, ...call }) as Promise<Explanation>,
+    async explain(path, call) {
+      let whole: Explanation | undefined;
+      for (let fromIndex: number | null = 0; fromIndex !== null; ) {
+        const url: string = `${filesPath(path)}?explain&limit=1000&fromIndex=${fromIndex}`;
+        const page = (await transport.json(url, { what: `Explaining ${path}`, ...call })) as Explanation & {
+          next: number | null;
+        };
+        if (whole && whole.etag !== page.etag)
+          throw new DfsError("FILE_CHANGED", `${path} was replaced meanwhile`, 412);
+        const chunks: Explanation["chunks"] = [...(whole?.chunks ?? []), ...page.chunks];
+        whole = { ...page, chunks };
+        fromIndex = page.next ?? null;
+      }
+      return whole as Explanation;
+    },
     cluster: (call) => transport.json("/cluster", { what: "Asking for the cluster", ...call }) as Promise<Cluster>,
     setWorkerMode: (workerId, mode, call) =>
       change(`/cluster/workers/${encodeURIComponent(workerId)}`, `Setting ${workerId} to ${mode}`, { mode }, call),
@@ -158,7 +171,8 @@ function writeHeaders({ contentType, meta, ifMatch, createOnly }: PutOptions): R
   if (contentType) headers["content-type"] = contentType;
   if (ifMatch) headers["if-match"] = ifMatch;
   if (createOnly) headers["if-none-match"] = "*";
-  for (const [name, value] of Object.entries(meta ?? {})) headers[`x-meta-${name}`] = value;
+  for (const [name, value] of Object.entries(meta ?? {}))
+    headers[`x-meta-${name}`] = Buffer.from(value).toString("latin1");
   return headers;
 }
 

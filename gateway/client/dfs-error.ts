@@ -47,6 +47,8 @@ const codeOfStatus: Record<number, string> = {
   409: "IS_A_DIRECTORY",
   412: "PRECONDITION_FAILED",
   416: "RANGE_NOT_SATISFIABLE",
+  503: "NOT_READY",
+  504: "TIMEOUT",
 };
 
 /** Turns an answer that is not 2xx into its error. HEAD has no body: there the status alone must do. */

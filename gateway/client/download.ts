@@ -38,17 +38,14 @@ export interface Download {
 export function storedFileOf(path: string, response: Response): StoredFile {
   const { headers } = response;
   const total = /\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1];
-  const size = Number(total ?? headers.get("content-length") ?? headers.get("x-size") ?? Number.NaN);
+  const size = Number(total ?? headers.get("content-length") ?? Number.NaN);
   const meta: Record<string, string> = {};
-  for (const [name, value] of headers) if (name.startsWith("x-meta-")) meta[name.slice("x-meta-".length)] = value;
+  for (const [name, value] of headers)
+    if (name.startsWith("x-meta-")) meta[name.slice("x-meta-".length)] = Buffer.from(value, "latin1").toString();
   const etag = headers.get("etag");
   const crc32 = headers.get("x-crc32");
-  if (etag === null || crc32 === null || !Number.isSafeInteger(size))
-    throw new DfsError(
-      "UNEXPECTED_ANSWER",
-      `The answer for ${path} lacks ETag, x-crc32 or a length: not from a gateway?`,
-      response.status,
-    );
+  if (etag === null || crc32 === null)
+    throw new DfsError("UNEXPECTED_ANSWER", `The answer for ${path} lacks ETag or x-crc32`, response.status);
   const modified = headers.get("last-modified");
   return {
     path,
@@ -82,6 +79,14 @@ export async function download(transport: Transport, path: string, options: GetO
   if (isPart) first.range = rangeHeader(start, range?.end);
   const response = await open(first);
   const file = storedFileOf(path, response);
+  if (ifMatch !== undefined && file.etag !== ifMatch) throw changed(path);
+  if (Number.isNaN(file.size)) {
+    // Some servers and proxies stream without a Content-Length; HEAD has it.
+    const head = await transport.request(filesPath(path), { method: "HEAD", what, signal });
+    const told = storedFileOf(path, head);
+    if (told.etag !== file.etag) throw changed(path);
+    file.size = told.size;
+  }
   const part = /^bytes (\d+)-(\d+)\//.exec(response.headers.get("content-range") ?? "");
   if (isPart && !part) {
     await response.body?.cancel();
@@ -97,20 +102,19 @@ export async function download(transport: Transport, path: string, options: GetO
   let reader = response.body?.getReader() ?? null;
   let failures = 0;
 
+  const reopen = async () => {
+    const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
+    if (rest.status === 206 && rest.headers.get("etag") === file.etag) return rest.body?.getReader() ?? null;
+    await rest.body?.cancel();
+    throw changed(path);
+  };
+
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       async pull(controller) {
-        for (;;) {
+        while (sum.position < end) {
+          reader ??= await reopen();
           try {
-            if (sum.position === end) break;
-            if (reader === null) {
-              const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
-              if (rest.status !== 206 || rest.headers.get("etag") !== file.etag) {
-                await rest.body?.cancel();
-                throw changed(path);
-              }
-              reader = rest.body?.getReader() ?? null;
-            }
             const next = await reader?.read();
             if (next === undefined || next.done)
               throw new DfsError("UNREACHABLE", `${what}: the connection ended ${end - sum.position} bytes early`);

@@ -315,6 +315,7 @@ export function startMemoryGateway(port: number) {
   return {
     url: `http://127.0.0.1:${server.port}`,
     files,
+    directories,
     uploads,
     requests,
     faults,
