@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
 import { MetadataEngine } from "../../actors/master/engine.ts";
+import type { Command } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox, type WorkerAddress } from "../../actors/messages/master.ts";
@@ -241,6 +242,12 @@ export class MemoryCluster {
   readonly data: DataPath;
   readonly reports: { chunkId: number; workerId: string; problem: string }[] = [];
   readonly asked: Record<string, number> = {};
+  /** So many answers to commands get lost from now on. */
+  loseAnswers = 0;
+  onLostAnswer: (() => void) | null = null;
+  mostInFlight = 0;
+  #inFlight = 0;
+  #sessionsEnded = false;
   readonly #directory = mkdtempSync(join(tmpdir(), "dfs-memory-cluster-"));
   readonly #engine: MetadataEngine;
   readonly #metadata: Metadata;
@@ -325,6 +332,26 @@ export class MemoryCluster {
     return worker;
   }
 
+  propose(command: Command): Promise<unknown> {
+    return this.#engine.propose(command);
+  }
+
+  /** As if every session so far had been idle for too long. */
+  endSessions(): void {
+    this.#sessionsEnded = true;
+  }
+
+  async #execute(proposal: Parameters<MetadataEngine["execute"]>[0]) {
+    if (proposal.sessionId === 0) this.#sessionsEnded = false;
+    else if (this.#sessionsEnded) throw new Refusal("SESSION_EXPIRED", "The session has ended");
+    this.mostInFlight = Math.max(this.mostInFlight, ++this.#inFlight);
+    const outcome = await this.#engine.execute(proposal).finally(() => this.#inFlight--);
+    if (proposal.sessionId === 0 || this.loseAnswers === 0) return outcome;
+    this.loseAnswers--;
+    this.onLostAnswer?.();
+    throw new Refusal("NOT_READY", "The answer got lost");
+  }
+
   /** All that lies on workers without being sealed. */
   openChunks(): number {
     return this.workers.flatMap(({ chunks }) => [...chunks.values()]).filter(({ sealed }) => sealed === null).length;
@@ -345,7 +372,7 @@ export class MemoryCluster {
     };
     const addresses = () => this.workers.map(({ address }) => address);
     const handlers: Handlers<typeof MasterMailbox> = {
-      EXECUTE: (proposal) => this.#engine.execute(proposal),
+      EXECUTE: (proposal) => this.#execute(proposal),
       PLACE_CHUNKS: async ({ count, replicationFactor, minReplicas, exclude }) => {
         const workerIds = this.#place(replicationFactor, exclude);
         if (workerIds.length < minReplicas)
