@@ -1,0 +1,58 @@
+/** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
+import { loadConfig } from "../actors/node/config.ts";
+import { ExitCode, nodeCommand, onStopSignal, run, StartRefused } from "../actors/node/lifecycle.ts";
+import { createLogger } from "../actors/node/log.ts";
+import { listenOptions } from "../actors/node/mailbox.ts";
+import { loadSecret } from "../actors/node/secret.ts";
+import type { Gateway } from "./rest/context.ts";
+import { createRestServer } from "./rest/server.ts";
+import { openDataPath } from "./transfer/data-path.ts";
+
+/** Transfers under way at a stop get this long to end. */
+const STOP_PATIENCE_MS = 10_000;
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/;
+
+const command = nodeCommand("gateway", "Offers the file system over REST.")
+  .option("--id <id>", "id of this gateway")
+  .option("--url <url>", "address to serve at, instead of the one in the configuration")
+  .parse();
+
+await run(async () => {
+  const options = command.opts<{ config: string; id?: string; url?: string }>();
+  const config = loadConfig(options.config);
+  const id = options.id ?? config.gateways[0]?.id ?? "gateway-1";
+  const url = options.url ?? config.gateways.find((gateway) => gateway.id === id)?.url;
+  if (url === undefined || !URL.canParse(url) || new URL(url).port === "")
+    throw new StartRefused(
+      `url of ${id} is ${url ?? "missing"}; allowed: http://host:port, in gateways of ${options.config} or by --url`,
+      ExitCode.badConfiguration,
+    );
+  const token = Bun.env.DFS_GATEWAY_TOKEN?.trim() || null;
+  if (token === null && !LOOPBACK.test(new URL(url).hostname))
+    throw new StartRefused(
+      `${url} can be reached from other machines, and DFS_GATEWAY_TOKEN is not set. Set it to a secret that every client sends as a bearer token, or serve at http://127.0.0.1.`,
+      ExitCode.badConfiguration,
+    );
+
+  const log = createLogger(id, config.logLevel);
+  const data = openDataPath({ config, gatewayId: id, secret: loadSecret(config.dataDirectory), log });
+  const gateway: Gateway = { id, config, data, log, token, stopping: false };
+  const app = createRestServer(gateway).listen(listenOptions(url));
+  log.info({ event: "listening", url }, `gateway ${id} serves at ${url}`);
+
+  onStopSignal(log, async () => {
+    gateway.stopping = true;
+    const stopped = app.server?.stop();
+    await Promise.race([Promise.all([stopped, transfersEnd(gateway)]), Bun.sleep(STOP_PATIENCE_MS)]);
+    await data.close();
+    await app.server?.stop(true);
+  });
+});
+
+async function transfersEnd({ data: { transfers } }: Gateway): Promise<void> {
+  for (;;) {
+    const { uploads, downloads } = transfers.activity();
+    if (uploads.length === 0 && downloads.length === 0) return;
+    await Bun.sleep(50);
+  }
+}

@@ -1,0 +1,35 @@
+/** Streams made of streams, pulled on demand so that a slow client holds its reader back. */
+import type { Bytes } from "../transfer/api.ts";
+
+/** Reads on demand, buffers nothing. */
+export function streamOf(chunks: AsyncGenerator<Uint8Array, void, unknown>): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await chunks.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** One part of a `multipart/byteranges` answer. */
+export interface Part {
+  /** Everything before the bytes, delimiter included. */
+  head: Bytes;
+  open: () => ReadableStream<Uint8Array>;
+}
+
+/** Sends heads and parts one after another; the next part is opened when the one before has been sent. */
+export async function* inTurn(parts: Part[], tail: Bytes): AsyncGenerator<Uint8Array, void, unknown> {
+  for (const { head, open } of parts) {
+    yield head;
+    yield* open();
+  }
+  yield tail;
+}

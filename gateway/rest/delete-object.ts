@@ -1,0 +1,57 @@
+/** DeleteObject: a file, an empty directory, or with `?recursive=true` a whole directory. */
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { writeCondition } from "./conditions.ts";
+import type { Gateway } from "./context.ts";
+import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { pathFromUrl } from "./path.ts";
+import { fileVersion } from "./put-object.ts";
+import { readQuery } from "./query.ts";
+import { readIdempotencyKey } from "./request-headers.ts";
+
+const Query = Type.Object(
+  {
+    recursive: Type.Optional(
+      Type.Union([Type.Literal("true"), Type.Literal("false")], { description: "true or false" }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const deleteObject = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).delete(
+    "/files/*",
+    async ({ request }) => {
+      const path = pathFromUrl(request.url);
+      const query = readQuery(request.url, Query);
+      await gateway.data.masters.delete(path, {
+        recursive: query.recursive === "true",
+        condition: await writeCondition(request.headers, () => fileVersion(gateway, path)),
+        idempotencyKey: readIdempotencyKey(request.headers),
+      });
+      return new Response(null, { status: 204 });
+    },
+    {
+      parse: "none",
+      detail: describe({
+        query: Query,
+        summary: "Delete a file or a directory",
+        description: "One step for a whole directory. The bytes stay in the workers' trash for a while.",
+        tag: "files",
+        path: FILE_PATH,
+        headers: { "If-Match": "deletes only the version with this ETag", ...IDEMPOTENCY_KEY },
+        responses: { 204: { description: "deleted" } },
+        errors: [
+          "INVALID_PATH",
+          "INVALID_PARAMETER",
+          "INVALID_HEADER",
+          "NO_SUCH_FILE",
+          "IS_A_DIRECTORY",
+          "DIRECTORY_NOT_EMPTY",
+          "PRECONDITION_FAILED",
+          ...FROM_CHANGES,
+        ],
+      }),
+    },
+  );

@@ -1,0 +1,132 @@
+/** `?explain`: where each chunk of a file is, how healthy, and why there. The leader's books, checked with the workers. */
+import { type Static, Type } from "@sinclair/typebox";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { ReplicaState } from "../../actors/messages/master.ts";
+import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import type { ExplainAnswer } from "../transfer/api.ts";
+import type { Gateway } from "./context.ts";
+import { FileJson, fileJson } from "./file-json.ts";
+
+/** Workers are asked about this many copies at once. */
+const QUESTIONS_AT_ONCE = 16;
+
+const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
+const IsoTime = Type.String({ format: "date-time" });
+const Decision = Type.Object({
+  at: IsoTime,
+  rule: Type.String({ description: "the rule that fired" }),
+  candidates: Type.Array(
+    Type.Object({ worker: Type.String(), score: Type.Number(), rejected: Type.Optional(Type.String()) }),
+  ),
+});
+const Replica = Type.Object({
+  worker: Type.String(),
+  url: Type.String(),
+  zone: Type.String(),
+  state: ReplicaState,
+  workerState: Type.String(),
+  verifiedAt: Nullable(IsoTime),
+  reason: Nullable(Type.String()),
+});
+
+export const Explanation = Type.Object({
+  ...FileJson.properties,
+  chunkCount: Type.Integer(),
+  chunks: Type.Array(
+    Type.Object({
+      id: Type.String({ description: "16 hex digits" }),
+      index: Type.Integer(),
+      offset: Type.Integer(),
+      length: Type.Integer(),
+      crc32: Type.String(),
+      replicas: Type.Array(Replica),
+      decision: Nullable(Decision),
+      repair: Nullable(Type.String()),
+    }),
+  ),
+  now: Nullable(Decision),
+  next: Nullable(Type.Integer({ description: "fromIndex of the next page" })),
+});
+export type Explanation = Static<typeof Explanation>;
+
+type LedgerReplica = ExplainAnswer["chunks"][number]["replicas"][number];
+
+/** @throws NO_SUCH_FILE */
+export async function explainFile(
+  gateway: Gateway,
+  path: string,
+  fromIndex: number,
+  limit: number,
+): Promise<Explanation> {
+  const { file, chunks, now, next } = await gateway.data.masters.explain(path, fromIndex, limit);
+  if (file === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
+  const questions = chunks.flatMap((chunk) => chunk.replicas.map((replica) => ({ chunk, replica })));
+  const answers = new Map<LedgerReplica, Pick<Static<typeof Replica>, "state" | "verifiedAt" | "reason">>();
+  await Promise.all(
+    Array.from({ length: QUESTIONS_AT_ONCE }, async () => {
+      for (let question = questions.pop(); question; question = questions.pop())
+        answers.set(question.replica, await askWorker(gateway, question.chunk, question.replica));
+    }),
+  );
+  return {
+    ...fileJson(file),
+    chunkCount: file.chunkCount,
+    chunks: chunks.map((chunk) => ({
+      id: formatChunkId(chunk.chunkId),
+      index: chunk.index,
+      offset: chunk.offset,
+      length: chunk.lengthBytes,
+      crc32: formatCrc32(chunk.crc32),
+      replicas: chunk.replicas.map((replica) => ({
+        worker: replica.worker,
+        url: replica.url,
+        zone: replica.zone,
+        workerState: replica.workerState,
+        ...(answers.get(replica) as NonNullable<ReturnType<typeof answers.get>>),
+      })),
+      decision: decisionJson(chunk.decision),
+      repair: chunk.repair,
+    })),
+    now: decisionJson(now),
+    next,
+  };
+}
+
+const decisionJson = (decision: PlacementDecision | null): Static<typeof Decision> | null =>
+  decision && {
+    at: new Date(decision.atLogTime).toISOString(),
+    rule: decision.rule,
+    candidates: decision.candidates.map(({ workerId, score, rejected }) => ({
+      worker: workerId,
+      score,
+      ...(rejected === undefined ? {} : { rejected }),
+    })),
+  };
+
+/** The leader's verdict stands unless the worker itself says worse; a worker that does not answer proves nothing. */
+async function askWorker(
+  gateway: Gateway,
+  chunk: { chunkId: number; lengthBytes: number; crc32: number },
+  { url, state, reason, workerState }: LedgerReplica,
+) {
+  const fromLedger = { state, verifiedAt: null, reason };
+  if (workerState === "dead") return { ...fromLedger, reason: reason ?? "The worker is dead" };
+  try {
+    const copy = await gateway.data.transfers.describeReplica(url, chunk.chunkId);
+    const verifiedAt = copy.verifiedAt === null ? null : new Date(copy.verifiedAt).toISOString();
+    if (copy.state === "quarantined")
+      return { state: "corrupt" as const, verifiedAt, reason: reason ?? "The worker quarantined it" };
+    if (copy.state === "trash") return { state: "trash" as const, verifiedAt, reason };
+    if (copy.state === "open") return { state: "missing" as const, verifiedAt, reason: reason ?? "It is not sealed" };
+    if (copy.lengthBytes !== chunk.lengthBytes || copy.crc32 !== chunk.crc32)
+      return { state: "stale" as const, verifiedAt, reason: reason ?? "Length or checksum are not the committed ones" };
+    return { ...fromLedger, verifiedAt };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (error.code === "NO_SUCH_CHUNK" && state === "good")
+      return { state: "missing" as const, verifiedAt: null, reason: error.message };
+    return { ...fromLedger, reason: reason ?? error.message };
+  }
+}

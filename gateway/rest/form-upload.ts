@@ -1,0 +1,177 @@
+/**
+ * Files from an HTML form, as browsers and `curl -F` send them. The form is parsed as it arrives (@fastify/busboy:
+ * streams with back-pressure, no dependencies), and its files are stored one after another.
+ */
+import type { Readable } from "node:stream";
+import Busboy from "@fastify/busboy";
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { checkPath } from "../../actors/rules/path.ts";
+import { streamOf } from "./byte-streams.ts";
+import type { Gateway } from "./context.ts";
+import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { FileJson, fileJson } from "./file-json.ts";
+import { checkChunkSize, StorageClass } from "./put-object.ts";
+import { readQuery } from "./query.ts";
+import { readIdempotencyKey } from "./request-headers.ts";
+
+const LIMITS = { files: 1000, fields: 1000, parts: 2000, fieldSize: 8192, fieldNameSize: 100, headerPairs: 50 };
+
+const Query = Type.Object(StorageClass, { additionalProperties: false });
+const Form = Type.Object({
+  prefix: Type.Optional(Type.String({ description: "put before the names of all files that follow, e.g. photos/" })),
+  path: Type.Optional(Type.String({ description: "whole path of the next file, instead of its own name" })),
+  file: Type.Unsafe<Blob>(BINARY),
+});
+const Stored = Type.Object({ files: Type.Array(FileJson) });
+
+export const formUpload = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).post(
+    "/files",
+    async ({ request }) => {
+      const query = readQuery(request.url, Query);
+      checkChunkSize(query, gateway.config);
+      const idempotencyKey = readIdempotencyKey(request.headers);
+      const files: FileJson[] = [];
+      try {
+        await eachFile(request, async ({ path, contentType, body }) => {
+          const { file } = await gateway.data.transfers.put({
+            path,
+            body,
+            contentType,
+            replicationFactor: query.replication,
+            chunkSizeBytes: query.chunkSize,
+            idempotencyKey: idempotencyKey && `${idempotencyKey}#${files.length}`,
+            signal: request.signal,
+          });
+          files.push(fileJson(file));
+        });
+      } catch (error) {
+        if (error instanceof Refusal && files.length > 0)
+          throw new Refusal(error.code, error.message, { ...error.details, stored: files.map(({ path }) => path) });
+        throw error;
+      }
+      if (files.length === 0) throw new Refusal("INVALID_BODY", "The form has no file");
+      return Response.json({ files }, { status: 201 });
+    },
+    {
+      parse: "none",
+      detail: describe({
+        query: Query,
+        summary: "Store files from a form",
+        description:
+          "Fields count for the files after them. Each file is stored as by PUT; if one fails, details.stored names those that were stored before it.",
+        tag: "files",
+        headers: IDEMPOTENCY_KEY,
+        body: { "multipart/form-data": Form },
+        responses: { 201: { description: "all stored", content: { "application/json": Stored } } },
+        errors: [
+          "INVALID_PATH",
+          "INVALID_PARAMETER",
+          "INVALID_HEADER",
+          "INVALID_BODY",
+          "BODY_INCOMPLETE",
+          "PAYLOAD_TOO_LARGE",
+          "UNSUPPORTED_MEDIA_TYPE",
+          "IS_A_DIRECTORY",
+          "NOT_A_DIRECTORY",
+          "NOT_ENOUGH_WORKERS",
+          "TOO_FEW_REPLICAS",
+          "OVERLOADED",
+          ...FROM_CHANGES,
+        ],
+      }),
+    },
+  );
+
+interface FormFile {
+  path: string;
+  contentType: string;
+  body: ReadableStream<Uint8Array>;
+}
+
+/**
+ * Calls `store` for one file after another; a file that is not read yet holds the form back. When anything fails, the
+ * files still being read fail with it, and all that was begun has ended before this throws.
+ */
+async function eachFile(request: Request, store: (file: FormFile) => Promise<void>): Promise<void> {
+  const contentType = request.headers.get("content-type") ?? "";
+  if (!/^multipart\/form-data\s*;/i.test(contentType))
+    throw new Refusal(
+      "UNSUPPORTED_MEDIA_TYPE",
+      `Content-Type is ${contentType.slice(0, 80) || "missing"}; allowed: multipart/form-data with a boundary`,
+    );
+  const form = openForm(contentType);
+  const streams = new Set<Readable>();
+  const { promise: failure, reject } = Promise.withResolvers<never>();
+  failure.catch(() => {});
+  let broken: Error | null = null;
+  const fail = (cause: Error): void => {
+    broken ??= incomplete(cause);
+    for (const stream of streams) stream.destroy(broken);
+    reject(broken);
+  };
+  let stored: Promise<void> = Promise.resolve();
+  let prefix = "";
+  let nextPath: string | null = null;
+  form.on("field", (name, value, nameTruncated, valueTruncated) => {
+    if (nameTruncated || valueTruncated)
+      fail(new Refusal("PAYLOAD_TOO_LARGE", `A form field has more than ${LIMITS.fieldSize} bytes`, { field: name }));
+    if (name === "prefix") prefix = value;
+    if (name === "path") nextPath = value;
+  });
+  form.on("file", (_field, stream, filename, _encoding, mimeType) => {
+    const path = nextPath ?? `${prefix}${filename ?? ""}`;
+    nextPath = null;
+    streams.add(stream);
+    stream.on("error", fail);
+    stored = stored.then(async () => {
+      if (broken) throw broken;
+      const body = streamOf(wholeOnly(stream, () => broken));
+      await store({ path: checkPath(path), contentType: mimeType, body });
+      streams.delete(stream);
+    });
+    stored.catch(fail);
+  });
+  for (const limit of ["filesLimit", "fieldsLimit", "partsLimit"] as const)
+    form.on(limit, () =>
+      fail(new Refusal("PAYLOAD_TOO_LARGE", `The form has too many parts; allowed: ${LIMITS.files} files`)),
+    );
+  const parsed = new Promise<void>((resolve) => form.on("finish", resolve));
+  form.on("error", fail);
+  feed(request, form).catch(fail);
+  try {
+    await Promise.race([failure, parsed]);
+  } finally {
+    await stored.catch(() => {});
+  }
+  if (broken) throw broken;
+}
+
+function openForm(contentType: string) {
+  try {
+    return Busboy({ headers: { "content-type": contentType }, limits: LIMITS, preservePath: true });
+  } catch (cause) {
+    throw new Refusal("INVALID_BODY", `The form cannot be read: ${(cause as Error).message}`);
+  }
+}
+
+async function feed(request: Request, form: ReturnType<typeof Busboy>): Promise<void> {
+  for await (const bytes of request.body ?? [])
+    await new Promise<void>((resolve, reject) => {
+      form.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  form.end();
+}
+
+const incomplete = (cause: Error): Refusal =>
+  cause instanceof Refusal ? cause : new Refusal("BODY_INCOMPLETE", `The form ended early: ${cause.message}`);
+
+/** A part that ended without its delimiter is no file: the parser says so before the part's end arrives here. */
+async function* wholeOnly(stream: Readable, broken: () => Error | null): AsyncGenerator<Uint8Array, void, unknown> {
+  yield* stream as AsyncIterable<Uint8Array>;
+  const cause = broken();
+  if (cause) throw cause;
+}

@@ -1,0 +1,124 @@
+/**
+ * What every request passes on its way in and out: its id, the token, the refusal of other sites' pages, metrics and the
+ * access log on the way out, and the one place where whatever was thrown becomes a problem document.
+ */
+import { timingSafeEqual } from "node:crypto";
+import { Elysia } from "elysia";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import type { Gateway } from "./context.ts";
+import type { Metrics } from "./metrics.ts";
+import { rawPath } from "./path.ts";
+import { problemResponse, RefusalWithHeaders } from "./problem.ts";
+import { findRoute, type RouteTable } from "./route-table.ts";
+
+const requestIds = new WeakMap<Request, string>();
+const statedLengths = new WeakMap<Request, number>();
+
+/** Elysia answers HEAD through the GET route and counts the bytes of its empty body; this is the length to tell. */
+export const stateLength = (request: Request, lengthBytes: number): void => {
+  statedLengths.set(request, lengthBytes);
+};
+
+/** A client may bring its own id, so that its log and ours can be read together. */
+function idOf(request: Request): string {
+  let id = requestIds.get(request);
+  if (id === undefined) {
+    const given = request.headers.get("x-request-id") ?? "";
+    id = /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : Bun.randomUUIDv7();
+    requestIds.set(request, id);
+  }
+  return id;
+}
+
+const isRead = (method: string): boolean => method === "GET" || method === "HEAD" || method === "OPTIONS";
+
+export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => RouteTable) {
+  const { log, token } = gateway;
+  return new Elysia({ name: "front-door", ...SERVER_OPTIONS })
+    .wrap(
+      (handle) =>
+        (async (request: Request, ...rest: unknown[]) => {
+          const startedAt = performance.now();
+          const id = idOf(request);
+          const answer = await answerOf(() => handle(request, ...rest) as unknown as Promise<Response>, request);
+          answer.headers.set("x-request-id", id);
+          const length = statedLengths.get(request);
+          if (length !== undefined) answer.headers.set("content-length", String(length));
+          const path = rawPath(request.url);
+          const route = findRoute(routes(), path)?.pattern ?? "(none)";
+          const elapsedMs = performance.now() - startedAt;
+          metrics.answered(request.method, route, answer.status, elapsedMs / 1000);
+          log.debug(
+            { event: "request", id, method: request.method, path, status: answer.status, ms: Math.round(elapsedMs) },
+            "answered",
+          );
+          return answer;
+        }) as never,
+    )
+    .onRequest(({ request }) => {
+      if (gateway.stopping && rawPath(request.url) !== "/health/live")
+        throw new Refusal("NOT_READY", "The gateway is stopping");
+      checkToken(request, token);
+      checkSite(request);
+    })
+    .onError({ as: "global" }, ({ error, request }) => toProblem(error, request))
+    .as("global");
+
+  async function answerOf(handle: () => Promise<Response>, request: Request): Promise<Response> {
+    try {
+      return await handle();
+    } catch (error) {
+      return toProblem(error, request);
+    }
+  }
+
+  function toProblem(error: unknown, request: Request): Response {
+    const id = idOf(request);
+    const refusal = asRefusal(error, request, routes());
+    if (refusal) {
+      if (refusal.status >= 500)
+        log.warn({ event: "refused", id, code: refusal.code, path: rawPath(request.url) }, refusal.message);
+      return problemResponse(refusal, id, refusal instanceof RefusalWithHeaders ? refusal.headers : {});
+    }
+    log.error(
+      { event: "request-failed", id, method: request.method, path: rawPath(request.url), err: error },
+      "failed",
+    );
+    return problemResponse(new Refusal("INTERNAL", "The gateway failed while answering"), id);
+  }
+}
+
+function checkToken(request: Request, token: string | null): void {
+  if (token === null || rawPath(request.url) === "/health/live") return;
+  const given = /^Bearer\s+(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  if (given === undefined) throw new Refusal("UNAUTHENTICATED", "The request carries no token");
+  const [a, b] = [token, given].map((text) => new Bun.CryptoHasher("sha256").update(text).digest());
+  if (!timingSafeEqual(a as Buffer, b as Buffer))
+    throw new Refusal("UNAUTHENTICATED", "The token is not the right one");
+}
+
+/** A browser sends `Origin` with every change; a form on somebody else's page must not reach a gateway on this machine. */
+function checkSite(request: Request): void {
+  const origin = request.headers.get("origin");
+  if (origin === null || isRead(request.method)) return;
+  if (!URL.canParse(origin) || new URL(origin).host !== new URL(request.url).host)
+    throw new Refusal("CROSS_SITE", `A page of ${origin.slice(0, 100)} asks to change files here`);
+}
+
+/** @returns null if it is our fault */
+function asRefusal(error: unknown, request: Request, routes: RouteTable): Refusal | null {
+  if (error instanceof Refusal) return error;
+  const code = (error as { code?: unknown } | null)?.code;
+  if (code !== "NOT_FOUND") return null;
+  const path = rawPath(request.url);
+  const route = findRoute(routes, path);
+  if (route === null) return new Refusal("NO_SUCH_ROUTE", `There is no route ${path.slice(0, 200)}`);
+  const allow = route.methods.join(", ");
+  return new RefusalWithHeaders(
+    "METHOD_NOT_ALLOWED",
+    `${request.method} has no meaning at ${route.pattern}; allowed: ${allow}`,
+    { allow: route.methods },
+    { allow },
+  );
+}

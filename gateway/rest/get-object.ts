@@ -1,0 +1,174 @@
+/** GetObject and HeadObject: content and its description, whole or in ranges; with `?explain`, where its chunks are. */
+import { Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import type { OpenFile } from "../transfer/api.ts";
+import { inTurn, type Part, streamOf } from "./byte-streams.ts";
+import { decideRead, rangeApplies } from "./conditions.ts";
+import type { Gateway } from "./context.ts";
+import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "./describe.ts";
+import { Explanation, explainFile } from "./explain.ts";
+import { fileHeaders } from "./file-json.ts";
+import { stateLength } from "./front-door.ts";
+import { pathFromUrl } from "./path.ts";
+import { RefusalWithHeaders } from "./problem.ts";
+import { readQuery } from "./query.ts";
+import { type ByteRange, contentRange, decideRanges } from "./range.ts";
+
+const Query = Type.Object(
+  {
+    download: Type.Optional(Type.String({ maxLength: 255, description: "save under this name, or under its own" })),
+    explain: Type.Optional(Type.String({ maxLength: 10, description: "answer where the chunks are instead" })),
+    fromIndex: Type.Optional(Type.Integer({ minimum: 0, description: "with explain: first chunk, 0 or more" })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: "with explain: chunks, 1 to 1000" })),
+  },
+  { additionalProperties: false },
+);
+
+/** Content comes from anybody: a browser must not guess its type, nor run it with the gateway's own origin. */
+const CONTENT_POLICY = { "x-content-type-options": "nosniff", "content-security-policy": "sandbox" };
+
+/** Bun sends streams chunked and drops their Content-Length (oven-sh/bun#10507): progress bars find it here. */
+const LENGTH_HEADER = "x-content-length";
+
+export const getObject = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).get(
+    "/files/*",
+    async ({ request }) => {
+      const path = pathFromUrl(request.url);
+      const query = readQuery(request.url, Query);
+      if (query.explain !== undefined)
+        return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100));
+      const { headers } = request;
+      const isHead = request.method === "HEAD";
+      const source = isHead ? await headSource(gateway, path) : await gateway.data.transfers.openFile(path);
+      const { file } = source;
+      const answer = fileHeaders(file);
+      const verdict = decideRead(headers, file);
+      if (verdict === "preconditionFailed")
+        throw new Refusal("PRECONDITION_FAILED", `"${path}" is not in the state that the request demands`, {
+          etag: `"${file.etag}"`,
+        });
+      answer.set("cache-control", "no-cache");
+      answer.set("accept-ranges", "bytes");
+      if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });
+      for (const [name, value] of Object.entries(CONTENT_POLICY)) answer.set(name, value);
+      answer.set("content-type", file.contentType);
+      if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
+
+      const applies = rangeApplies(headers.get("if-range"), file);
+      const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
+      if (ranges.kind === "unsatisfiable")
+        throw new RefusalWithHeaders(
+          "RANGE_NOT_SATISFIABLE",
+          ranges.reason,
+          { size: file.sizeBytes },
+          { "content-range": `bytes */${file.sizeBytes}` },
+        );
+      const wanted = ranges.kind === "whole" ? [{ start: 0, endExclusive: file.sizeBytes }] : ranges.ranges;
+      const status = ranges.kind === "whole" ? 200 : 206;
+      const content = wanted.length === 1 ? single(source, wanted[0] as ByteRange) : several(source, wanted);
+      if (status === 206 && wanted.length === 1)
+        answer.set("content-range", contentRange(wanted[0] as ByteRange, file.sizeBytes));
+      if (content.contentType) answer.set("content-type", content.contentType);
+      answer.set("content-length", String(content.lengthBytes));
+      answer.set(LENGTH_HEADER, String(content.lengthBytes));
+      if (isHead) stateLength(request, content.lengthBytes);
+      if (isHead) return new Response(null, { status, headers: answer });
+      const body = content.open();
+      const small = content.lengthBytes <= gateway.config.blockSizeBytes;
+      return new Response(small && body ? await new Response(body).bytes() : body, { status, headers: answer });
+    },
+    {
+      detail: describe({
+        query: Query,
+        summary: "Read a file, or where its chunks are",
+        description:
+          "HEAD answers the same headers without content. Every block is checked before it is sent; a bad copy is replaced by a good one within the same answer.",
+        tag: "files",
+        path: FILE_PATH,
+        headers: {
+          Range: "bytes=0-99, bytes=100-, bytes=-50, or several",
+          "If-Range": "the range counts only for this ETag or date",
+          "If-None-Match": "304 if the file still has one of these ETags",
+          "If-Modified-Since": "304 if it is not newer",
+          "If-Match": "412 unless the file has one of these ETags",
+          "If-Unmodified-Since": "412 if it is newer",
+        },
+        responses: {
+          200: {
+            description: "the content, or with ?explain the chunks",
+            content: { "*/*": BINARY, "application/json": Explanation },
+          },
+          206: { description: "the ranges asked for", content: { "*/*": BINARY, "multipart/byteranges": BINARY } },
+          304: { description: "the client's copy is current" },
+        },
+        errors: [
+          "INVALID_PATH",
+          "INVALID_PARAMETER",
+          "INVALID_HEADER",
+          "NO_SUCH_FILE",
+          "IS_A_DIRECTORY",
+          "PRECONDITION_FAILED",
+          "RANGE_NOT_SATISFIABLE",
+          "DATA_UNAVAILABLE",
+          ...FROM_MASTERS,
+        ],
+      }),
+    },
+  );
+
+/** HEAD needs no chunk to be located. */
+async function headSource(gateway: Gateway, path: string): Promise<OpenFile> {
+  const entry = await gateway.data.masters.stat(path);
+  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
+  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
+  return {
+    file: entry,
+    stream: () => {
+      throw new Error("HEAD sends no content");
+    },
+  };
+}
+
+interface Content {
+  lengthBytes: number;
+  contentType?: string;
+  open: () => ReadableStream<Uint8Array> | null;
+}
+
+const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - start;
+
+const single = (source: OpenFile, range: ByteRange): Content => ({
+  lengthBytes: lengthOf(range),
+  open: () => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive)),
+});
+
+function several(source: OpenFile, ranges: ByteRange[]): Content {
+  const boundary = crypto.randomUUID();
+  const encoder = new TextEncoder();
+  const parts = ranges.map(
+    (range, n): Part => ({
+      head: encoder.encode(
+        `${n === 0 ? "" : "\r\n"}--${boundary}\r\nContent-Type: ${source.file.contentType}\r\nContent-Range: ${contentRange(range, source.file.sizeBytes)}\r\n\r\n`,
+      ),
+      open: () => source.stream(range.start, range.endExclusive),
+    }),
+  );
+  const tail = encoder.encode(`\r\n--${boundary}--\r\n`);
+  const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
+  return {
+    lengthBytes: ranges.reduce((sum, range) => sum + lengthOf(range), framing),
+    contentType: `multipart/byteranges; boundary=${boundary}`,
+    open: () => streamOf(inTurn(parts, tail)),
+  };
+}
+
+/** @see RFC 6266; the plain name is for old clients, without what could end the quoted string */
+function attachment(pathOrName: string): string {
+  const name = pathOrName.slice(pathOrName.lastIndexOf("/") + 1);
+  const plain = name.replace(/[^\x20-\x7e]|["\\%]/g, "_");
+  const encoded = encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  return `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`;
+}

@@ -1,0 +1,44 @@
+/** Reads a small JSON body, bounded, and checks it against its schema. */
+import type { Static, TSchema } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import { Refusal } from "../../actors/messages/errors.ts";
+
+const MAX_JSON_BYTES = 256 << 10;
+
+/** @throws UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, INVALID_BODY, BODY_INCOMPLETE */
+export async function readJson<S extends TSchema>(request: Request, schema: S): Promise<Static<S>> {
+  const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
+  if (type !== "application/json")
+    throw new Refusal("UNSUPPORTED_MEDIA_TYPE", `Content-Type is ${type ?? "missing"}; allowed: application/json`);
+  let value: unknown;
+  const text = await readText(request);
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new Refusal("INVALID_BODY", `The body is not JSON: ${(cause as Error).message}`);
+  }
+  const wrong = Value.Errors(schema, value).First();
+  if (wrong)
+    throw new Refusal("INVALID_BODY", `${wrong.path.slice(1) || "The body"}: ${wrong.message}`, {
+      field: wrong.path,
+      ...(wrong.schema.description ? { allowed: wrong.schema.description } : {}),
+    });
+  return value as Static<S>;
+}
+
+async function readText(request: Request): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const part of request.body ?? []) {
+      bytes += part.byteLength;
+      if (bytes > MAX_JSON_BYTES)
+        throw new Refusal("PAYLOAD_TOO_LARGE", `The body has more than ${MAX_JSON_BYTES} bytes`);
+      parts.push(part);
+    }
+  } catch (cause) {
+    if (cause instanceof Refusal) throw cause;
+    throw new Refusal("BODY_INCOMPLETE", "The body broke off");
+  }
+  return Buffer.concat(parts).toString("utf8");
+}

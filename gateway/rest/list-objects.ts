@@ -1,0 +1,82 @@
+/** ListObjects: names by prefix, in byte order, a page at a time. */
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import type { EntryInfo } from "../transfer/api.ts";
+import type { Gateway } from "./context.ts";
+import { describe, FROM_MASTERS } from "./describe.ts";
+import { FileJson, fileJson } from "./file-json.ts";
+import { readQuery } from "./query.ts";
+
+const DirectoryJson = Type.Object({
+  path: Type.String({ description: "with a slash at its end" }),
+  kind: Type.Literal("directory"),
+});
+export const EntryJson = Type.Union([
+  Type.Object({ ...FileJson.properties, kind: Type.Literal("file") }),
+  DirectoryJson,
+]);
+export type EntryJson = Static<typeof EntryJson>;
+
+const Page = Type.Object({
+  entries: Type.Array(EntryJson),
+  cursor: Type.Union([Type.String(), Type.Null()], { description: "of the next page; null: this was the last" }),
+  index: Type.Integer({ description: "log index that this page reflects" }),
+});
+
+const Query = Type.Object(
+  {
+    prefix: Type.Optional(Type.String({ maxLength: 4096, description: "names that start so, up to 4096 characters" })),
+    delimiter: Type.Optional(Type.Literal("/", { description: "/ rolls up what lies deeper into directories" })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: "1 to 1000, default 100" })),
+    cursor: Type.Optional(Type.String({ maxLength: 8192, description: "from the page before" })),
+  },
+  { additionalProperties: false },
+);
+
+export function entryJson(entry: EntryInfo): EntryJson {
+  if (entry.kind === "file") return { ...fileJson(entry), kind: "file" };
+  return { path: entry.path.endsWith("/") ? entry.path : `${entry.path}/`, kind: "directory" };
+}
+
+const toCursor = (after: string): string => Buffer.from(after).toString("base64url");
+
+function fromCursor(cursor: string, prefix: string): string {
+  const bytes = Buffer.from(cursor, "base64url");
+  const after = bytes.toString("utf8");
+  if (bytes.length === 0 || toCursor(after) !== cursor || !after.startsWith(prefix))
+    throw new Refusal("INVALID_PARAMETER", "The cursor is not one that a page of this prefix gave", {
+      parameter: "cursor",
+    });
+  return after;
+}
+
+export const listObjects = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).get(
+    "/files",
+    async ({ request }) => {
+      const { prefix = "", delimiter, limit = 100, cursor } = readQuery(request.url, Query);
+      const page = await gateway.data.masters.list({
+        prefix,
+        delimiter: delimiter !== undefined,
+        after: cursor === undefined ? "" : fromCursor(cursor, prefix),
+        limit,
+      });
+      return Response.json({
+        entries: page.entries.map(entryJson),
+        cursor: page.next === null ? null : toCursor(page.next),
+        index: page.index,
+      } satisfies Static<typeof Page>);
+    },
+    {
+      detail: describe({
+        query: Query,
+        summary: "List names",
+        description: "In byte order of whole paths. Pages stay right while names come and go.",
+        tag: "files",
+        responses: { 200: { description: "a page", content: { "application/json": Page } } },
+        errors: ["INVALID_PARAMETER", ...FROM_MASTERS],
+      }),
+    },
+  );

@@ -1,0 +1,33 @@
+/**
+ * The file path in a URL, and a file path as a URL. Taken from the raw URL and percent-decoded once, so that `%2F` is a
+ * separator like `/`, and names with spaces, `?`, `#`, `+`, `%` or any Unicode travel unharmed.
+ */
+import { Refusal } from "../../actors/messages/errors.ts";
+import { checkPath } from "../../actors/rules/path.ts";
+
+/** @returns the URL's path as it was sent, without query; `http://h:1/files/a%20b?x` → `/files/a%20b` */
+export function rawPath(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  if (start < 0) return "/";
+  const end = url.slice(start).search(/[?#]/);
+  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/** @throws INVALID_PATH */
+export function pathFromUrl(url: string, prefix = "/files/"): string {
+  return checkPath(decodePercent(rawPath(url).slice(prefix.length)));
+}
+
+/** @throws INVALID_PATH if an escape is broken or the bytes are not UTF-8 */
+export function decodePercent(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Refusal("INVALID_PATH", "The path has a broken percent escape, or its bytes are not UTF-8", {
+      path: text.slice(0, 200),
+    });
+  }
+}
+
+/** @returns e.g. `/files/a%20b/c` */
+export const urlOfFile = (path: string): string => `/files/${path.split("/").map(encodeURIComponent).join("/")}`;

@@ -1,0 +1,133 @@
+/** PutObject: a whole file from the request's body, streamed. */
+import { type Static, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { Config } from "../../actors/messages/config.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { WriteCondition } from "../../actors/messages/primitives.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { writeCondition } from "./conditions.ts";
+import type { Gateway } from "./context.ts";
+import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { FileJson, storedResponse } from "./file-json.ts";
+import { pathFromUrl } from "./path.ts";
+import { readQuery } from "./query.ts";
+import {
+  readContentLength,
+  readContentType,
+  readDigests,
+  readIdempotencyKey,
+  readUserMetadata,
+} from "./request-headers.ts";
+
+const Replication = Type.Integer({ minimum: 1, maximum: 16, description: "copies of each chunk, 1 to 16" });
+const ChunkSize = Type.Integer({
+  minimum: 1 << 16,
+  maximum: 2 ** 32,
+  description: "bytes at which the file is cut, 65536 to 4294967296, a multiple of the cluster's blockSizeBytes",
+});
+
+/** How the file is to be kept: the same words in a query and in the JSON that opens a resumable upload. */
+export const StorageClass = { replication: Type.Optional(Replication), chunkSize: Type.Optional(ChunkSize) };
+const Query = Type.Object(StorageClass, { additionalProperties: false });
+
+export function checkChunkSize({ chunkSize }: Static<typeof Query>, { blockSizeBytes }: Config): void {
+  if (chunkSize !== undefined && chunkSize % blockSizeBytes !== 0)
+    throw new Refusal("INVALID_PARAMETER", `chunkSize is ${chunkSize}; allowed: a multiple of ${blockSizeBytes}`, {
+      parameter: "chunkSize",
+    });
+}
+
+/** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
+export async function refuseEarly(
+  gateway: Gateway,
+  path: string,
+  condition: WriteCondition | undefined,
+  idempotencyKey: string | undefined,
+): Promise<void> {
+  if (!condition || idempotencyKey !== undefined) return;
+  const entry = await gateway.data.masters.stat(path);
+  if (condition.ifNoneMatchAny && entry)
+    throw new Refusal("PRECONDITION_FAILED", `"${path}" exists`, { path, kind: entry.kind });
+  if (condition.ifMatch && (entry?.kind !== "file" || !condition.ifMatch.includes(entry.etag)))
+    throw new Refusal("PRECONDITION_FAILED", `"${path}" is not the version that If-Match names`, { path });
+}
+
+export async function fileVersion(gateway: Gateway, path: string) {
+  const entry = await gateway.data.masters.stat(path);
+  return entry?.kind === "file" ? entry : null;
+}
+
+export const putObject = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).put(
+    "/files/*",
+    async ({ request }) => {
+      const { headers } = request;
+      const path = pathFromUrl(request.url);
+      if (headers.has("content-range"))
+        throw new Refusal("INVALID_HEADER", "A file is put whole, Content-Range has no meaning here", {
+          header: "Content-Range",
+          hint: "POST /uploads starts an upload in parts",
+        });
+      const query = readQuery(request.url, Query);
+      checkChunkSize(query, gateway.config);
+      const idempotencyKey = readIdempotencyKey(headers);
+      const condition = await writeCondition(headers, () => fileVersion(gateway, path));
+      const put = {
+        path,
+        body: request.body,
+        lengthBytes: readContentLength(headers),
+        contentType: readContentType(headers),
+        userMetadata: readUserMetadata(headers, gateway.config.limits.maxUserMetadataBytes),
+        condition,
+        replicationFactor: query.replication,
+        chunkSizeBytes: query.chunkSize,
+        idempotencyKey,
+        ...readDigests(headers),
+        signal: request.signal,
+      };
+      await refuseEarly(gateway, path, condition, idempotencyKey);
+      return storedResponse(await gateway.data.transfers.put(put));
+    },
+    {
+      parse: "none",
+      detail: describe({
+        query: Query,
+        summary: "Create or replace a file",
+        description: "The body is streamed, of any size. The file becomes visible at once and whole, or not at all.",
+        tag: "files",
+        path: FILE_PATH,
+        headers: {
+          "If-None-Match": "* creates only",
+          "If-Match": 'replaces only the version with this ETag; "*": any, but there must be one',
+          "Content-Type": "kept with the file; default application/octet-stream",
+          "x-meta-{name}": "user metadata, kept with the file",
+          "x-crc32": "8 hex digits; checked",
+          "Repr-Digest": "sha-256=:base64:; checked and kept; Content-Digest likewise",
+          "Want-Repr-Digest": "sha-256=1: compute and keep SHA-256",
+          ...IDEMPOTENCY_KEY,
+        },
+        body: { "*/*": BINARY },
+        responses: {
+          201: { description: "created", content: { "application/json": FileJson } },
+          200: { description: "replaced", content: { "application/json": FileJson } },
+        },
+        errors: [
+          "INVALID_PATH",
+          "INVALID_PARAMETER",
+          "INVALID_HEADER",
+          "INVALID_BODY",
+          "BODY_INCOMPLETE",
+          "DIGEST_MISMATCH",
+          "METADATA_TOO_LARGE",
+          "IS_A_DIRECTORY",
+          "NOT_A_DIRECTORY",
+          "PRECONDITION_FAILED",
+          "NOT_ENOUGH_WORKERS",
+          "TOO_FEW_REPLICAS",
+          "OVERLOADED",
+          "NO_SPACE",
+          ...FROM_CHANGES,
+        ],
+      }),
+    },
+  );

@@ -1,0 +1,44 @@
+/** The gateway's REST server, assembled: the front door, then a file per verb. */
+import { type AnyElysia, Elysia } from "elysia";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { clusterState } from "./cluster-state.ts";
+import type { Gateway } from "./context.ts";
+import { deleteObject } from "./delete-object.ts";
+import { formUpload } from "./form-upload.ts";
+import { frontDoor } from "./front-door.ts";
+import { getObject } from "./get-object.ts";
+import { health } from "./health.ts";
+import { listObjects } from "./list-objects.ts";
+import { createMetrics, metricsRoute } from "./metrics.ts";
+import { moveObject } from "./move-object.ts";
+import { openApi, openApiDocument } from "./openapi.ts";
+import { putObject } from "./put-object.ts";
+import { resumableUpload } from "./resumable-upload.ts";
+import { type RouteTable, routeTable } from "./route-table.ts";
+
+/** One router for all: Bun's own would answer some routes past the front door's refusals. */
+const OPTIONS = { ...SERVER_OPTIONS, systemRouter: false } as const;
+
+export function createRestServer(gateway: Gateway): AnyElysia {
+  const metrics = createMetrics(gateway);
+  let table: RouteTable | undefined;
+  const app: AnyElysia = new Elysia({ name: "rest", ...OPTIONS })
+    .use(
+      frontDoor(gateway, metrics, () => {
+        table ??= routeTable(app.routes);
+        return table;
+      }),
+    )
+    .use(putObject(gateway))
+    .use(getObject(gateway))
+    .use(deleteObject(gateway))
+    .use(moveObject(gateway))
+    .use(listObjects(gateway))
+    .use(formUpload(gateway))
+    .use(resumableUpload(gateway))
+    .use(clusterState(gateway))
+    .use(health(gateway))
+    .use(metricsRoute(metrics))
+    .use(openApi(() => openApiDocument(app)));
+  return app;
+}

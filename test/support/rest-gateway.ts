@@ -1,0 +1,58 @@
+/** A gateway's REST server over the data path in memory: called directly, or on a real socket. */
+import { connect } from "node:net";
+import { checkConfig } from "../../actors/node/config.ts";
+import { createLogger } from "../../actors/node/log.ts";
+import { listenOptions } from "../../actors/node/mailbox.ts";
+import configJson from "../../config.json";
+import type { Gateway } from "../../gateway/rest/context.ts";
+import { createRestServer } from "../../gateway/rest/server.ts";
+import { memoryDataPath } from "./memory-transfers.ts";
+
+export function restGateway(options: { token?: string } = {}) {
+  const data = memoryDataPath();
+  const small = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };
+  const config = checkConfig({ ...configJson, ...small });
+  const gateway: Gateway = {
+    id: "gateway-1",
+    config,
+    data,
+    log: createLogger("gateway-1", config.logLevel),
+    token: options.token ?? null,
+    stopping: false,
+  };
+  const app = createRestServer(gateway);
+  return {
+    gateway,
+    data,
+    app,
+    call: (method: string, path: string, init: Omit<RequestInit, "method"> = {}): Promise<Response> =>
+      app.handle(new Request(`http://localhost${path}`, { method, ...init })),
+    /** @returns the URL; `port` must be free */
+    listen(port: number): string {
+      const url = `http://127.0.0.1:${port}`;
+      app.listen(listenOptions(url));
+      return url;
+    },
+    stop: () => app.server?.stop(true),
+  };
+}
+
+/** The problem document of an answer. */
+export const problemOf = async (response: Response) =>
+  (await response.json()) as { code: string; status: number; detail: string; next: string } & Record<string, unknown>;
+
+/** Sends bytes on a socket of its own, waits, and hangs up; @returns what came back until then. */
+export async function onSocket(url: string, text: string, { waitMs = 100 } = {}): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  let answer = "";
+  socket.on("data", (bytes) => {
+    answer += bytes.toString("latin1");
+  });
+  socket.on("error", () => {});
+  socket.write(text);
+  await Bun.sleep(waitMs);
+  socket.destroy();
+  await Bun.sleep(50);
+  return answer;
+}
