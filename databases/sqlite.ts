@@ -9,6 +9,29 @@ export class DatabaseRefused extends Error {
   override name = "DatabaseRefused";
 }
 
+/** SQLite stays open, and its file locked, while a statement lives; this one takes its statements with it. */
+class OwningDatabase extends Database {
+  readonly #statements = new Set<{ finalize(): void }>();
+  readonly #queries = new Map<string, unknown>();
+
+  override prepare: Database["prepare"] = (...args: Parameters<Database["prepare"]>) => {
+    const statement = super.prepare(...args);
+    this.#statements.add(statement);
+    return statement as never;
+  };
+
+  override query: Database["query"] = (sql: string) => {
+    const statement = this.#queries.get(sql) ?? this.prepare(sql);
+    this.#queries.set(sql, statement);
+    return statement as never;
+  };
+
+  override close(): void {
+    for (const statement of this.#statements) statement.finalize();
+    super.close(true);
+  }
+}
+
 export interface OpenOptions {
   path: string;
   schema: string;
@@ -23,7 +46,7 @@ export interface OpenOptions {
  */
 export function openDatabase({ path, schema, schemaVersion, synchronous }: OpenOptions): Database {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
-  const db = new Database(path, { create: true, strict: true });
+  const db = new OwningDatabase(path, { create: true, strict: true });
   try {
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };

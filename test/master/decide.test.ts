@@ -43,7 +43,9 @@ describe("create and replace", () => {
     expect(dfs.refusal(dfs.put("dir/f/below", [chunk]))).toBe("NOT_A_DIRECTORY");
     expect(dfs.refusal(dfs.put("x//y", [chunk]))).toBe("INVALID_PATH");
     expect(dfs.refusal(dfs.put("x", [chunk], { sizeBytes: 11 }))).toBe("INVALID_BODY");
-    expect(["entries", "chunks", "file_chunks", "replica_sets", "garbage"].map((table) => dfs.count(table))).toEqual(before);
+    expect(["entries", "chunks", "file_chunks", "replica_sets", "garbage"].map((table) => dfs.count(table))).toEqual(
+      before,
+    );
   });
 });
 
@@ -98,7 +100,9 @@ describe("delete", () => {
   test("a directory needs recursive, leaves the namespace at once and its chunks in slices", () => {
     const dfs = new MetadataHarness();
     for (let n = 0; n < 300; n++) dfs.accept(dfs.put(`d/${n % 7}/f${n}`));
-    expect(dfs.refusal({ type: "DELETE_PATH", path: "d", recursive: false, condition: {} })).toBe("DIRECTORY_NOT_EMPTY");
+    expect(dfs.refusal({ type: "DELETE_PATH", path: "d", recursive: false, condition: {} })).toBe(
+      "DIRECTORY_NOT_EMPTY",
+    );
     dfs.accept({ type: "DELETE_PATH", path: "d", recursive: true, condition: {} });
     expect(dfs.paths()).toEqual([]);
     dfs.reapAll();
@@ -155,7 +159,9 @@ describe("rename and copy", () => {
     dfs.accept(dfs.put("g"));
     dfs.accept(dfs.put("d/h"));
     expect(dfs.refusal({ type: "RENAME_PATH", from: "f", to: "g", ...anywhere })).toBe("ALREADY_EXISTS");
-    expect(dfs.refusal({ type: "RENAME_PATH", from: "f", to: "d", overwrite: true, condition: {} })).toBe("IS_A_DIRECTORY");
+    expect(dfs.refusal({ type: "RENAME_PATH", from: "f", to: "d", overwrite: true, condition: {} })).toBe(
+      "IS_A_DIRECTORY",
+    );
     dfs.accept({ type: "RENAME_PATH", from: "f", to: "g", overwrite: true, condition: {} });
     expect(dfs.paths()).toEqual(["d/h", "g"]);
     expect(dfs.violations()).toEqual([]);
@@ -216,7 +222,9 @@ describe("uploads", () => {
     expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: id, sizeBytes: 20, crc32: 7, sha256: null })).toBe(
       "UPLOAD_OFFSET_MISMATCH",
     );
-    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: id, sizeBytes: 10, crc32: 8, sha256: null })).toBe("DIGEST_MISMATCH");
+    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: id, sizeBytes: 10, crc32: 8, sha256: null })).toBe(
+      "DIGEST_MISMATCH",
+    );
   });
 
   test("abort and expiry free the staged chunks; whoever comes later finds no upload", () => {
@@ -225,7 +233,9 @@ describe("uploads", () => {
     dfs.accept(stage(aborted, 0, [dfs.chunk()]));
     dfs.accept({ type: "ABORT_UPLOAD", uploadId: aborted });
     dfs.accept({ type: "ABORT_UPLOAD", uploadId: aborted });
-    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: aborted, sizeBytes: 10, crc32: 7, sha256: null })).toBe("NO_SUCH_UPLOAD");
+    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: aborted, sizeBytes: 10, crc32: 7, sha256: null })).toBe(
+      "NO_SUCH_UPLOAD",
+    );
     const expired = open(dfs);
     dfs.accept(stage(expired, 0, [dfs.chunk()]));
     dfs.logTime += 1000;
@@ -238,7 +248,9 @@ describe("uploads", () => {
     const dfs = new MetadataHarness();
     const [a, b] = [open(dfs, "f", { ifNoneMatchAny: true }), open(dfs, "f", { ifNoneMatchAny: true })];
     dfs.accept({ type: "COMMIT_UPLOAD", uploadId: a, sizeBytes: 0, crc32: 0, sha256: null });
-    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: b, sizeBytes: 0, crc32: 0, sha256: null })).toBe("PRECONDITION_FAILED");
+    expect(dfs.refusal({ type: "COMMIT_UPLOAD", uploadId: b, sizeBytes: 0, crc32: 0, sha256: null })).toBe(
+      "PRECONDITION_FAILED",
+    );
   });
 });
 
@@ -250,7 +262,13 @@ describe("workers and copies", () => {
     const chunk = dfs.chunk(["w1", "w2"]);
     dfs.accept(dfs.put("f", [chunk]));
     const replica = { chunkId: chunk.chunkId, reason: "test" };
-    dfs.accept({ type: "ADD_REPLICAS", replicas: [{ ...replica, workerId: "w4" }, { ...replica, workerId: "w4" }] });
+    dfs.accept({
+      type: "ADD_REPLICAS",
+      replicas: [
+        { ...replica, workerId: "w4" },
+        { ...replica, workerId: "w4" },
+      ],
+    });
     expect(workersOf(dfs, "f")).toEqual(["w1", "w2", "w4"]);
     dfs.accept({ type: "MARK_REPLICAS", replicas: [{ chunkId: chunk.chunkId, workerId: "w1", state: "corrupt" }] });
     expect(workersOf(dfs, "f")).toEqual(["w2", "w4"]);
@@ -263,7 +281,14 @@ describe("workers and copies", () => {
   test("a worker with another disk has lost all its copies at once", () => {
     const dfs = new MetadataHarness();
     for (let n = 0; n < 20; n++) dfs.accept(dfs.put(`f${n}`, [dfs.chunk(["w1", `w${2 + (n % 3)}`])]));
-    dfs.accept({ type: "REGISTER_WORKER", workerId: "w1", url: "http://127.0.0.1:1", zone: "z", incarnation: "new-disk", capacityBytes: 1 });
+    dfs.accept({
+      type: "REGISTER_WORKER",
+      workerId: "w1",
+      url: "http://127.0.0.1:1",
+      zone: "z",
+      incarnation: "new-disk",
+      capacityBytes: 1,
+    });
     expect(dfs.queries.replicaSets().every(({ workers }) => !workers.includes("w1"))).toBe(true);
     expect(dfs.violations()).toEqual([]);
   });
@@ -289,7 +314,10 @@ describe("workers and copies", () => {
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
     dfs.accept({ type: "DROP_REPLICA", chunkId: chunk.chunkId, workerId: "w1", keep: ["w2", "w3", "w4"] });
-    const add = { type: "ADD_REPLICAS", replicas: [{ chunkId: chunk.chunkId, workerId: "w1", reason: "race" }] } as const;
+    const add = {
+      type: "ADD_REPLICAS",
+      replicas: [{ chunkId: chunk.chunkId, workerId: "w1", reason: "race" }],
+    } as const;
     expect(dfs.accept<{ added: number }>(add).added).toBe(0);
     dfs.accept({ type: "FORGET_GARBAGE", items: [{ chunkId: chunk.chunkId, workerId: "w1" }] });
     expect(dfs.accept<{ added: number }>(add).added).toBe(1);
@@ -300,7 +328,13 @@ describe("workers and copies", () => {
     dfs.accept(dfs.put("f"));
     dfs.accept({ type: "SET_WORKER_MODE", workerId: "w1", mode: "removed" });
     expect(workersOf(dfs, "f")).toEqual(["w2", "w3"]);
-    const back = { type: "REGISTER_WORKER", workerId: "w1", url: "http://127.0.0.1:1", zone: "z", capacityBytes: 1 } as const;
+    const back = {
+      type: "REGISTER_WORKER",
+      workerId: "w1",
+      url: "http://127.0.0.1:1",
+      zone: "z",
+      capacityBytes: 1,
+    } as const;
     expect(dfs.refusal({ ...back, incarnation: "first-disk" })).toBe("WRONG_NODE");
     dfs.accept({ ...back, incarnation: "new-disk" });
   });
@@ -330,13 +364,17 @@ describe("exactly once", () => {
 
   test("an ended session applies nothing; an acknowledged number is stale, not run again", () => {
     const dfs = new MetadataHarness();
-    expect(dfs.run(dfs.put("f"), { sessionId: 999, seq: 1, lowestUnacked: 1 })).toMatchObject({ code: "SESSION_EXPIRED" });
+    expect(dfs.run(dfs.put("f"), { sessionId: 999, seq: 1, lowestUnacked: 1 })).toMatchObject({
+      code: "SESSION_EXPIRED",
+    });
     const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
     for (let seq = 1; seq <= 100; seq++)
       dfs.run({ type: "MAKE_DIRECTORY", path: `d${seq}` }, { sessionId, seq, lowestUnacked: seq });
-    expect(dfs.run({ type: "MAKE_DIRECTORY", path: "again" }, { sessionId, seq: 3, lowestUnacked: 100 })).toMatchObject({
-      code: "STALE_SEQUENCE",
-    });
+    expect(dfs.run({ type: "MAKE_DIRECTORY", path: "again" }, { sessionId, seq: 3, lowestUnacked: 100 })).toMatchObject(
+      {
+        code: "STALE_SEQUENCE",
+      },
+    );
     expect(dfs.count("outcomes")).toBeLessThan(64);
   });
 

@@ -5,7 +5,9 @@ import { MetadataHarness } from "../support/metadata-harness.ts";
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 describe("listing", () => {
-  const names = ["a", "a-b", "a/x", "a/y/z", "a0", "ab/c", "b", "ä/ö", "\u{1f600}/smile", "！wide", "z z"].filter((n) => n !== "a");
+  const names = ["a", "a-b", "a/x", "a/y/z", "a0", "ab/c", "b", "ä/ö", "\u{1f600}/smile", "！wide", "z z"].filter(
+    (n) => n !== "a",
+  );
   const dfs = new MetadataHarness();
   for (const name of names) dfs.accept(dfs.put(name, []));
 
