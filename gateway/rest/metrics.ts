@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Activity } from "../transfer/api.ts";
+import type { Activity, ClusterStateAnswer } from "../transfer/api.ts";
 import type { Gateway } from "./context.ts";
 import { describe, NO_QUERY } from "./describe.ts";
 
@@ -11,7 +11,9 @@ import { describe, NO_QUERY } from "./describe.ts";
 const LEADER_PATIENCE_MS = 1000;
 
 export interface Metrics {
-  registry: Registry;
+  contentType: string;
+  /** In the text exposition format. */
+  text(): Promise<string>;
   answered(method: string, route: string, status: number, seconds: number): void;
 }
 
@@ -82,9 +84,20 @@ export function createMetrics(gateway: Gateway): Metrics {
       this.inc((user + system) / 1e6);
     },
   });
-  addLeaderGauges(gateway, registry);
+  const reachable = new Gauge({ name: "dfs_leader_reachable", help: "1 if a leader answered this scrape", registers });
+  const leader = leaderGauges(gateway);
   return {
-    registry,
+    contentType: registry.contentType,
+    async text() {
+      const state = await Promise.race([
+        gateway.data.masters.clusterState().catch(() => null),
+        Bun.sleep(LEADER_PATIENCE_MS).then(() => null),
+      ]);
+      reachable.set(state === null ? 0 : 1);
+      if (state === null) return registry.metrics();
+      leader.show(state);
+      return `${await registry.metrics()}\n${await leader.registry.metrics()}`;
+    },
     answered(method, route, status, elapsed) {
       requests.inc({ method, route, status });
       seconds.observe({ method, route }, elapsed);
@@ -92,11 +105,12 @@ export function createMetrics(gateway: Gateway): Metrics {
   };
 }
 
-/** Without a leader these are absent, not zero: unknown is unknown. */
-function addLeaderGauges(gateway: Gateway, registry: Registry): void {
-  const registers = [registry];
+/** Gauges of what the leader knows; they are told only if it answers, because unknown is not zero. */
+function leaderGauges(gateway: Gateway) {
+  const registry = new Registry();
+  registry.setDefaultLabels({ gateway: gateway.id });
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
-    new Gauge({ name, help, labelNames, registers });
+    new Gauge({ name, help, labelNames, registers: [registry] });
   const chunks = gauge("dfs_chunks", "Chunks in the cluster");
   const full = gauge("dfs_chunks_full", "Chunks with all their copies");
   const below = gauge("dfs_chunks_below", "Chunks with exactly this many good copies, fewer than wanted", ["copies"]);
@@ -105,20 +119,10 @@ function addLeaderGauges(gateway: Gateway, registry: Registry): void {
   const repairs = gauge("dfs_repairs", "Repairs under way and waiting", ["state"]);
   const files = gauge("dfs_files", "Files");
   const bytes = gauge("dfs_file_bytes", "Bytes of all files");
-  const all = [chunks, full, below, workers, free, repairs, files, bytes];
-  new Gauge({
-    name: "dfs_leader_reachable",
-    help: "1 if a leader answered this scrape",
-    registers,
-    async collect() {
-      for (const metric of all) metric.reset();
-      const state = await Promise.race([
-        gateway.data.masters.clusterState().catch(() => null),
-        Bun.sleep(LEADER_PATIENCE_MS).then(() => null),
-      ]);
-      this.set(state === null ? 0 : 1);
-      for (const metric of [chunks, full, files, bytes]) if (state === null) metric.remove();
-      if (state === null) return;
+  return {
+    registry,
+    show(state: ClusterStateAnswer): void {
+      for (const labelled of [below, workers, free]) labelled.reset();
       chunks.set(state.redundancy.chunks);
       full.set(state.redundancy.full);
       for (const [copies, count] of Object.entries(state.redundancy.below)) below.set({ copies }, count);
@@ -130,14 +134,13 @@ function addLeaderGauges(gateway: Gateway, registry: Registry): void {
       files.set(state.files.files);
       bytes.set(state.files.bytes);
     },
-  });
+  };
 }
 
 export const metricsRoute = (metrics: Metrics) =>
   new Elysia(SERVER_OPTIONS).get(
     "/metrics",
-    async () =>
-      new Response(await metrics.registry.metrics(), { headers: { "content-type": metrics.registry.contentType } }),
+    async () => new Response(await metrics.text(), { headers: { "content-type": metrics.contentType } }),
     {
       detail: describe({
         query: NO_QUERY,

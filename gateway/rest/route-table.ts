@@ -23,10 +23,11 @@ export function routeTable(declared: readonly DeclaredRoute[]): RouteTable {
     const methods = routes.map(({ method }) => method);
     if (methods.includes("GET")) methods.push("HEAD");
     const source = path.replace(/[.\\]/g, "\\$&").replace(/\*$/, ".+").replace(/:\w+/g, "[^/]+");
-    table.push({ pattern: patternOf(path), methods, matches: new RegExp(`^${source}$`) });
+    table.push({ pattern: patternOf(path), methods, matches: new RegExp(`^${source}/?$`) });
   }
   return table;
 }
 
+/** A slash at the end makes no difference, as in the router. */
 export const findRoute = (table: RouteTable, path: string): Route | null =>
   table.find(({ matches }) => matches.test(path)) ?? null;

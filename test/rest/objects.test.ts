@@ -127,8 +127,9 @@ test("?download names the file in ASCII and in full", async () => {
 
 test("conditional writes create once, replace one version, and change nothing when they fail", async () => {
   expect((await put("/files/f", "one", { "if-none-match": "*" })).status).toBe(201);
-  for (const headers of [{ "if-none-match": "*" }, { "if-match": '"v9"' }]) {
-    const response = await put("/files/f", "two", headers as Record<string, string>);
+  const failing: Record<string, string>[] = [{ "if-none-match": "*" }, { "if-match": '"v9"' }];
+  for (const headers of failing) {
+    const response = await put("/files/f", "two", headers);
     expect([response.status, (await problemOf(response)).code]).toEqual([412, "PRECONDITION_FAILED"]);
   }
   expect(await (await get("/files/f")).text()).toBe("one");
