@@ -1,0 +1,179 @@
+/** What keeps the house in order: who may import whom, states that explain themselves, one style, one top level. */
+import { expect, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dir, "..");
+const sources = [...new Bun.Glob("{actors,gateway,databases}/**/*.{ts,tsx}").scanSync({ cwd: ROOT })]
+  .filter((file) => !/^databases\/[^/]+\//.test(file) && !file.includes("node_modules"))
+  .sort();
+const everything = [...sources, ...new Bun.Glob("test/**/*.ts").scanSync({ cwd: ROOT })];
+const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
+
+interface Import {
+  from: string;
+  /** A path of ours from the root, or a package. */
+  to: string;
+}
+
+const transpilers = { ts: new Bun.Transpiler({ loader: "ts" }), tsx: new Bun.Transpiler({ loader: "tsx" }) };
+
+const scan = (file: string): string[] =>
+  transpilers[file.endsWith("x") ? "tsx" : "ts"].scanImports(read(file).replace(/^#!.*/, "")).map(({ path }) => path);
+
+const target = (file: string, specifier: string): string =>
+  specifier.startsWith(".") ? relative(ROOT, resolve(ROOT, dirname(file), specifier)) : specifier;
+
+/** `scanImports` sees what runs; imports of types alone, which it leaves out, point the same way. */
+function importsOf(file: string): Import[] {
+  const types = read(file).matchAll(/^(?:import|export)\s+type\s[^;]*?\sfrom\s+"([^"]+)"/gm);
+  const specifiers = new Set([...scan(file), ...[...types].map((match) => match[1] as string)]);
+  return [...specifiers].map((specifier) => ({ from: file, to: target(file, specifier) }));
+}
+
+const imports = sources.flatMap(importsOf);
+const isOurs = ({ to }: Import): boolean => /^(actors|gateway|databases|test)\//.test(to);
+const spelled = (list: Import[]): string[] => list.map(({ from, to }) => `${from} → ${to}`);
+
+/** Imports by files of `from` that `allowed` does not take. */
+const strays = (from: RegExp, allowed: RegExp, which: (one: Import) => boolean = isOurs): string[] =>
+  spelled(imports.filter((one) => from.test(one.from) && which(one) && !allowed.test(one.to)));
+
+const all = (): boolean => true;
+
+test("the reader of imports sees values, types and dynamic imports", () => {
+  const seen = importsOf("actors/rules/path.ts").concat(importsOf("actors/rules/chunk-id.ts"));
+  expect(spelled(seen)).toEqual([
+    "actors/rules/path.ts → actors/messages/errors.ts",
+    "actors/rules/chunk-id.ts → actors/messages/primitives.ts",
+  ]);
+});
+
+test("messages import TypeBox and each other, nothing else", () => {
+  expect(strays(/^actors\/messages\//, /^(actors\/messages\/|@sinclair\/typebox)/, all)).toEqual([]);
+});
+
+test("rules import messages and rules: no I/O, no clock, no package", () => {
+  expect(strays(/^actors\/rules\//, /^actors\/(messages|rules)\//, all)).toEqual([]);
+  const files = sources.filter((file) => file.startsWith("actors/rules/"));
+  expect(
+    files.filter((file) => /\b(Date\.now|Math\.random|performance\.now|fetch\(|Bun\.file)/.test(read(file))),
+  ).toEqual([]);
+});
+
+test("machines do no I/O: they import XState, rules, messages and each other", () => {
+  const allowed = /^(xstate$|actors\/(messages|rules)\/|.*\.machine\.ts$|actors\/node\/supplied-by-host\.ts$)/;
+  const runtime = (file: string): Import[] =>
+    scan(file).map((specifier) => ({ from: file, to: target(file, specifier) }));
+  const machines = sources.filter((file) => file.endsWith(".machine.ts"));
+  expect(machines.length).toBeGreaterThanOrEqual(5);
+  const effects = machines.flatMap(runtime).filter(({ to }) => /^(node:|bun:|elysia|databases\/)/.test(to));
+  expect(spelled(effects)).toEqual([]);
+  const ours = machines.flatMap(runtime).filter(({ from, to }) => !allowed.test(to) && dirname(to) !== dirname(from));
+  expect(spelled(ours)).toEqual([]);
+});
+
+test("what every node is made of knows no node", () => {
+  expect(strays(/^actors\/node\//, /^actors\/(messages|rules|node)\//)).toEqual([]);
+});
+
+test("masters and workers know each other, and the gateway, by their messages alone", () => {
+  expect(strays(/^actors\/master\//, /^(actors\/(messages|rules|node|master)|databases)\//)).toEqual([]);
+  expect(strays(/^actors\/worker\//, /^(actors\/(messages|rules|node|worker)|databases)\//)).toEqual([]);
+});
+
+test("the gateway knows masters and workers by their messages alone, and opens no database", () => {
+  expect(strays(/^gateway\//, /^(actors\/(messages|rules|node)|gateway)\//)).toEqual([]);
+});
+
+test("the client library stands on messages and rules, the command line on the client library", () => {
+  expect(strays(/^gateway\/client\//, /^(actors\/(messages|rules)|gateway\/client)\//)).toEqual([]);
+  expect(strays(/^gateway\/cli\//, /^(actors\/(messages|rules|node)|gateway\/(client|cli))\//)).toEqual([]);
+});
+
+test("databases know messages and rules", () => {
+  expect(strays(/^databases\//, /^(actors\/(messages|rules)|databases)\//)).toEqual([]);
+});
+
+test("only databases/ opens SQLite", () => {
+  expect(spelled(imports.filter(({ from, to }) => to === "bun:sqlite" && !from.startsWith("databases/")))).toEqual([]);
+});
+
+test("nothing outside test/ imports a test", () => {
+  expect(spelled(imports.filter(({ to }) => to.startsWith("test/")))).toEqual([]);
+});
+
+test("imports of our own carry .ts", () => {
+  expect(spelled(imports.filter((one) => isOurs(one) && !/\.(tsx?|json|css|html)$/.test(one.to)))).toEqual([]);
+});
+
+test("files are kebab-case and named for what they decide: none is utils or index", () => {
+  const allowed = /^[a-z0-9]+(-[a-z0-9]+)*(\.(machine|test|bench))?\.tsx?$/;
+  const wrong = everything.filter(
+    (file) => !allowed.test(basename(file)) || /^(utils?|index|helpers?|misc|common)\./.test(basename(file)),
+  );
+  expect(wrong).toEqual([]);
+});
+
+interface StateConfig {
+  description?: string;
+  type?: string;
+  states?: Record<string, StateConfig>;
+}
+
+function withoutDescription(states: Record<string, StateConfig>, above: string): string[] {
+  return Object.entries(states).flatMap(([name, state]) => [
+    ...(state.description?.trim() ? [] : [`${above}.${name}`]),
+    ...withoutDescription(state.states ?? {}, `${above}.${name}`),
+  ]);
+}
+
+test("every state of every machine has a description", async () => {
+  const found: string[] = [];
+  let machines = 0;
+  for (const file of sources.filter((name) => name.endsWith(".machine.ts")))
+    for (const value of Object.values((await import(join(ROOT, file))) as Record<string, unknown>)) {
+      const config = (value as { config?: StateConfig & { id?: string } } | null)?.config;
+      if (typeof value !== "object" || !config?.states) continue;
+      machines++;
+      found.push(...withoutDescription(config.states, config.id ?? file));
+    }
+  expect(machines).toBeGreaterThanOrEqual(5);
+  expect(found).toEqual([]);
+});
+
+test("the top level is exactly what DESIGN.md says", () => {
+  const allowed = [
+    "README.md",
+    "actors",
+    "bunfig.toml",
+    "config.json",
+    "databases",
+    "gateway",
+    "package-lock.json",
+    "package.json",
+    "test",
+    "tsconfig.json",
+  ];
+  const notKept = new Set(["node_modules", "bun.lock", "bench.json"]);
+  const found = readdirSync(ROOT).filter((name) => !name.startsWith(".") && !notKept.has(name));
+  expect(found.sort()).toEqual(allowed);
+});
+
+async function runs(...command: string[]): Promise<string> {
+  const child = Bun.spawn(command, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
+  const [stdout, stderr, exitCode] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return exitCode === 0 ? "" : `${stdout}${stderr}`;
+}
+
+test("the types hold", async () => {
+  expect(await runs(process.execPath, "node_modules/.bin/tsc", "-p", ".")).toBe("");
+}, 120_000);
+
+test("format and lint are clean", async () => {
+  expect(await runs(process.execPath, "node_modules/.bin/biome", "check", "--colors=off")).toBe("");
+}, 60_000);
