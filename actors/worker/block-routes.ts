@@ -132,7 +132,10 @@ async function putOne(
   const onward = forward(host.identity, route, toPut);
   const here = await storeBlock(host, toPut).then(
     () => ({ workerId: host.identity.nodeId, stored: true }),
-    (error) => failed(host.identity.nodeId, error),
+    (error) => {
+      if (!(error instanceof Refusal)) host.log.error({ event: "store-failed", err: error }, "a block was not stored");
+      return failed(host.identity.nodeId, error);
+    },
   );
   const outcomes: BlockOutcomes = [here, ...(await onward)];
   if (outcomes.every(({ stored }) => stored)) return new Response(null, { status: 204 });

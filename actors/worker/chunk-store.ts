@@ -35,8 +35,6 @@ import { GroupCommit } from "./group-commit.ts";
 import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
-/** An unsealed chunk untouched for this long makes the worker ask whether anybody still wants it. */
-const IDLE_AFTER_MS = 60_000;
 
 export interface StoreOptions {
   directory: string;
@@ -443,11 +441,13 @@ export class ChunkStore {
       const onDisk = statSync(path, { throwIfNoEntry: false });
       if (onDisk && onDisk.size >= row.lengthBytes) return { ...read, body: Bun.file(path).slice(start, end) };
       if (onDisk) {
-        void this.quarantine(chunkId, `the file has ${onDisk.size} bytes, less than the chunk's ${row.lengthBytes}`);
+        this.#later(
+          this.quarantine(chunkId, `the file has ${onDisk.size} bytes, less than the chunk's ${row.lengthBytes}`),
+        );
         throw new Refusal("CHUNK_CORRUPT", `The copy of chunk ${name} here is cut short`);
       }
     }
-    void this.#markMissing(row);
+    this.#later(this.#markMissing(row));
     throw new Refusal("NO_SUCH_CHUNK", `Chunk ${name} should be here, but its bytes are gone`);
   }
 
@@ -570,6 +570,13 @@ export class ChunkStore {
     await this.#changeState([row], "quarantined", true);
   }
 
+  /** For what a reader has found and does not wait for. */
+  #later(work: Promise<void>): void {
+    work.catch((error) =>
+      this.#log.error({ event: "index-failed", err: this.#disk.refusal(error) }, "a finding was lost"),
+    );
+  }
+
   async #markMissing(row: ChunkRow): Promise<void> {
     this.#log.warn({ event: "chunk-missing", chunk: formatChunkId(row.chunkId) }, "the bytes of a chunk are gone");
     await this.#changeState([row], "missing", true);
@@ -665,7 +672,8 @@ export class ChunkStore {
     return { ...this.#totals, openChunks: this.#open.size, openBytes: this.#openBytes };
   }
 
-  idleOpenChunks(limit: number, idleAfterMs = IDLE_AFTER_MS): ChunkId[] {
+  /** Unsealed chunks that nobody has written to for so long. */
+  idleOpenChunks(limit: number, idleAfterMs: number): ChunkId[] {
     const before = this.#now() - idleAfterMs;
     const idle: ChunkId[] = [];
     for (const chunk of this.#open.values()) {

@@ -51,7 +51,7 @@ export interface Rhythm {
 
 const RHYTHM: Rhythm = {
   reconcilePauseMs: 5000,
-  sweepMs: 10_000,
+  sweepMs: 2000,
   idleAfterMs: 60_000,
   probeMs: 10_000,
   drainMs: 5000,
@@ -148,9 +148,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   );
   machine.send({ type: "OPENED" });
   void sweepOn();
-  void scrub(index, store, { ...config.scrub, signal: background.signal }, scrubbed).catch((err) => {
-    if (!background.signal.aborted) log.error({ event: "scrub-failed", err }, "the scrub stopped");
-  });
+  void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
 
   async function register(): Promise<void> {
     try {
@@ -169,12 +167,14 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         },
         askTimeoutMs,
       );
+      if (background.signal.aborted) return;
       fence.pass(answer.term);
       if (clusterId === null) {
         index.joinCluster(answer.clusterId);
         clusterId = answer.clusterId;
       }
-      machine.send({ type: "REGISTERED", term: answer.term, mode: answer.mode });
+      const { term, mode, heartbeatMs } = answer;
+      machine.send({ type: "REGISTERED", term, mode, heartbeatMs });
     } catch (error) {
       tellSilence(error);
     }
@@ -200,6 +200,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         idleOpenChunks: store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs),
       };
       const answer = await leader.ask<"HEARTBEAT">(heartbeat, askTimeoutMs);
+      if (background.signal.aborted) return;
       fence.pass(answer.term);
       machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode });
       if (answer.acknowledged.length > 0)
@@ -215,6 +216,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   }
 
   function tellSilence(error: unknown): void {
+    if (background.signal.aborted) return;
+    if (error instanceof Refusal && error.code === "STALE_TERM") leader.distrust();
     if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
     const { silentMs } = leader;
     machine.send({ type: "LEADER_SILENT", silentMs, reason: (error as Error).message });

@@ -9,6 +9,8 @@ export class LeaderLink {
   readonly #now: () => number;
   #url: string;
   #heardAt: number;
+  /** As `#heardAt`, before the latest answer. */
+  #trustedAt: number;
 
   constructor(identity: Identity, masterUrls: readonly string[], now: () => number = Date.now) {
     const [first] = masterUrls;
@@ -18,6 +20,7 @@ export class LeaderLink {
     this.#now = now;
     this.#url = first;
     this.#heardAt = now();
+    this.#trustedAt = this.#heardAt;
   }
 
   /** Since a leader last answered, with whatever answer. */
@@ -55,8 +58,16 @@ export class LeaderLink {
     throw last;
   }
 
+  /** Who answered last turned out to be deposed: another is asked next, and the answer does not count as a sign of life. */
+  distrust(): void {
+    const at = this.#masters.indexOf(this.#url);
+    this.#url = this.#masters[(at + 1) % this.#masters.length] as string;
+    this.#heardAt = this.#trustedAt;
+  }
+
   #answered(url: string): void {
     this.#url = url;
+    this.#trustedAt = this.#heardAt;
     this.#heardAt = this.#now();
   }
 }

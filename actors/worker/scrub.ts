@@ -1,14 +1,19 @@
 /** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
+import type { Logger } from "../node/log.ts";
+import { formatChunkId } from "../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { Pace } from "./pace.ts";
 
 const MAX_WAIT_MS = 60_000;
+/** After a check that failed for a reason of ours. */
+const RETRY_MS = 1000;
 
 export interface ScrubOptions {
   intervalMs: number;
   bytesPerSecond: number;
   signal: AbortSignal;
+  log: Logger;
   now?: () => number;
 }
 
@@ -22,7 +27,7 @@ export interface ScrubProgress {
 export async function scrub(
   index: ChunkIndex,
   store: ChunkStore,
-  { intervalMs, bytesPerSecond, signal, now = Date.now }: ScrubOptions,
+  { intervalMs, bytesPerSecond, signal, log, now = Date.now }: ScrubOptions,
   progress: ScrubProgress,
 ): Promise<void> {
   const pace = new Pace(bytesPerSecond);
@@ -33,13 +38,19 @@ export async function scrub(
       await pause(Math.min(dueInMs, MAX_WAIT_MS, intervalMs), signal);
       continue;
     }
-    const verdict = await store.verify(row.chunkId, null, (bytes) => {
-      signal.throwIfAborted();
-      progress.bytesChecked += bytes;
-      return pace.take(bytes);
-    });
-    progress.chunksChecked++;
-    if (verdict !== "good") progress.badFound++;
+    try {
+      const verdict = await store.verify(row.chunkId, null, (bytes) => {
+        signal.throwIfAborted();
+        progress.bytesChecked += bytes;
+        return pace.take(bytes);
+      });
+      progress.chunksChecked++;
+      if (verdict !== "good") progress.badFound++;
+    } catch (err) {
+      if (signal.aborted) return;
+      log.error({ event: "scrub-failed", err, chunk: formatChunkId(row.chunkId) }, "a chunk could not be checked");
+      await pause(RETRY_MS, signal);
+    }
   }
 }
 

@@ -26,7 +26,7 @@ export interface WorkerContext extends WorkerInput {
 
 export type WorkerEvent =
   | { type: "OPENED" }
-  | { type: "REGISTERED"; term: number; mode: WorkerMode }
+  | { type: "REGISTERED"; term: number; mode: WorkerMode; heartbeatMs: number }
   | { type: "ACKNOWLEDGED"; term: number; mode: WorkerMode }
   | { type: "UNKNOWN_HERE" }
   | { type: "LEADER_SILENT"; silentMs: number; reason: string }
@@ -47,11 +47,11 @@ export const workerMachine = setup({
     isSilentTooLong: ({ context, event }) => event.type === "LEADER_SILENT" && event.silentMs >= context.orphanAfterMs,
   },
   actions: {
-    adoptLeader: assign(({ event }) =>
-      event.type === "REGISTERED" || event.type === "ACKNOWLEDGED"
-        ? { term: event.term, mode: event.mode, refusedBecause: null }
-        : {},
-    ),
+    adoptLeader: assign(({ context, event }) => {
+      if (event.type !== "REGISTERED" && event.type !== "ACKNOWLEDGED") return {};
+      const heartbeatMs = event.type === "REGISTERED" ? event.heartbeatMs : context.heartbeatMs;
+      return { term: event.term, mode: event.mode, heartbeatMs, refusedBecause: null };
+    }),
     noteReason: assign(({ event }) => (event.type === "LEADER_SILENT" ? { refusedBecause: event.reason } : {})),
     register: suppliedByHost("register"),
     sendHeartbeat: suppliedByHost("sendHeartbeat"),
