@@ -42,17 +42,15 @@ await run(async () => {
 
   onStopSignal(log, async () => {
     gateway.stopping = true;
-    const stopped = app.server?.stop();
-    await Promise.race([Promise.all([stopped, transfersEnd(gateway)]), Bun.sleep(STOP_PATIENCE_MS)]);
+    app.server?.stop();
+    const busy = () => (app.server?.pendingRequests ?? 0) > 0 || transfersUnderWay(gateway);
+    for (const since = performance.now(); busy() && performance.now() - since < STOP_PATIENCE_MS; ) await Bun.sleep(50);
     await data.close();
-    await app.server?.stop(true);
+    app.server?.stop(true);
   });
 });
 
-async function transfersEnd({ data: { transfers } }: Gateway): Promise<void> {
-  for (;;) {
-    const { uploads, downloads } = transfers.activity();
-    if (uploads.length === 0 && downloads.length === 0) return;
-    await Bun.sleep(50);
-  }
+function transfersUnderWay({ data: { transfers } }: Gateway): boolean {
+  const { uploads, downloads } = transfers.activity();
+  return uploads.length > 0 || downloads.length > 0;
 }
