@@ -40,6 +40,9 @@ interface Node {
   process: Bun.Subprocess;
 }
 
+/** As pino writes them. */
+const LogLevel = { warn: 40, error: 50 } as const;
+
 const say = (line: string): void => console.log(line);
 
 function nodesOf(config: Config): { kind: Kind; id: string; url: string }[] {
@@ -93,8 +96,8 @@ function startNode(config: Config, configPath: string, node: { kind: Kind; id: s
   return { ...node, logPath, logStart, process: child };
 }
 
-/** Follows a node's log; what is worth a person's attention comes out in short form. */
-function followLog(node: Node): () => void {
+/** Follows a node's log; what `isShown` and is worth a person's attention comes out in short form. */
+function followLog(node: Node, isShown: (level: number) => boolean): () => void {
   let position = node.logStart;
   let rest = "";
   const read = (): void => {
@@ -107,7 +110,7 @@ function followLog(node: Node): () => void {
     const lines = (rest + bytes.toString()).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      const short = shortForm(line);
+      const short = shortForm(line, isShown);
       if (short) say(`  ${node.id}: ${short}`);
     }
   };
@@ -119,7 +122,7 @@ function followLog(node: Node): () => void {
 }
 
 /** @returns one short line for a warning, an error, or what is no log line at all (a crash); null for the rest */
-function shortForm(line: string): string | null {
+function shortForm(line: string, isShown: (level: number) => boolean): string | null {
   if (line.trim() === "") return null;
   try {
     const { level, msg, err, event } = JSON.parse(line) as {
@@ -128,8 +131,8 @@ function shortForm(line: string): string | null {
       event?: string;
       err?: { message?: string };
     };
-    if (!(level >= 40)) return null;
-    return `${level >= 50 ? "error" : "warning"}: ${[msg ?? event, err?.message].filter(Boolean).join(": ")}`;
+    if (!isShown(level)) return null;
+    return `${level >= LogLevel.error ? "error" : "warning"}: ${[msg ?? event, err?.message].filter(Boolean).join(": ")}`;
   } catch {
     return line.slice(0, 300);
   }
@@ -173,8 +176,10 @@ async function start(configPath: string): Promise<void> {
   loadSecret(config.dataDirectory);
 
   const nodes = nodesOf(config).map((node) => startNode(config, resolve(configPath), node));
-  const stopFollowing = nodes.map(followLog);
   let phase: "starting" | "running" | "stopping" = "starting";
+  // Nodes that start and stop together complain of each other; that is no news.
+  const isShown = (level: number): boolean => level >= (phase === "running" ? LogLevel.warn : LogLevel.error);
+  const stopFollowing = nodes.map((node) => followLog(node, isShown));
 
   const finish = async (exitCode: number): Promise<never> => {
     phase = "stopping";

@@ -41,7 +41,9 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
   const bad =
     reasons.find(({ severity }) => severity === "error") ?? reasons.find(({ severity }) => severity === "warning");
   const whole =
-    redundancy.chunks === 0 ? "No data yet" : `All ${counted(redundancy.chunks, "chunk")} have all their copies`;
+    redundancy.chunks === 0
+      ? "No data yet"
+      : `${redundancy.chunks === 1 ? "The only chunk has" : `All ${counted(redundancy.chunks, "chunk")} have`} all wanted copies`;
   if (live < expected.length || bad)
     return {
       level: "degraded",

@@ -17,7 +17,7 @@ const levelOf = (changes: Partial<Cluster>) => verdictOf(cluster(changes)).level
 test("all copies and all workers there is the only thing called well", () => {
   expect(verdictOf(cluster())).toEqual({
     level: "ok",
-    sentence: "All 10 chunks have all their copies; 3 of 3 workers are live.",
+    sentence: "All 10 chunks have all wanted copies; 3 of 3 workers are live.",
   });
 });
 

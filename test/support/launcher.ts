@@ -1,0 +1,102 @@
+/** The launcher as a person starts it: a process of its own, on a small cluster in a temporary folder. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const PROJECT = resolve(import.meta.dir, "../..");
+
+/** Writes a config.json for one master, three workers and a gateway on ports from `port` on. */
+export function smallCluster(port: number) {
+  const folder = mkdtempSync(join(tmpdir(), "dfs-cluster-"));
+  const configPath = join(folder, "config.json");
+  const at = (n: number): string => `http://127.0.0.1:${port + n}`;
+  const config = {
+    ...JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")),
+    masters: [{ id: "master-1", url: at(0) }],
+    workers: [1, 2, 3].map((n) => ({ id: `worker-${n}`, url: at(n), zone: `zone-${n}` })),
+    gateways: [{ id: "gateway-1", url: at(4) }],
+    dataDirectory: "data",
+    chunkSizeBytes: 8 << 20,
+    heartbeatMs: 100,
+    suspectAfterMs: 400,
+    deadAfterMs: 1000,
+    safeModeMs: 500,
+  };
+  config.limits = { ...config.limits, reservedBytes: 1 << 20 };
+  writeFileSync(configPath, JSON.stringify(config));
+  mkdirSync(join(folder, "files"));
+  return {
+    folder,
+    configPath,
+    config,
+    url: at(4),
+    files: join(folder, "files"),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+export type SmallCluster = ReturnType<typeof smallCluster>;
+
+/** Starts `actors/cluster.ts`; `printed()` is what has appeared on its terminal so far. */
+export function launch({ configPath }: { configPath: string }) {
+  const child = Bun.spawn([process.execPath, "actors/cluster.ts", "--config", configPath], {
+    cwd: PROJECT,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  let printed = "";
+  const collect = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) printed += decoder.decode(bytes, { stream: true });
+  };
+  const ended = Promise.all([collect(child.stdout), collect(child.stderr), child.exited]);
+  return {
+    child,
+    printed: () => printed,
+    /** Resolves with the exit code when all that was printed has been read. */
+    exited: ended.then(([, , exitCode]) => exitCode),
+    async until(text: string, timeoutMs = 30_000): Promise<void> {
+      const deadline = Date.now() + timeoutMs;
+      while (!printed.includes(text)) {
+        if (Date.now() > deadline || child.exitCode !== null)
+          throw new Error(`"${text}" did not appear within ${timeoutMs} ms; printed was:\n${printed}`);
+        await Bun.sleep(20);
+      }
+    },
+  };
+}
+
+/** Process ids of the nodes that were started with this configuration, by node id. */
+export function nodesRunning({ configPath }: { configPath: string }): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const entry of readdirSync("/proc").filter((name) => /^\d+$/.test(name)))
+    try {
+      const words = readFileSync(`/proc/${entry}/cmdline`, "utf8").split("\0");
+      const id = words[words.indexOf("--id") + 1];
+      if (words.includes(configPath) && words.includes("--id") && id) found.set(id, Number(entry));
+    } catch {
+      // it ended while we looked
+    }
+  return found;
+}
+
+/** Runs the command line against a cluster. */
+export async function runDfs(cluster: SmallCluster, ...args: string[]) {
+  const child = startDfs(cluster, ...args);
+  const [stdout, stderr, exitCode] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { stdout, stderr, exitCode };
+}
+
+export const startDfs = ({ url, files, folder }: SmallCluster, ...args: string[]) =>
+  Bun.spawn([process.execPath, join(PROJECT, "gateway/cli/dfs.ts"), ...args], {
+    cwd: files,
+    env: { ...Bun.env, DFS_URL: url, XDG_STATE_HOME: join(folder, "state") },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
