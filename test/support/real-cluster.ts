@@ -1,0 +1,239 @@
+/**
+ * A cluster of real processes on real files in a temporary folder: what the end-to-end tests and the bench run against.
+ * Nodes are killed, frozen and started again one by one, by their own process ids.
+ */
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Config } from "../../actors/messages/config.ts";
+import { createClient, type DfsClient } from "../../gateway/client/client.ts";
+
+const PROJECT = resolve(import.meta.dir, "../..");
+const SCRIPTS = { master: "actors/master.ts", worker: "actors/worker.ts", gateway: "gateway/gateway.ts" };
+export type NodeKind = keyof typeof SCRIPTS;
+
+export interface ClusterOptions {
+  workers?: number;
+  /** Merged into the project's own config.json. */
+  config?: Partial<Config>;
+  /** Where the data goes; default: the system's temporary folder. */
+  parent?: string;
+  /** Set to keep the folder after `stop`. */
+  keep?: boolean;
+}
+
+interface RunningNode {
+  kind: NodeKind;
+  id: string;
+  args: string[];
+  process: Bun.Subprocess;
+}
+
+/** Chunks, replicas and workers as `/cluster` and `?explain` tell them; only what tests look at. */
+export interface ClusterView {
+  workers: { id: string; state: string; chunks: number; trashBytes: number }[];
+  redundancy: { chunks: number; full: number; below: Record<string, number> };
+  steward: string;
+  term: number;
+  repairs: unknown[];
+  garbage: number;
+}
+export interface ChunkView {
+  id: string;
+  index: number;
+  length: number;
+  replicas: { worker: string; state: string; workerState: string }[];
+  decision: { rule: string; candidates: unknown[] } | null;
+}
+
+/** Asks the system for ports that are free now. */
+async function freePorts(count: number): Promise<number[]> {
+  const listeners = Array.from({ length: count }, () =>
+    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
+  );
+  const ports = listeners.map(({ port }) => port);
+  for (const listener of listeners) listener.stop(true);
+  return ports;
+}
+
+export class RealCluster {
+  readonly folder: string;
+  readonly config: Config;
+  readonly configPath: string;
+  readonly client: DfsClient;
+  readonly url: string;
+  readonly #nodes = new Map<string, RunningNode>();
+  readonly #keep: boolean;
+
+  private constructor(folder: string, config: Config, keep: boolean) {
+    this.folder = folder;
+    this.config = config;
+    this.configPath = join(folder, "config.json");
+    this.url = (config.gateways[0] as { url: string }).url;
+    this.client = createClient({ url: this.url });
+    this.#keep = keep;
+  }
+
+  /** Starts all nodes and waits until the gateway says that it is ready. */
+  static async start({ workers = 5, config: overrides = {}, parent = tmpdir(), keep = false }: ClusterOptions = {}) {
+    const folder = mkdtempSync(join(parent, "dfs-cluster-"));
+    const base = JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")) as Config;
+    const ports = await freePorts(workers + 2);
+    const url = () => `http://127.0.0.1:${ports.pop()}`;
+    const config: Config = {
+      ...base,
+      dataDirectory: join(folder, "data"),
+      masters: [{ id: "master-1", url: url() }],
+      workers: Array.from({ length: workers }, (_, n) => ({
+        id: `worker-${n + 1}`,
+        url: url(),
+        zone: `zone-${n + 1}`,
+      })),
+      gateways: [{ id: "gateway-1", url: url() }],
+      heartbeatMs: 200,
+      suspectAfterMs: 800,
+      deadAfterMs: 2000,
+      safeModeMs: 3000,
+      ...overrides,
+    };
+    const cluster = new RealCluster(folder, config, keep);
+    writeFileSync(cluster.configPath, JSON.stringify(config));
+    try {
+      for (const { id } of config.masters) cluster.startNode("master", id);
+      for (const { id } of config.workers) cluster.startNode("worker", id);
+      for (const { id } of config.gateways) cluster.startNode("gateway", id);
+      await cluster.ready();
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  }
+
+  startNode(kind: NodeKind, id: string, args: string[] = []): void {
+    mkdirSync(join(this.folder, "logs"), { recursive: true });
+    const log = openSync(join(this.folder, "logs", `${id}.log`), "a");
+    const process = Bun.spawn({
+      cmd: [
+        globalThis.process.execPath,
+        join(PROJECT, SCRIPTS[kind]),
+        "--id",
+        id,
+        "--config",
+        this.configPath,
+        ...args,
+      ],
+      cwd: PROJECT,
+      stdin: "ignore",
+      stdout: log,
+      stderr: log,
+    });
+    closeSync(log);
+    this.#nodes.set(id, { kind, id, args, process });
+  }
+
+  #node(id: string): RunningNode {
+    const node = this.#nodes.get(id);
+    if (!node) throw new Error(`there is no node ${id}`);
+    return node;
+  }
+
+  pid(id: string): number {
+    return this.#node(id).process.pid;
+  }
+
+  pids(): { kind: NodeKind; id: string; pid: number }[] {
+    return [...this.#nodes.values()].map(({ kind, id, process }) => ({ kind, id, pid: process.pid }));
+  }
+
+  dataOf(id: string): string {
+    return join(this.config.dataDirectory, id);
+  }
+
+  logOf(id: string): string {
+    return readFileSync(join(this.folder, "logs", `${id}.log`), "utf8");
+  }
+
+  /** SIGKILL unless told otherwise; waits until the process is gone. @returns its exit code */
+  async kill(id: string, signal: "SIGKILL" | "SIGTERM" | "SIGINT" = "SIGKILL"): Promise<number | null> {
+    const { process } = this.#node(id);
+    process.kill(signal);
+    await process.exited;
+    return process.exitCode;
+  }
+
+  freeze(id: string): void {
+    this.#node(id).process.kill("SIGSTOP");
+  }
+
+  thaw(id: string): void {
+    this.#node(id).process.kill("SIGCONT");
+  }
+
+  isRunning(id: string): boolean {
+    const { process } = this.#node(id);
+    return process.exitCode === null && process.signalCode === null;
+  }
+
+  restart(id: string): void {
+    const { kind, args } = this.#node(id);
+    this.startNode(kind, id, args);
+  }
+
+  async ready(timeoutMs = 20_000): Promise<void> {
+    await this.until("the gateway is ready and all workers are live", timeoutMs, async () => {
+      const response = await fetch(`${this.url}/health/ready`).catch(() => null);
+      if (!response?.ok) return false;
+      const view = await this.view();
+      return view.workers.filter(({ state }) => state === "live").length >= this.config.workers.length;
+    });
+  }
+
+  /** Polls until `condition` holds; a failing poll counts as "not yet". @throws with the last view in words */
+  async until(what: string, timeoutMs: number, condition: () => Promise<boolean>): Promise<number> {
+    const started = performance.now();
+    let last = "";
+    while (performance.now() - started < timeoutMs) {
+      try {
+        if (await condition()) return performance.now() - started;
+      } catch (error) {
+        last = String(error);
+      }
+      await Bun.sleep(50);
+    }
+    const view = await this.view().then(JSON.stringify, String);
+    throw new Error(`not within ${timeoutMs} ms: ${what}. ${last} ${view}`);
+  }
+
+  async view(): Promise<ClusterView> {
+    const response = await fetch(`${this.url}/cluster`, { signal: AbortSignal.timeout(5000) });
+    return (await response.json()) as ClusterView;
+  }
+
+  async chunks(path: string): Promise<ChunkView[]> {
+    const response = await fetch(`${this.fileUrl(path)}?explain`, { signal: AbortSignal.timeout(10_000) });
+    if (!response.ok) throw new Error(`explain: ${response.status} ${await response.text()}`);
+    return ((await response.json()) as { chunks: ChunkView[] }).chunks;
+  }
+
+  fileUrl(path: string): string {
+    return `${this.url}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
+  }
+
+  /** Until every chunk has all its copies on workers that are not dead, and nothing is under way any more. */
+  untilRedundant(timeoutMs = 60_000): Promise<number> {
+    return this.until("every chunk has all its copies", timeoutMs, async () => {
+      const { redundancy, steward } = await this.view();
+      return redundancy.full === redundancy.chunks && steward === "steady";
+    });
+  }
+
+  async stop(): Promise<void> {
+    for (const { process } of this.#nodes.values()) {
+      process.kill("SIGCONT");
+      process.kill("SIGKILL");
+    }
+    await Promise.all([...this.#nodes.values()].map(({ process }) => process.exited));
+    if (!this.#keep) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
