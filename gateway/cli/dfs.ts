@@ -42,6 +42,8 @@ function gatewayUrl(given?: string): string {
 }
 
 let interrupted = false;
+/** npm passes on the Ctrl-C that the terminal sent us already: that is one press, not two. */
+const SAME_PRESS_MS = 400;
 
 /** Makes a command's action: opens a session, runs, and leaves with the right exit code. */
 const action =
@@ -52,9 +54,12 @@ const action =
     const { url, token, json, quiet } = command.optsWithGlobals<CommonOptions>();
     const output = new Output({ json, quiet });
     const stop = new AbortController();
+    let interruptedAtMs = 0;
     const interrupt = (): void => {
-      if (interrupted) process.exit(ExitCode.interrupted);
+      if (interrupted && performance.now() - interruptedAtMs > SAME_PRESS_MS) process.exit(ExitCode.interrupted);
+      if (interrupted) return;
       interrupted = true;
+      interruptedAtMs = performance.now();
       stop.abort();
     };
     process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
