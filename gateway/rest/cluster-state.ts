@@ -9,6 +9,7 @@ import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readJson } from "./json-body.ts";
+import { leaderView } from "./leader-view.ts";
 import { readQuery } from "./query.ts";
 import { readIdempotencyKey } from "./request-headers.ts";
 
@@ -35,7 +36,7 @@ export const clusterState = (gateway: Gateway) =>
       "/cluster",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        const state = await gateway.data.masters.clusterState();
+        const state = await leaderView(gateway);
         const activity = gateway.data.transfers.activity();
         return Response.json(
           {
@@ -64,7 +65,7 @@ export const clusterState = (gateway: Gateway) =>
         const { masters } = gateway.data;
         const idempotencyKey = readIdempotencyKey(request.headers);
         const { mode } = await readJson(request, SetMode);
-        const { workers } = await masters.clusterState();
+        const { workers } = await leaderView(gateway);
         if (!workers.some(({ id }) => id === params.id))
           throw new Refusal("NO_SUCH_WORKER", `There is no worker "${params.id.slice(0, 80)}"`);
         await masters.setWorkerMode(params.id, mode, { idempotencyKey });

@@ -6,6 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { ClusterStateAnswer } from "../transfer/api.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "./describe.ts";
+import { leaderView } from "./leader-view.ts";
 import { readQuery } from "./query.ts";
 
 const StopQuery = Type.Object(
@@ -24,7 +25,7 @@ export async function blockers(
   if (gateway.stopping) return [{ code: "NOT_READY", message: "The gateway is stopping" }];
   let state: ClusterStateAnswer;
   try {
-    state = await gateway.data.masters.clusterState();
+    state = await leaderView(gateway);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return [{ code: "NO_LEADER", message: error.message }];
@@ -85,7 +86,7 @@ export const health = (gateway: Gateway) =>
       "/health/stop",
       async ({ request }) => {
         const { worker } = readQuery(request.url, StopQuery);
-        const state = await gateway.data.masters.clusterState();
+        const state = await leaderView(gateway);
         const risk = stopRisk(state, worker, gateway.config.minReplicas);
         if (risk === null) return Response.json({ status: "safe to stop", worker });
         throw new Refusal("PRECONDITION_FAILED", risk, { worker, hint: "Wait for repair, or drain the worker first" });

@@ -6,9 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { Activity, ClusterStateAnswer } from "../transfer/api.ts";
 import type { Gateway } from "./context.ts";
 import { describe, NO_QUERY } from "./describe.ts";
-
-/** A scrape must not hang on a cluster without a leader. */
-const LEADER_PATIENCE_MS = 1000;
+import { leaderView } from "./leader-view.ts";
 
 export interface Metrics {
   contentType: string;
@@ -89,10 +87,7 @@ export function createMetrics(gateway: Gateway): Metrics {
   return {
     contentType: registry.contentType,
     async text() {
-      const state = await Promise.race([
-        gateway.data.masters.clusterState().catch(() => null),
-        Bun.sleep(LEADER_PATIENCE_MS).then(() => null),
-      ]);
+      const state = await leaderView(gateway).catch(() => null);
       reachable.set(state === null ? 0 : 1);
       if (state === null) return registry.metrics();
       leader.show(state);

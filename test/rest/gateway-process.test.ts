@@ -1,0 +1,85 @@
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import configJson from "../../config.json";
+import { problemOf } from "../support/rest-gateway.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "dfs-gateway-"));
+const configPath = join(folder, "config.json");
+await Bun.write(
+  configPath,
+  JSON.stringify({
+    ...configJson,
+    masters: [{ id: "master-1", url: "http://127.0.0.1:17351" }],
+    gateways: [{ id: "gateway-1", url: "http://127.0.0.1:17350" }],
+    dataDirectory: join(folder, "data"),
+  }),
+);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const spawn = (args: string[], env: Record<string, string> = {}) =>
+  Bun.spawn([process.execPath, "gateway/gateway.ts", "--config", configPath, ...args], {
+    cwd: join(import.meta.dir, "../.."),
+    env: { ...Bun.env, DFS_GATEWAY_TOKEN: "", ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+
+async function untilAnswers(url: string): Promise<Response> {
+  for (let attempt = 0; attempt < 200; attempt++)
+    try {
+      return await fetch(url);
+    } catch {
+      await Bun.sleep(25);
+    }
+  throw new Error(`${url} does not answer`);
+}
+
+test("an address that other machines reach is refused without a token, and the reason is told", async () => {
+  const gateway = spawn(["--url", "http://0.0.0.0:17352"]);
+  expect(await gateway.exited).toBe(2);
+  expect(await new Response(gateway.stderr).text()).toContain("DFS_GATEWAY_TOKEN");
+});
+
+test("a gateway that nobody gave an address does not start", async () => {
+  for (const args of [
+    ["--id", "gateway-9"],
+    ["--url", "nonsense"],
+    ["--url", "http://127.0.0.1"],
+  ]) {
+    const gateway = spawn(args);
+    expect(await gateway.exited).toBe(2);
+    expect(await new Response(gateway.stderr).text()).toContain("allowed: http://host:port");
+  }
+});
+
+test("without a master it lives, is not ready and says why; a signal ends it with 0", async () => {
+  const gateway = spawn(["--id", "gateway-1"]);
+  try {
+    const url = "http://127.0.0.1:17350";
+    expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
+    const ready = await fetch(`${url}/health/ready`);
+    expect([ready.status, (await problemOf(ready)).code]).toEqual([503, "NO_LEADER"]);
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain("dfs_leader_reachable");
+  } finally {
+    gateway.kill("SIGTERM");
+  }
+  expect(await gateway.exited).toBe(0);
+  const events = (await new Response(gateway.stdout).text()).trim().split("\n");
+  const names = events.map((line) => JSON.parse(line).event as string);
+  expect([names[0], names.at(-1)]).toEqual(["listening", "stopping"]);
+});
+
+test("with a token, other addresses are served, and only its bearer is", async () => {
+  const gateway = spawn(["--url", "http://0.0.0.0:17353"], { DFS_GATEWAY_TOKEN: "s3cret" });
+  try {
+    const url = "http://127.0.0.1:17353";
+    expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${url}/openapi/json`)).status).toBe(401);
+    expect((await fetch(`${url}/openapi/json`, { headers: { authorization: "Bearer s3cret" } })).status).toBe(200);
+  } finally {
+    gateway.kill("SIGTERM");
+  }
+  expect(await gateway.exited).toBe(0);
+});
