@@ -103,20 +103,23 @@ export class ChunkStore {
       const strangers: { chunkId: ChunkId; state: FiledState }[] = [];
       const moved: { chunkId: ChunkId; state: FiledState }[] = [];
       for (const file of files) {
-        if (filed.has(file.chunkId)) {
-          // A new copy was sealed, and the crash came before the old one was removed.
-          rmSync(this.folders.file(file.chunkId, file.state));
+        const seen = filed.get(file.chunkId);
+        if (seen === undefined) filed.set(file.chunkId, file.state);
+        else {
+          // A new copy was sealed, and the crash came before the old one was removed; or it was moved a moment ago.
+          if (seen !== file.state) rmSync(this.folders.file(file.chunkId, file.state));
           continue;
         }
-        filed.set(file.chunkId, file.state);
         const row = this.#index.find(file.chunkId);
         if (!row) strangers.push(file);
         else if (!row.inline && row.state !== file.state) moved.push(file);
       }
       for (const { chunkId, state } of strangers) {
-        const adopted = this.#adopt(chunkId, state);
-        if (adopted) found.adopted++;
-        else found.damaged++;
+        if (this.#adopt(chunkId, state)) found.adopted++;
+        else {
+          found.damaged++;
+          if (state === "sealed") filed.set(chunkId, "quarantined");
+        }
       }
       found.moved += moved.length;
       if (moved.length > 0)

@@ -1,0 +1,311 @@
+import { expect, test } from "bun:test";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import type { Refusal } from "../../actors/messages/errors.ts";
+import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
+import { ChunkStore, type StoreOptions } from "../../actors/worker/chunk-store.ts";
+import { Disk } from "../../actors/worker/disk.ts";
+import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { BLOCK, blocksOf, crc32Of, randomBytes, silent, temporaryFolder } from "./support.ts";
+
+async function openStore(directory: string, options: Partial<StoreOptions> & { capacityBytes?: number } = {}) {
+  const index = new ChunkIndex(directory);
+  const disk = new Disk({ directory, capacityBytes: options.capacityBytes, reservedBytes: 0 });
+  const store = new ChunkStore(index, { directory, inlineChunkBytes: 1024, disk, log: silent, ...options });
+  return { index, disk, store, found: await store.recover() };
+}
+
+function write(store: ChunkStore, chunkId: number, content: Uint8Array<ArrayBuffer>) {
+  for (const [n, bytes] of blocksOf(content).entries()) store.writeBlock(chunkId, n, BLOCK, bytes, crc32Of(bytes));
+  const crc32 = crc32OfBlocks(blocksOf(content).map(crc32Of), content.length, BLOCK);
+  return { chunkId, lengthBytes: content.length, crc32 };
+}
+
+async function put(store: ChunkStore, chunkId: number, content: Uint8Array<ArrayBuffer>) {
+  const expected = write(store, chunkId, content);
+  await store.seal(expected, BLOCK);
+  return expected;
+}
+
+const read = async (store: ChunkStore, chunkId: number) =>
+  new Uint8Array(await new Response(store.readBlocks(chunkId, 0, 1000).body).arrayBuffer());
+
+const codeOf = (work: () => unknown): string => {
+  try {
+    work();
+  } catch (error) {
+    return (error as Refusal).code;
+  }
+  return "no refusal";
+};
+
+function flipByte(path: string, offset: number): void {
+  const file = openSync(path, "r+");
+  const byte = new Uint8Array(1);
+  readSync(file, byte, 0, 1, offset);
+  byte[0] = (byte[0] as number) ^ 1;
+  writeSync(file, byte, 0, 1, offset);
+  closeSync(file);
+}
+
+const content = randomBytes(3 * BLOCK + 100);
+
+test("sealed chunks outlive the process, unsealed ones do not, and what they used is free again", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  write(first.store, 2, content);
+  first.index.close(); // as after a crash: nothing was told to stop
+  const second = await openStore(folder.path);
+  expect(second.found).toMatchObject({ partsDiscarded: 1, adopted: 0, missing: 0 });
+  expect(await read(second.store, 1)).toEqual(content);
+  expect(second.store.describe(2)).toBeNull();
+  expect(readdirSync(join(folder.path, "parts"))).toEqual([]);
+  expect(second.store.usedBytes).toBe(content.length);
+  await second.store.close();
+});
+
+test("the index is made again from the chunk files", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  const one = await put(first.store, 1, content);
+  await put(first.store, 2, content);
+  await first.store.trash([2], 1);
+  await first.store.close();
+  rmSync(first.index.path);
+  const second = await openStore(folder.path);
+  expect(second.found).toMatchObject({ adopted: 2, damaged: 0 });
+  expect(second.store.holds(one)).toBeTrue();
+  expect(second.store.describe(1)).toMatchObject({ state: "sealed", verifiedAt: null });
+  expect(second.store.describe(2)).toMatchObject({ state: "trash" });
+  expect(await second.store.verify(1, one)).toBe("good");
+  expect(second.store.describe(1)?.verifiedAt).toBeGreaterThan(0);
+  await second.store.close();
+});
+
+test("an index that is not a database is put aside, and the files are adopted", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  await first.store.close();
+  writeFileSync(first.index.path, "this is no database, whatever its name says".repeat(100));
+  const second = await openStore(folder.path);
+  expect(second.index.setAside).toContain("damaged");
+  expect(second.found.adopted).toBe(1);
+  await second.store.close();
+});
+
+test("a file with a damaged trailer and no row is quarantined and reported", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  const path = first.store.folders.file(1, "sealed");
+  await first.store.close();
+  rmSync(first.index.path);
+  flipByte(path, content.length + 4);
+  const second = await openStore(folder.path);
+  expect(second.found).toMatchObject({ adopted: 0, damaged: 1 });
+  expect(existsSync(second.store.folders.file(1, "quarantined"))).toBeTrue();
+  expect(second.index.unreported(10)).toEqual([{ chunkId: 1, state: "corrupt" }]);
+  await second.store.close();
+});
+
+test("a row whose file is gone is reported missing until the leader knows", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  await first.store.close();
+  rmSync(first.store.folders.file(1, "sealed"));
+  const second = await openStore(folder.path);
+  expect(second.found.missing).toBe(1);
+  expect(second.index.unreported(10)).toEqual([{ chunkId: 1, state: "missing" }]);
+  second.index.transaction(true, () => second.index.acknowledge(1));
+  expect(second.index.unreported(10)).toEqual([]);
+  expect(second.store.totals.chunkCount).toBe(0);
+  await second.store.close();
+});
+
+test("a file that lies in the trash is trash, whatever its row says", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  await first.store.trash([1], 1);
+  first.index.transaction(true, () => first.index.setState(1, "sealed", 0)); // the row's change was lost in the crash
+  first.index.close();
+  const second = await openStore(folder.path);
+  expect(second.found.moved).toBe(1);
+  expect(second.store.describe(1)?.state).toBe("trash");
+  expect(await read(second.store, 1)).toEqual(content);
+  await second.store.close();
+});
+
+for (const [what, offset] of [
+  ["data", 5000],
+  ["block checksums", content.length + 2],
+  ["footer", content.length + 16 + 20],
+] as const)
+  test(`a flipped byte in the ${what} of a chunk file is found, and the copy is quarantined`, async () => {
+    using folder = temporaryFolder();
+    const { store, index } = await openStore(folder.path);
+    const expected = await put(store, 1, content);
+    flipByte(store.folders.file(1, "sealed"), offset);
+    expect(await store.verify(1, expected)).toBe("corrupt");
+    expect(index.unreported(10)).toEqual([{ chunkId: 1, state: "corrupt" }]);
+    expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+    expect(existsSync(store.folders.file(1, "quarantined"))).toBeTrue();
+    expect(store.totals).toMatchObject({ chunkCount: 0, sealedBytes: 0, trashBytes: content.length });
+    await store.close();
+  });
+
+test("a whole copy of something else than was committed is corrupt", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  const expected = await put(store, 1, content);
+  expect(await store.verify(1, { ...expected, crc32: 1 })).toBe("corrupt");
+  await store.close();
+});
+
+test("a reader who comes to a file that was cut short or is gone is refused, and the leader hears of it", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await put(store, 1, content);
+  await put(store, 2, content);
+  truncateSync(store.folders.file(1, "sealed"), 100);
+  rmSync(store.folders.file(2, "sealed"));
+  expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+  expect(codeOf(() => store.readBlocks(2, 0, 1))).toBe("NO_SUCH_CHUNK");
+  await Bun.sleep(50);
+  expect(index.unreported(10)).toEqual([
+    { chunkId: 1, state: "corrupt" },
+    { chunkId: 2, state: "missing" },
+  ]);
+  await store.close();
+});
+
+test("a worker takes no more than its capacity, and takes again what the sweep frees", async () => {
+  using folder = temporaryFolder();
+  const { store, disk } = await openStore(folder.path, { capacityBytes: 5 * BLOCK });
+  await put(store, 1, content);
+  expect(codeOf(() => write(store, 2, content))).toBe("NO_SPACE");
+  await store.abort(2);
+  expect(disk.space(store.usedBytes)).toMatchObject({
+    capacityBytes: 5 * BLOCK,
+    freeBytes: 5 * BLOCK - content.length,
+  });
+  await store.trash([1], 1);
+  await store.sweep(0, () => false);
+  await put(store, 2, content);
+  await store.close();
+});
+
+test("the trash is emptied when its time has come, and earlier, oldest first, when space runs short", async () => {
+  using folder = temporaryFolder();
+  let now = 1_000_000;
+  const { store, disk } = await openStore(folder.path, { capacityBytes: 10 * BLOCK, now: () => now });
+  for (const chunkId of [1, 2]) await put(store, chunkId, content);
+  const small = randomBytes(100);
+  await store.sealWhole({ chunkId: 3, lengthBytes: 100, crc32: crc32Of(small) }, BLOCK, small);
+  for (const chunkId of [2, 1, 3]) {
+    await store.trash([chunkId], 1);
+    now += 1000;
+  }
+  expect(await store.sweep(60_000, () => disk.space(store.usedBytes).freeBytes < 5 * BLOCK)).toBe(1);
+  expect(store.describe(2)).toBeNull();
+  expect(await read(store, 1)).toEqual(content);
+  expect(await read(store, 3)).toEqual(small);
+  now += 60_000;
+  expect(await store.sweep(60_000, () => false)).toBe(2);
+  expect(store.usedBytes).toBe(0);
+  expect(readdirSync(join(folder.path, "trash"))).toEqual([]);
+  await store.close();
+});
+
+test("an order to trash that was decided before the order to copy changes nothing", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  const bytes = randomBytes(BLOCK);
+  const copied = { chunkId: 1, lengthBytes: BLOCK, crc32: crc32Of(bytes) };
+  await store.sealWhole(copied, BLOCK, bytes, 50);
+  expect(await store.trash([1], 49)).toEqual({ trashed: [], absent: [] });
+  expect(store.holds(copied)).toBeTrue();
+  expect(await store.trash([1, 9], 50)).toEqual({ trashed: [1], absent: [9] });
+  expect(await store.trash([1], 50)).toEqual({ trashed: [1], absent: [] });
+  await store.close();
+});
+
+test("a copy takes the place of one in trash or quarantine, a gateway's late block does not", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  const bytes = randomBytes(BLOCK);
+  const expected = { chunkId: 1, lengthBytes: BLOCK, crc32: crc32Of(bytes) };
+  await store.sealWhole(expected, BLOCK, bytes);
+  await store.trash([1], 1);
+  expect(codeOf(() => store.writeBlock(1, 0, BLOCK, bytes, expected.crc32))).toBe("CHUNK_SEALED");
+  await store.sealWhole(expected, BLOCK, bytes, 7);
+  expect(store.describe(1)?.state).toBe("sealed");
+  expect(readdirSync(join(folder.path, "trash"))).toEqual([]);
+  expect(store.totals).toMatchObject({ chunkCount: 1, sealedBytes: BLOCK, trashBytes: 0 });
+  await store.close();
+});
+
+test("inline chunks that arrive together share their commits", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  const bytes = randomBytes(500);
+  const before = store.commits.commits;
+  await Promise.all(
+    Array.from({ length: 300 }, (_, n) =>
+      store.sealWhole({ chunkId: n + 1, lengthBytes: 500, crc32: crc32Of(bytes) }, BLOCK, bytes),
+    ),
+  );
+  expect(store.commits.commits - before).toBe(1);
+  expect(store.totals).toMatchObject({ chunkCount: 300, sealedBytes: 150_000 });
+  expect(await read(store, 300)).toEqual(bytes);
+  await store.close();
+});
+
+test("one refused change of a shared commit leaves the others alone", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  const [bytes, other] = [randomBytes(500), randomBytes(500)];
+  const outcomes = await Promise.allSettled([
+    store.sealWhole({ chunkId: 1, lengthBytes: 500, crc32: crc32Of(bytes) }, BLOCK, bytes),
+    store.sealWhole({ chunkId: 1, lengthBytes: 500, crc32: crc32Of(other) }, BLOCK, other),
+    store.sealWhole({ chunkId: 2, lengthBytes: 500, crc32: crc32Of(other) }, BLOCK, other),
+  ]);
+  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  expect((outcomes[1] as PromiseRejectedResult).reason).toMatchObject({ code: "CHUNK_SEALED" });
+  expect(await read(store, 1)).toEqual(bytes);
+  await store.close();
+});
+
+test("an inline chunk whose bytes changed is found and quarantined", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  const bytes = randomBytes(500);
+  await store.sealWhole({ chunkId: 1, lengthBytes: 500, crc32: crc32Of(bytes) }, BLOCK, bytes);
+  const row = index.find(1);
+  if (!row) throw new Error("no row");
+  bytes[7] = (bytes[7] as number) ^ 1;
+  index.transaction(true, () => index.put(row, bytes));
+  expect(await store.verify(1, null)).toBe("corrupt");
+  expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+  await store.close();
+});
+
+test("a directory is one worker's only", async () => {
+  using folder = temporaryFolder();
+  const { store } = await openStore(folder.path);
+  expect(() => new ChunkIndex(folder.path)).toThrow("in use by another worker");
+  await store.close();
+});
