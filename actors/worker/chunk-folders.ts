@@ -8,7 +8,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { readdir, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { ChunkId } from "../messages/primitives.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import { chunkFileName, chunkIdOfFileName } from "./chunk-file.ts";
@@ -34,7 +34,7 @@ export class ChunkFolders {
 
   /** The folders whose own names must be durable before anything in them is. */
   get roots(): string[] {
-    return [this.#root, join(this.#root, "chunks")];
+    return [dirname(this.#root), this.#root, join(this.#root, "chunks")];
   }
 
   part(chunkId: ChunkId): string {

@@ -227,6 +227,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   async function reconcileOn(registration: number): Promise<void> {
     const { signal } = background;
     let quick = true;
+    await pause(0, signal); // until the transition that called this is over, and the machine says "serving"
     for (let fromId = 0; !signal.aborted && registration === registrations && states().matches("serving"); ) {
       const { term } = states().context;
       try {

@@ -1,0 +1,202 @@
+import { expect, test } from "bun:test";
+import { closeSync, openSync, writeSync } from "node:fs";
+import { getBlocks } from "../../actors/worker/block-client.ts";
+import {
+  BLOCK,
+  crc32Of,
+  freeUrl,
+  randomBytes,
+  startTestWorker,
+  storeChunk,
+  tell,
+  temporaryFolder,
+  testConfig,
+  tester,
+  until,
+} from "./support.ts";
+
+const options = { timeoutMs: 5000 };
+type Stored = { chunkId: number; lengthBytes: number; crc32: number };
+
+const copyOrder = (chunk: Stored, sources: { id: string; url: string }[], change = {}) => ({
+  type: "COPY_CHUNK" as const,
+  term: 1,
+  orderId: "1",
+  decidedAt: 10,
+  timeoutMs: 5000,
+  ...chunk,
+  sources,
+  bytesPerSecond: null,
+  ...change,
+});
+const trashOrder = (chunkIds: number[], change = {}) => ({
+  type: "TRASH_CHUNKS" as const,
+  term: 1,
+  orderId: "1",
+  decidedAt: 10,
+  chunkIds,
+  ...change,
+});
+
+async function pair() {
+  const folders = [temporaryFolder(), temporaryFolder()];
+  const [from, to] = await Promise.all(folders.map(({ path }, n) => startTestWorker(path, { id: `worker-${n + 1}` })));
+  if (!from || !to) throw new Error("two workers");
+  return {
+    from,
+    to,
+    source: { id: "worker-1", url: from.url },
+    nobody: { id: "worker-9", url: freeUrl() },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([from.stop(), to.stop()]);
+      for (const folder of folders) folder[Symbol.dispose]();
+    },
+  };
+}
+
+function damage(path: string, offset: number): void {
+  const file = openSync(path, "r+");
+  writeSync(file, randomBytes(8), 0, 8, offset);
+  closeSync(file);
+}
+
+test("chunks large and small are copied, and copying again answers at once", async () => {
+  await using two = await pair();
+  const large = randomBytes(20 * BLOCK + 3);
+  const small = randomBytes(100);
+  for (const [chunkId, content] of [
+    [1, large],
+    [2, small],
+  ] as const) {
+    const chunk = await storeChunk(two.from, chunkId, content);
+    const order = copyOrder(chunk, [two.nobody, two.source]);
+    expect(await tell(two.to.url, order)).toEqual({ ...chunk, sourceId: "worker-1", badSources: [] });
+    expect(await tell(two.to.url, order)).toEqual({ ...chunk, sourceId: null, badSources: [] });
+    expect(await getBlocks(tester, two.to.url, chunkId, 0, 100, options)).toEqual(content);
+  }
+});
+
+test("a source whose bytes changed is named, nothing of it is kept, and another source serves", async () => {
+  await using two = await pair();
+  using folder = temporaryFolder();
+  const third = await startTestWorker(folder.path, { id: "worker-3" });
+  const content = randomBytes(8 * BLOCK);
+  const chunk = await storeChunk(two.from, 1, content);
+  await storeChunk(third, 1, content);
+  damage(two.from.store.folders.file(1, "sealed"), 5 * BLOCK + 7);
+  expect(tell(two.to.url, copyOrder(chunk, [two.source]))).rejects.toMatchObject({
+    code: "SOURCE_UNAVAILABLE",
+    details: { badSources: ["worker-1"] },
+  });
+  await until(() => two.to.store.totals.openChunks === 0);
+  const sources = [two.source, { id: "worker-3", url: third.url }];
+  expect(await tell(two.to.url, copyOrder(chunk, sources))).toMatchObject({
+    sourceId: "worker-3",
+    badSources: ["worker-1"],
+  });
+  expect(await getBlocks(tester, two.to.url, 1, 0, 100, options)).toEqual(content);
+  await third.stop();
+});
+
+test("a source that holds something else than was ordered is bad before a byte is fetched", async () => {
+  await using two = await pair();
+  const chunk = await storeChunk(two.from, 1, randomBytes(3 * BLOCK));
+  expect(tell(two.to.url, copyOrder({ ...chunk, crc32: 1 }, [two.source]))).rejects.toMatchObject({
+    code: "SOURCE_UNAVAILABLE",
+    details: { badSources: ["worker-1"] },
+  });
+});
+
+test("two orders for one chunk share one copy", async () => {
+  await using two = await pair();
+  const chunk = await storeChunk(two.from, 1, randomBytes(30 * BLOCK));
+  const order = copyOrder(chunk, [two.source]);
+  const answers = await Promise.all([tell(two.to.url, order), tell(two.to.url, { ...order, orderId: "2" })]);
+  expect(answers.map(({ sourceId }) => sourceId)).toEqual(["worker-1", "worker-1"]);
+  const metrics = await (await fetch(`${two.from.url}/metrics`)).text();
+  expect(metrics).toContain("dfs_worker_blocks_read_total 30\n");
+});
+
+test("a copy keeps to its pace, and one that cannot be done in time leaves nothing", async () => {
+  await using two = await pair();
+  const chunk = await storeChunk(two.from, 1, randomBytes(10 * BLOCK));
+  const slow = copyOrder(chunk, [two.source], { bytesPerSecond: 10 * BLOCK, timeoutMs: 200 });
+  expect(tell(two.to.url, slow)).rejects.toMatchObject({ code: "TIMEOUT" });
+  await until(() => two.to.store.totals.openChunks === 0);
+  const startedAt = performance.now();
+  await tell(two.to.url, { ...slow, bytesPerSecond: 40 * BLOCK, timeoutMs: 5000 });
+  expect(performance.now() - startedAt).toBeGreaterThan(200);
+});
+
+test("a quarantined copy is replaced in place", async () => {
+  await using two = await pair();
+  const content = randomBytes(4 * BLOCK);
+  const chunk = await storeChunk(two.from, 1, content);
+  await storeChunk(two.to, 1, content);
+  damage(two.to.store.folders.file(1, "sealed"), BLOCK);
+  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk })).toEqual({ chunkId: 1, state: "corrupt" });
+  expect(await tell(two.to.url, copyOrder(chunk, [two.source]))).toMatchObject({ sourceId: "worker-1" });
+  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk })).toEqual({ chunkId: 1, state: "good" });
+  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk, chunkId: 9 })).toMatchObject({
+    state: "missing",
+  });
+});
+
+test("an order of a lower term is refused, after a restart too", async () => {
+  using folder = temporaryFolder();
+  const first = await startTestWorker(folder.path);
+  await storeChunk(first, 1, randomBytes(2 * BLOCK));
+  expect(await tell(first.url, trashOrder([99], { term: 5 }))).toEqual({ trashed: [], absent: [99] });
+  expect(tell(first.url, trashOrder([1], { term: 4 }))).rejects.toMatchObject({
+    code: "STALE_TERM",
+    details: { term: 5 },
+  });
+  await first.stop();
+  const second = await startTestWorker(folder.path);
+  for (const order of [
+    trashOrder([1], { term: 4 }),
+    { type: "VERIFY_CHUNK" as const, term: 4, chunkId: 1, lengthBytes: 0, crc32: 0 },
+    copyOrder({ chunkId: 2, lengthBytes: 1, crc32: 1 }, [{ id: "worker-9", url: freeUrl() }], { term: 4 }),
+  ])
+    expect(tell(second.url, order)).rejects.toMatchObject({ code: "STALE_TERM" });
+  expect(await tell(second.url, { type: "DESCRIBE_CHUNK", chunkId: 1 })).toMatchObject({ state: "sealed" });
+  await second.stop();
+});
+
+test("trashed chunks can be read until the sweep, and their bytes are told apart", async () => {
+  using folder = temporaryFolder();
+  const config = testConfig({ trash: { keepMs: 300, deleteGraceMs: 0 } });
+  const worker = await startTestWorker(folder.path, { config, rhythm: { sweepMs: 20 } });
+  const content = randomBytes(2 * BLOCK);
+  await storeChunk(worker, 1, content);
+  expect(await tell(worker.url, trashOrder([1, 2]))).toEqual({ trashed: [1], absent: [2] });
+  expect(await tell(worker.url, { type: "DESCRIBE_CHUNK", chunkId: 1 })).toMatchObject({ state: "trash" });
+  expect(await getBlocks(tester, worker.url, 1, 0, 2, options)).toEqual(content);
+  expect(worker.store.totals).toMatchObject({ chunkCount: 0, sealedBytes: 0, trashBytes: 2 * BLOCK });
+  await until(() => worker.store.usedBytes === 0);
+  expect(getBlocks(tester, worker.url, 1, 0, 1, options)).rejects.toMatchObject({ code: "NO_SUCH_CHUNK" });
+  await worker.stop();
+});
+
+test("the scrub finds a flipped byte by itself, in files and inline", async () => {
+  using folder = temporaryFolder();
+  const config = testConfig({ scrub: { intervalMs: 1000, bytesPerSecond: 1 << 20 } });
+  const worker = await startTestWorker(folder.path, { config });
+  const good = await storeChunk(worker, 1, randomBytes(2 * BLOCK));
+  await storeChunk(worker, 2, randomBytes(2 * BLOCK));
+  damage(worker.store.folders.file(2, "sealed"), BLOCK);
+  await until(() => worker.store.describe(2)?.state === "quarantined");
+  const verified = () => worker.store.describe(1)?.verifiedAt ?? 0;
+  await until(() => verified() > (worker.store.describe(1)?.sealedAt ?? Number.POSITIVE_INFINITY));
+  expect(good.crc32).toBe(worker.store.describe(1)?.crc32 as number);
+  await worker.stop();
+});
+
+test("nothing but what was asked is in a copy: CRC of all its bytes", async () => {
+  await using two = await pair();
+  const content = randomBytes(5 * BLOCK + 1);
+  const chunk = await storeChunk(two.from, 1, content);
+  await tell(two.to.url, copyOrder(chunk, [two.source]));
+  const bytes = new Uint8Array(await Bun.file(two.to.store.folders.file(1, "sealed")).arrayBuffer());
+  expect(crc32Of(bytes.subarray(0, content.length))).toBe(crc32Of(content));
+});
