@@ -21,8 +21,15 @@ export class StartRefused extends Error {
 export const nodeCommand = (name: string, description: string): Command =>
   new Command(name).description(description).option("--config <file>", "configuration to read", DEFAULT_CONFIG_PATH);
 
+/** Nodes talk to nodes alone, and never through the proxy that a machine may have for the internet. */
+function ignoreProxies(): void {
+  for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+    for (const spelling of [name, name.toLowerCase()]) delete process.env[spelling];
+}
+
 /** Runs `start`, and turns what can go wrong at a start into one readable line. */
 export async function run(start: () => Promise<void>): Promise<void> {
+  ignoreProxies();
   try {
     await start();
   } catch (error) {

@@ -75,9 +75,10 @@ const action =
         );
       } else if (!interrupted) output.error(error);
     }
-    if (interrupted) {
+    if (interrupted && command.name() !== "top") {
       process.exitCode = ExitCode.interrupted;
-      output.note("\nInterrupted. The same command again goes on where it stopped.");
+      const isTransfer = command.name() === "put" || command.name() === "get";
+      output.note(`\nInterrupted.${isTransfer ? " The same command again goes on where it stopped." : ""}`);
     }
     process.exit();
   };
@@ -228,6 +229,10 @@ define("worker", "Say what is wanted of a worker.")
       );
     }),
   );
+
+// A proxy for the internet does not lead to a gateway on this machine.
+for (const name of ["NO_PROXY", "no_proxy"])
+  process.env[name] = [process.env[name], "127.0.0.1", "localhost", "[::1]"].filter(Boolean).join(",");
 
 try {
   await program.parseAsync();

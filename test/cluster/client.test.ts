@@ -11,7 +11,8 @@ let dfs: DfsClient;
 
 beforeAll(async () => {
   cluster = smallCluster(17480);
-  launcher = launch(cluster);
+  // Every node of this cluster lives on a machine that has a proxy for the internet.
+  launcher = launch(cluster, { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" });
   dfs = createClient({ url: cluster.url });
   await launcher.until("Ctrl-C stops everything");
 }, 60_000);
@@ -119,7 +120,7 @@ test("worker modes reach the masters, and an unknown worker is refused", async (
 test("a put and a get that are killed in the middle go on when the same command is typed again", async () => {
   const bytes = random(96 << 20);
   writeFileSync(join(cluster.files, "large.bin"), bytes);
-  const putting = startDfs(cluster, "put", "large.bin", "big/");
+  const putting = startDfs(cluster, ["put", "large.bin", "big/"]);
   const notes = () => readdirSync(join(cluster.folder, "state/dfs")).filter((name) => name.endsWith(".json"));
   let uploadId = "";
   let kept = 0;
@@ -142,7 +143,7 @@ test("a put and a get that are killed in the middle go on when the same command 
   expect([again.exitCode, again.stderr]).toEqual([0, expect.stringContaining("big/large.bin: 96.0 MiB")]);
   expect((await fetch(`${cluster.url}/uploads/${uploadId}`)).status).toBe(404);
 
-  const getting = startDfs(cluster, "get", "big/large.bin", "back.bin");
+  const getting = startDfs(cluster, ["get", "big/large.bin", "back.bin"]);
   const part = join(cluster.files, "back.bin.part");
   const size = () => statSync(part, { throwIfNoEntry: false })?.size ?? 0;
   while (size() === 0 && getting.exitCode === null) await Bun.sleep(2);
@@ -160,4 +161,10 @@ test("status and top show the real cluster", async () => {
   const status = await runDfs(cluster, "status", "--json");
   expect(JSON.parse(status.stdout).workers).toHaveLength(3);
   expect((await runDfs(cluster, "top", "--once")).stdout).toContain("worker-3");
+});
+
+test("a proxy for the internet is asked neither by nodes nor for a gateway on this machine", async () => {
+  const proxies = { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" };
+  const child = startDfs(cluster, ["ls"], proxies);
+  expect(await child.exited).toBe(0);
 });

@@ -38,9 +38,10 @@ export function smallCluster(port: number) {
 export type SmallCluster = ReturnType<typeof smallCluster>;
 
 /** Starts `actors/cluster.ts`; `printed()` is what has appeared on its terminal so far. */
-export function launch({ configPath }: { configPath: string }) {
+export function launch({ configPath }: { configPath: string }, env: Record<string, string> = {}) {
   const child = Bun.spawn([process.execPath, "actors/cluster.ts", "--config", configPath], {
     cwd: PROJECT,
+    env: { ...Bun.env, ...env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -83,7 +84,7 @@ export function nodesRunning({ configPath }: { configPath: string }): Map<string
 
 /** Runs the command line against a cluster. */
 export async function runDfs(cluster: SmallCluster, ...args: string[]) {
-  const child = startDfs(cluster, ...args);
+  const child = startDfs(cluster, args);
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
@@ -92,10 +93,10 @@ export async function runDfs(cluster: SmallCluster, ...args: string[]) {
   return { stdout, stderr, exitCode };
 }
 
-export const startDfs = ({ url, files, folder }: SmallCluster, ...args: string[]) =>
+export const startDfs = ({ url, files, folder }: SmallCluster, args: string[], env: Record<string, string> = {}) =>
   Bun.spawn([process.execPath, join(PROJECT, "gateway/cli/dfs.ts"), ...args], {
     cwd: files,
-    env: { ...Bun.env, DFS_URL: url, XDG_STATE_HOME: join(folder, "state") },
+    env: { ...Bun.env, ...env, DFS_URL: url, XDG_STATE_HOME: join(folder, "state") },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
