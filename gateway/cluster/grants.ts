@@ -32,6 +32,8 @@ interface Grant {
   leaseMs: number;
   renewedAt: number;
   placedAt: number;
+  /** The count of failures of workers up to which its places are known to be good. */
+  checkedAt: number;
   /** Ready ids, taken from the end. */
   ready: { chunkId: number; workerIds: string[] }[];
   inUse: number;
@@ -136,9 +138,14 @@ export class Grants {
     }
   }
 
+  /** Drops places that are too old, or that name a worker which failed since they were chosen. */
   #dropStale(pool: Pool): void {
     const oldest = performance.now() - POOL_MAX_AGE_MS;
+    const { failureCount } = this.#workers;
+    const isFresh = (grant: Grant) => grant.placedAt >= oldest && grant.checkedAt === failureCount;
+    if (pool.grants.every(isFresh)) return;
     for (const grant of pool.grants) {
+      grant.checkedAt = failureCount;
       if (grant.placedAt < oldest) grant.ready = [];
       else grant.ready = grant.ready.filter(({ workerIds }) => !workerIds.some((id) => this.#workers.isAvoided(id)));
       if (grant.ready.length === 0) this.#closeIfDone(grant);
@@ -165,6 +172,7 @@ export class Grants {
       leaseMs: placed.leaseMs,
       renewedAt: now,
       placedAt: now,
+      checkedAt: 0,
       ready: placed.placements.map((workerIds, i) => ({ chunkId: placed.firstChunkId + i, workerIds })).reverse(),
       inUse: 0,
     };

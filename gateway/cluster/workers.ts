@@ -52,6 +52,7 @@ export class WorkerClients {
   readonly #identity: Identity;
   readonly #timeouts: WorkerTimeouts;
   readonly #known = new Map<string, Known>();
+  #failureCount = 0;
 
   constructor(identity: Identity, timeouts: WorkerTimeouts = WORKER_TIMEOUTS) {
     this.#identity = identity;
@@ -67,9 +68,15 @@ export class WorkerClients {
     }
   }
 
+  /** Grows with every failure: as long as it stands still, nobody new is to be avoided. */
+  get failureCount(): number {
+    return this.#failureCount;
+  }
+
   failed(workerId: string, why: string): void {
     const known = this.#known.get(workerId);
     if (known) known.failure = { at: performance.now(), why };
+    this.#failureCount++;
   }
 
   isAvoided(workerId: string): boolean {

@@ -1,0 +1,92 @@
+/** Masters and workers as real processes over a temporary folder, for tests of the gateway's data path. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Config } from "../../actors/messages/config.ts";
+import { loadConfig } from "../../actors/node/config.ts";
+import { createLogger } from "../../actors/node/log.ts";
+import { loadSecret } from "../../actors/node/secret.ts";
+import type { DataPath } from "../../gateway/transfer/api.ts";
+import { openDataPath } from "../../gateway/transfer/data-path.ts";
+
+const PROJECT = resolve(import.meta.dir, "../..");
+const PATIENCE_MS = 20_000;
+
+export class NodeProcesses {
+  readonly config: Config;
+  readonly data: DataPath;
+  readonly #directory = mkdtempSync(join(tmpdir(), "dfs-nodes-"));
+  readonly #configPath = join(this.#directory, "config.json");
+  readonly #processes = new Map<string, Bun.Subprocess>();
+
+  constructor({ firstPort, workers, config }: { firstPort: number; workers: number; config?: Partial<Config> }) {
+    const url = (n: number) => `http://127.0.0.1:${firstPort + n}`;
+    const defaults = loadConfig();
+    writeFileSync(
+      this.#configPath,
+      JSON.stringify({
+        ...defaults,
+        masters: [{ id: "master-1", url: url(0) }],
+        workers: Array.from({ length: workers }, (_, n) => ({
+          id: `worker-${n + 1}`,
+          url: url(n + 1),
+          zone: `zone-${n + 1}`,
+        })),
+        gateways: [],
+        dataDirectory: this.#directory,
+        chunkSizeBytes: 1 << 20,
+        blockSizeBytes: 1 << 16,
+        inlineChunkBytes: 1 << 14,
+        heartbeatMs: 100,
+        suspectAfterMs: 400,
+        deadAfterMs: 1200,
+        safeModeMs: 500,
+        limits: { ...defaults.limits, reservedBytes: 1 << 20 },
+        logLevel: "error",
+        ...config,
+      }),
+    );
+    this.config = loadConfig(this.#configPath);
+    const secret = loadSecret(this.#directory);
+    const log = createLogger("gateway-1", this.config.logLevel);
+    this.data = openDataPath({ config: this.config, gatewayId: "gateway-1", secret, log });
+  }
+
+  /** Starts all of them, and waits until every worker can take chunks. */
+  async start(): Promise<this> {
+    this.startNode("master-1");
+    for (const { id } of this.config.workers) this.startNode(id);
+    await this.until(async () => {
+      if (!(await this.data.ready())) return false;
+      const { workers } = await this.data.masters.clusterState();
+      return workers.filter(({ state }) => state === "live").length === this.config.workers.length;
+    });
+    return this;
+  }
+
+  startNode(id: string): void {
+    const script = join(PROJECT, "actors", `${id.replace(/-\d+$/, "")}.ts`);
+    const command = [process.execPath, script, "--id", id, "--config", this.#configPath];
+    this.#processes.set(id, Bun.spawn(command, { stdout: "inherit", stderr: "inherit" }));
+  }
+
+  async kill9(id: string): Promise<void> {
+    const child = this.#processes.get(id);
+    child?.kill("SIGKILL");
+    await child?.exited;
+  }
+
+  async until(isTrue: () => Promise<boolean> | boolean): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
+    while (!(await isTrue())) {
+      if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${isTrue}`);
+      await Bun.sleep(50);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.data.close();
+    await Promise.all([...this.#processes.keys()].map((id) => this.kill9(id)));
+    rmSync(this.#directory, { recursive: true });
+  }
+}
