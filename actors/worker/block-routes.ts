@@ -25,6 +25,7 @@ const MAX_HOPS = 16;
 const HOP_TIMEOUT_MS = 5000;
 
 export interface BlockTraffic {
+  /** Block writes and messages being served. */
   requests: number;
   bytesInFlight: number;
   blocksWritten: number;

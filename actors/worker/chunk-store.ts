@@ -227,6 +227,7 @@ export class ChunkStore {
     if (this.#open.size >= MAX_OPEN_CHUNKS)
       throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
     try {
+      this.#disk.admit(this.usedBytes);
       const chunk = new OpenChunk(chunkId, blockSizeBytes, this.folders.part(chunkId), this.#now());
       this.#open.set(chunkId, chunk);
       return chunk;
@@ -242,6 +243,7 @@ export class ChunkStore {
       await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
       return this.seal(expected, blockSizeBytes);
     }
+    this.#disk.admit(this.usedBytes);
     this.#disk.claim(this.usedBytes, lengthBytes);
     const sealedAt = this.#now();
     const blockCrcs = packCrcs(Uint32Array.of(crc32));
@@ -675,13 +677,13 @@ export class ChunkStore {
     return { ...this.#totals, openChunks: this.#open.size, openBytes: this.#openBytes };
   }
 
-  /** Unsealed chunks that nobody has written to for so long. */
+  /** Unsealed chunks of gateways that nobody has written to for so long. A copy under way looks after itself. */
   idleOpenChunks(limit: number, idleAfterMs: number): ChunkId[] {
     const before = this.#now() - idleAfterMs;
     const idle: ChunkId[] = [];
     for (const chunk of this.#open.values()) {
       if (idle.length === limit) break;
-      if (!chunk.sealing && chunk.lastTouchedAt < before) idle.push(chunk.chunkId);
+      if (!chunk.sealing && chunk.copyDecidedAt === 0 && chunk.lastTouchedAt < before) idle.push(chunk.chunkId);
     }
     return idle;
   }

@@ -131,7 +131,8 @@ export class Copier {
         const n = next++;
         const length = Math.min(blockSizeBytes, lengthBytes - n * blockSizeBytes);
         if (store.holdsBlock(chunkId, n, length, crcs[n] as number)) continue;
-        await pace.take(length);
+        await pace.take(length, deadline);
+        deadline.throwIfAborted();
         await store.writeBlock(chunkId, n, blockSizeBytes, await fetchBlock(n), crcs[n] as number, copyDecidedAt);
       }
     };

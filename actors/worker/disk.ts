@@ -49,6 +49,12 @@ export class Disk {
     };
   }
 
+  /** Whether a new chunk may begin. @throws NO_SPACE when full, READ_ONLY */
+  admit(usedBytes: number): void {
+    if (this.failure) throw new Refusal("READ_ONLY", `The disk refuses writes: ${this.failure}`);
+    if (this.space(usedBytes).freeBytes === 0) throw new Refusal("NO_SPACE", "The worker is full");
+  }
+
   /** @throws NO_SPACE if `bytes` more would pass the configured capacity. The disk's own limit shows in the write. */
   claim(usedBytes: number, bytes: number): void {
     const limit = this.#options.capacityBytes;

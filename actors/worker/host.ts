@@ -19,9 +19,10 @@ import { Disk } from "./disk.ts";
 import { Fence } from "./fence.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { handlers } from "./orders.ts";
+import { pause } from "./pace.ts";
 import { probes } from "./probes.ts";
 import { reconcilePage } from "./reconcile.ts";
-import { pause, type ScrubProgress, scrub } from "./scrub.ts";
+import { type ScrubProgress, scrub } from "./scrub.ts";
 import { workerMachine } from "./worker.machine.ts";
 
 export interface WorkerOptions {
@@ -137,7 +138,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
 
   const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
     .use(blockRoutes({ identity, store, traffic, log, assertReady }))
-    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, assertReady }), identity, log))
+    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, traffic, assertReady }), identity, log))
     .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
   app.listen(listenOptions(options.url));
 
@@ -279,7 +280,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
 
   async function finishWork(): Promise<void> {
     background.abort();
-    while (traffic.requests > 0 || copier.running > 0) await Bun.sleep(10);
+    while (traffic.requests > 0) await Bun.sleep(10);
     machine.send({ type: "DRAINED" });
   }
 

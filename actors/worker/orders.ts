@@ -3,6 +3,7 @@ import { Refusal } from "../messages/errors.ts";
 import type { WorkerMailbox } from "../messages/worker.ts";
 import type { Handlers } from "../node/mailbox.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
+import type { BlockTraffic } from "./block-routes.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { Copier } from "./copy-chunk.ts";
 import type { Fence } from "./fence.ts";
@@ -11,10 +12,28 @@ export interface OrderHost {
   store: ChunkStore;
   fence: Fence;
   copier: Copier;
+  traffic: BlockTraffic;
   assertReady(kind: "read" | "write"): void;
 }
 
-export function handlers({ store, fence, copier, assertReady }: OrderHost): Handlers<typeof WorkerMailbox> {
+/** The worker's mailbox. A message counts as a request being served until it is answered, so a stop waits for it. */
+export function handlers(host: OrderHost): Handlers<typeof WorkerMailbox> {
+  const { traffic } = host;
+  const counted = Object.entries(workOf(host)).map(([type, handle]) => [
+    type,
+    async (message: never, sender: string) => {
+      traffic.requests++;
+      try {
+        return await handle(message, sender);
+      } finally {
+        traffic.requests--;
+      }
+    },
+  ]);
+  return Object.fromEntries(counted);
+}
+
+function workOf({ store, fence, copier, assertReady }: OrderHost): Handlers<typeof WorkerMailbox> {
   return {
     SEAL_CHUNK: async ({ chunkId, lengthBytes, blockSizeBytes, crc32 }) => {
       assertReady("write");

@@ -8,12 +8,26 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  /** @returns when `bytes` may go, or null if that is now */
-  take(bytes: number): Promise<void> | null {
+  /** @returns when `bytes` may go or the signal says stop; null if that is now */
+  take(bytes: number, signal: AbortSignal): Promise<void> | null {
     if (this.#bytesPerSecond === null) return null;
     const now = performance.now();
     const at = Math.max(now, this.#nextAt);
     this.#nextAt = at + (1000 * bytes) / this.#bytesPerSecond;
-    return at > now ? Bun.sleep(at - now) : null;
+    return at > now ? pause(at - now, signal) : null;
   }
+}
+
+/** Sleeps, but not beyond the signal. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
 }

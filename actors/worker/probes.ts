@@ -83,7 +83,7 @@ function metrics({ store, disk, traffic, scrubbed, copier, snapshot }: ProbeHost
   gauge("unflushed_bytes", "bytes written and not flushed", () => store.flushes.unflushedBytes);
   gauge("capacity_bytes", "bytes the worker may use", () => disk.space(store.usedBytes).capacityBytes);
   gauge("free_bytes", "bytes the worker can still take", () => disk.space(store.usedBytes).freeBytes);
-  gauge("requests", "block writes being served", () => traffic.requests);
+  gauge("requests", "block writes and messages being served", () => traffic.requests);
   gauge("copies", "copies under way to here", () => copier.running);
   gauge("resident_bytes", "memory of the process", () => process.memoryUsage.rss());
   counter(

@@ -3,7 +3,7 @@ import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import type { Logger } from "../node/log.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
-import { Pace } from "./pace.ts";
+import { Pace, pause } from "./pace.ts";
 
 const MAX_WAIT_MS = 60_000;
 /** After a check that failed for a reason of ours. */
@@ -42,7 +42,7 @@ export async function scrub(
       const verdict = await store.verify(row.chunkId, null, (bytes) => {
         signal.throwIfAborted();
         progress.bytesChecked += bytes;
-        return pace.take(bytes);
+        return pace.take(bytes, signal);
       });
       progress.chunksChecked++;
       if (verdict !== "good") progress.badFound++;
@@ -52,18 +52,4 @@ export async function scrub(
       await pause(RETRY_MS, signal);
     }
   }
-}
-
-/** Sleeps, but not beyond the signal. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }
