@@ -1,6 +1,6 @@
 /** What each command does to the metadata, on real SQLite in memory. */
 import { describe, expect, test } from "bun:test";
-import type { FileInfo } from "../../actors/messages/commands.ts";
+import type { Command, FileInfo } from "../../actors/messages/commands.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 const anywhere = { overwrite: false, condition: {} };
@@ -314,10 +314,10 @@ describe("workers and copies", () => {
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
     dfs.accept({ type: "DROP_REPLICA", chunkId: chunk.chunkId, workerId: "w1", keep: ["w2", "w3", "w4"] });
-    const add = {
+    const add: Command = {
       type: "ADD_REPLICAS",
       replicas: [{ chunkId: chunk.chunkId, workerId: "w1", reason: "race" }],
-    } as const;
+    };
     expect(dfs.accept<{ added: number }>(add).added).toBe(0);
     dfs.accept({ type: "FORGET_GARBAGE", items: [{ chunkId: chunk.chunkId, workerId: "w1" }] });
     expect(dfs.accept<{ added: number }>(add).added).toBe(1);
