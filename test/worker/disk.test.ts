@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
+import { FlushQueue } from "../../actors/worker/flush-queue.ts";
+import { OpenChunk } from "../../actors/worker/open-chunk.ts";
+import { randomBytes, temporaryFolder, until } from "./support.ts";
+
+const failing = (code: string) => Object.assign(new Error(code), { code });
+
+test("a full disk is no broken disk, and a broken one takes nothing until a trial write succeeds", () => {
+  using folder = temporaryFolder();
+  mkdirSync(join(folder.path, "parts"));
+  const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
+  for (const code of ["ENOSPC", "EDQUOT", "SQLITE_FULL"])
+    expect(disk.refusal(failing(code))).toMatchObject({ code: "NO_SPACE" });
+  expect(disk.space(0).condition).toBe("normal");
+  for (const code of ["EIO", "EROFS", "SQLITE_IOERR_FSYNC"]) {
+    expect(disk.refusal(failing(code))).toMatchObject({ code: "READ_ONLY" });
+    expect(disk.space(0).condition).toBe("readOnly");
+    expect(() => disk.admit(0)).toThrow("refuses writes");
+    expect(disk.probe()).toBeTrue();
+    expect(disk.space(0).condition).toBe("normal");
+  }
+  rmSync(join(folder.path, "parts"), { recursive: true });
+  expect(disk.probe()).toBeFalse();
+  expect(disk.space(0).condition).toBe("readOnly");
+});
+
+test("what is no fault of the disk is passed on as it is", () => {
+  const disk = new Disk({ directory: ".", reservedBytes: 0 });
+  const bug = new TypeError("a bug");
+  expect(disk.refusal(bug)).toBe(bug);
+  expect(disk.space(0).condition).toBe("normal");
+});
+
+test("free space below the reserve makes a worker full", () => {
+  const disk = new Disk({ directory: ".", reservedBytes: Number.MAX_SAFE_INTEGER });
+  expect(disk.space(0)).toMatchObject({ freeBytes: 0, condition: "full" });
+  expect(() => disk.admit(0)).toThrow("full");
+});
+
+test("big chunks are flushed while they are written, and what is left is counted", async () => {
+  using folder = temporaryFolder();
+  const flushes = new FlushQueue();
+  const chunk = new OpenChunk(1, 1 << 20, join(folder.path, "1.part"), 0);
+  const block = randomBytes(1 << 20);
+  for (let n = 0; n < 18; n++) {
+    chunk.write(n, block, n);
+    flushes.wrote(chunk, block.length);
+  }
+  await until(() => flushes.unflushedBytes === 2 << 20);
+  expect(flushes.room()).toBeNull();
+  await flushes.leave(chunk);
+  expect(flushes.unflushedBytes).toBe(0);
+  chunk.close();
+});
+
+test("too many unflushed bytes make writers wait for a flush", async () => {
+  using folder = temporaryFolder();
+  const flushes = new FlushQueue();
+  const chunks = Array.from({ length: 20 }, (_, n) => new OpenChunk(n + 1, 4096, join(folder.path, `${n}.part`), 0));
+  for (const chunk of chunks) flushes.wrote(chunk, 8 << 20); // each below the step, all together above the limit
+  expect(flushes.unflushedBytes).toBe(160 << 20);
+  await flushes.room();
+  expect(flushes.unflushedBytes).toBe(152 << 20);
+  for (const chunk of chunks) {
+    await flushes.leave(chunk);
+    chunk.close();
+  }
+  expect(flushes.unflushedBytes).toBe(0);
+});
+
+test("names that arrive while a directory is being flushed share the next flush", async () => {
+  using folder = temporaryFolder();
+  const directories = new DirectorySync();
+  const first = directories.sync(folder.path);
+  writeFileSync(join(folder.path, "late"), "");
+  const [second, third] = [directories.sync(folder.path), directories.sync(folder.path)];
+  expect(second).not.toBe(first);
+  expect(third).toBe(second);
+  await Promise.all([first, second, third]);
+});
