@@ -1,0 +1,170 @@
+/**
+ * Measures a cluster of real processes, beside what the machine does without it: `bun run bench`.
+ *
+ * Every figure comes with its twin from the other place: data on a disk, and data in memory. Load comes from processes of
+ * its own, so that CPU time is told apart. A table goes to the terminal, everything to a JSON file. Slowness is reported
+ * and never an error.
+ */
+import { writeFileSync } from "node:fs";
+import { cpus, loadavg, totalmem } from "node:os";
+import { resolve } from "node:path";
+import { Command } from "commander";
+import type { Config } from "../../actors/messages/config.ts";
+import projectConfig from "../../config.json";
+import { RealCluster } from "../support/real-cluster.ts";
+import { judge } from "./aims.ts";
+import { MiB } from "./arithmetic.ts";
+import { killAllChildren } from "./child-processes.ts";
+import { listing } from "./measure/listing.ts";
+import { metadata } from "./measure/metadata.ts";
+import { peakMemory } from "./measure/peak-memory.ts";
+import { putAndGet } from "./measure/put-and-get.ts";
+import { redundancy } from "./measure/redundancy.ts";
+import { smallFiles } from "./measure/small-files.ts";
+import { type Figure, figuresOf, type Measurement, type Session } from "./measurement.ts";
+import { PeakWatch } from "./peak-watch.ts";
+import { freeBytes, makeDiskPlace, makeMemoryPlace, type Place, removePlace } from "./place.ts";
+import { FULL, neededBytes, QUICK } from "./sizes.ts";
+import { formatTable, type Section } from "./table.ts";
+
+const MEASUREMENTS: Measurement[] = [putAndGet, smallFiles, metadata, listing, peakMemory, redundancy];
+/** Processes that wanted to run before we began: more than this disturbs. */
+const BUSY_LOAD = 0.5;
+const THROUGHOUT = "Over the whole run";
+
+const options = new Command("bench")
+  .description("Measures a local cluster and prints a table.")
+  .option("--quick", "smaller sizes, less than a minute in all")
+  .option("--only <name>", `one measurement: ${MEASUREMENTS.map(({ name }) => name).join(", ")}`)
+  .option("--dir <directory>", "a folder on the disk to measure; default: the system's temporary folder")
+  .option("--out <file>", "where the figures go as JSON", "bench.json")
+  .option("--keep", "leave the clusters' folders behind")
+  .parse()
+  .opts<{ quick?: boolean; only?: string; dir?: string; out: string; keep?: boolean }>();
+
+const sizes = options.quick ? QUICK : FULL;
+const chosen = MEASUREMENTS.filter(({ name }) => options.only === undefined || name === options.only);
+if (chosen.length === 0) {
+  console.error(
+    `There is no measurement "${options.only}"; there are ${MEASUREMENTS.map(({ name }) => name).join(", ")}`,
+  );
+  process.exit(1);
+}
+
+/** As shipped, but deleted bytes are freed at once, so that each run finds the space of the one before. */
+function benchConfig(): Partial<Config> {
+  const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs } = projectConfig;
+  const trash = { keepMs: 0, deleteGraceMs: 0 };
+  return { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, trash };
+}
+
+const places: Place[] = [];
+let cluster: Promise<RealCluster> | null = null;
+
+async function cleanUp(): Promise<void> {
+  await killAllChildren();
+  await cluster?.then((started) => started.stop()).catch(() => {});
+  if (!options.keep) for (const place of places) removePlace(place);
+}
+
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => {
+    if (interrupted) return;
+    interrupted = true;
+    console.error("\nStopping.");
+    void cleanUp().finally(() => process.exit(130));
+  });
+
+async function measureIn(place: Place, measurements: Measurement[]): Promise<Map<string, Figure[]>> {
+  const found = new Map<string, Figure[]>();
+  cluster = RealCluster.start({ parent: place.directory, config: benchConfig(), keep: options.keep });
+  const started = await cluster;
+  const peaks = new PeakWatch(started);
+  const session = (name: string): Session => ({
+    place,
+    cluster: started,
+    sizes,
+    peaks,
+    say: (line) => console.error(`  ${place.kind}, ${name}: ${line}`),
+  });
+  for (const { name, title, run } of measurements) {
+    found.set(title, await run(session(name)));
+    peaks.throughout();
+  }
+  const { gatewayBytes, largestWorkerBytes, masterBytes } = peaks.throughout();
+  const inMiB = (bytes: number | null): number | null => (bytes === null ? null : bytes / MiB);
+  found.set(
+    THROUGHOUT,
+    figuresOf(
+      session(THROUGHOUT),
+      { id: "throughout.gateway", label: "gateway peak", value: inMiB(gatewayBytes), unit: "MiB" },
+      { id: "throughout.worker", label: "largest worker peak", value: inMiB(largestWorkerBytes), unit: "MiB" },
+      { id: "throughout.master", label: "master peak", value: inMiB(masterBytes), unit: "MiB" },
+    ),
+  );
+  await started.stop();
+  cluster = null;
+  return found;
+}
+
+async function measureAll(): Promise<void> {
+  const began = new Date();
+  const [loadBefore = 0] = loadavg();
+  const disk = makeDiskPlace(options.dir);
+  places.push(disk);
+  if (freeBytes(disk) < neededBytes(sizes))
+    throw new Error(
+      `${disk.directory} has ${Math.round(freeBytes(disk) / MiB)} MiB free; name another folder with --dir`,
+    );
+  const memory = makeMemoryPlace(neededBytes(sizes));
+  const skipped = typeof memory === "string" ? `In memory: skipped, ${memory}.` : null;
+  if (skipped) console.error(skipped);
+  if (typeof memory !== "string") places.push(memory);
+
+  const sections = new Map<string, Figure[]>();
+  for (const place of places) {
+    const here = chosen.filter(({ where }) => where === "both" || where === place.kind || places.length === 1);
+    if (here.length === 0) continue;
+    for (const [title, figures] of await measureIn(place, here))
+      sections.set(title, [...(sections.get(title) ?? []), ...figures]);
+  }
+
+  const inOrder: Section[] = [...chosen.map(({ title }) => title), THROUGHOUT]
+    .filter((title) => sections.has(title))
+    .map((title) => ({ title, figures: sections.get(title) as Figure[] }));
+  const figures = inOrder.flatMap((section) => section.figures);
+  const verdicts = judge(figures);
+  const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Bun ${Bun.version}`;
+  console.log(`\n${machine}; master, 5 workers, gateway and client on this one machine; 3 copies`);
+  if (loadBefore > BUSY_LOAD)
+    console.log(
+      `The machine was busy with something else (load ${loadBefore.toFixed(1)}): trust ratios and CPU seconds.`,
+    );
+  if (options.quick) console.log("Quick run: sizes are cut, so figures are rough.");
+  if (skipped) console.log(skipped);
+  console.log(`\n${formatTable(inOrder, verdicts)}\n`);
+  const report = {
+    began,
+    ended: new Date(),
+    quick: options.quick ?? false,
+    machine,
+    skipped,
+    sizes,
+    figures,
+    verdicts,
+  };
+  writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
+  console.log(`All of it: ${resolve(options.out)}`);
+}
+
+try {
+  await measureAll();
+} catch (error) {
+  if (!interrupted) {
+    console.error(error);
+    process.exitCode = 1;
+  }
+} finally {
+  if (!interrupted) await cleanUp();
+}
