@@ -25,6 +25,7 @@ export interface FileRequest {
 }
 
 export interface PutRequest extends FileRequest {
+  /** Its pieces are taken over: the buffer of one that fills its buffer is freed once it has been read. */
   body: ReadableStream<Uint8Array> | null;
   /** Content-Length if there was one: a body that ends earlier is BODY_INCOMPLETE, a longer one INVALID_BODY. */
   lengthBytes?: number;
