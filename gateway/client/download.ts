@@ -38,7 +38,7 @@ export interface Download {
 export function storedFileOf(path: string, response: Response): StoredFile {
   const { headers } = response;
   const total = /\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1];
-  const size = Number(total ?? headers.get("content-length") ?? Number.NaN);
+  const size = Number(total ?? headers.get("x-content-length") ?? headers.get("content-length") ?? Number.NaN);
   const meta: Record<string, string> = {};
   for (const [name, value] of headers)
     if (name.startsWith("x-meta-")) meta[name.slice("x-meta-".length)] = Buffer.from(value, "latin1").toString();
