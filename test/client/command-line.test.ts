@@ -1,5 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startMemoryGateway } from "../support/memory-gateway.ts";
@@ -117,13 +126,16 @@ test("an interrupted put of a large file goes on where it stopped when the same 
 test("an interrupted get goes on from its .part file, and only on the same version", async () => {
   const content = crypto.getRandomValues(new Uint8Array(60_000));
   await seed("big", content);
-  gateway.faults.cutGetAfter = 20_000;
+  const { promise, resolve: cut } = Promise.withResolvers<void>();
+  Object.assign(gateway.faults, { cutGetAfter: 20_000, cutWhen: promise });
   const first = dfs("get big");
-  while (!gateway.requests.includes("GET /files/big")) await Bun.sleep(2);
+  const part = join(folder, "big.part");
+  while (statSync(part, { throwIfNoEntry: false })?.size !== 20_000) await Bun.sleep(2);
+  cut();
   gateway.faults.refuse = Array.from({ length: 20 }, () => "NO_LEADER" as const);
   expect((await first).exitCode).toBe(4);
   gateway.faults.refuse = [];
-  expect(readFileSync(join(folder, "big.part")).length).toBe(20_000);
+  expect(statSync(part).size).toBe(20_000);
   expect((await dfs("get big")).exitCode).toBe(0);
   expect(Buffer.compare(readFileSync(join(folder, "big")), content)).toBe(0);
 

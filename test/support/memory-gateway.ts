@@ -12,8 +12,9 @@ interface Kept {
 
 /** Each fault happens once, on the next request that it fits. */
 export interface Faults {
-  /** Cut the connection of a GET after so many bytes. */
+  /** Cut the connection of a GET after so many bytes; `cutWhen` holds the cut back until it resolves. */
   cutGetAfter?: number;
+  cutWhen?: Promise<void>;
   /** Keep so many bytes of a PATCH, then cut the connection. */
   cutPatchAfter?: number;
   /** Flip a bit of the first byte of a GET. */
@@ -119,14 +120,16 @@ export function startMemoryGateway(port: number) {
       bytes[0] = (bytes[0] ?? 0) ^ 1;
     }
     const cut = faults.cutGetAfter;
+    const cutWhen = faults.cutWhen ?? Bun.sleep(20);
     faults.cutGetAfter = undefined;
+    faults.cutWhen = undefined;
     if (cut === undefined) return new Response(bytes, { status: range ? 206 : 200, headers });
     bytes = bytes.slice(0, cut);
     return new Response(
       new ReadableStream({
         async start(controller) {
           controller.enqueue(bytes);
-          await Bun.sleep(20);
+          await cutWhen;
           controller.error(new Error("cut on order"));
         },
       }),
@@ -216,11 +219,14 @@ export function startMemoryGateway(port: number) {
       return problem("UPLOAD_OFFSET_MISMATCH", "another offset", { offset: found.bytes.length });
     let room = faults.cutPatchAfter ?? Number.POSITIVE_INFINITY;
     faults.cutPatchAfter = undefined;
+    const received: Uint8Array[] = [found.bytes];
     for await (const bytes of request.body ?? []) {
-      found.bytes = new Uint8Array(Buffer.concat([found.bytes, bytes.subarray(0, room)]));
+      received.push(bytes.subarray(0, room));
       room -= bytes.length;
-      if (room <= 0) return problem("OVERLOADED", "cut on order");
+      if (room <= 0) break;
     }
+    found.bytes = new Uint8Array(Buffer.concat(received));
+    if (room <= 0) return problem("OVERLOADED", "cut on order");
     return new Response(null, { status: 204, headers: at() });
   }
 
