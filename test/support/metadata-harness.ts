@@ -57,7 +57,11 @@ export class MetadataHarness {
     return { chunkId: this.grant(), lengthBytes, crc32: 7, workerIds };
   }
 
-  put(path: string, chunks: StoredChunk[] = [this.chunk()], more: Partial<Extract<Command, { type: "PUT_FILE" }>> = {}): Command {
+  put(
+    path: string,
+    chunks: StoredChunk[] = [this.chunk()],
+    more: Partial<Extract<Command, { type: "PUT_FILE" }>> = {},
+  ): Command {
     return {
       type: "PUT_FILE",
       path,
@@ -109,10 +113,13 @@ export class MetadataHarness {
         ask(`SELECT c.id, c.refs, count(f.chunk_id) AS real FROM chunks c LEFT JOIN file_chunks f ON f.chunk_id = c.id
              GROUP BY c.id HAVING c.refs <> count(f.chunk_id)`),
       ],
-      ["no chunk is both used and garbage everywhere it lives", ask(
-        `SELECT g.chunk_id FROM garbage g JOIN chunks c ON c.id = g.chunk_id JOIN replica_sets s ON s.id = c.set_id
+      [
+        "no chunk is both used and garbage everywhere it lives",
+        ask(
+          `SELECT g.chunk_id FROM garbage g JOIN chunks c ON c.id = g.chunk_id JOIN replica_sets s ON s.id = c.set_id
          WHERE instr(',' || s.workers || ',', ',' || g.worker_id || ',') > 0`,
-      )],
+        ),
+      ],
       ["a file's chunks exist", ask("SELECT chunk_id FROM file_chunks WHERE chunk_id NOT IN (SELECT id FROM chunks)")],
       [
         "a file is as long as its chunks",
@@ -124,6 +131,8 @@ export class MetadataHarness {
         ask(`SELECT a.parent, a.key FROM entries a JOIN entries b ON b.parent = a.parent AND b.key = a.key || '/'`),
       ],
     ];
-    return wrong.filter(([, found]) => found.length > 0).map(([claim, found]) => `${claim}: ${JSON.stringify(found[0])}`);
+    return wrong
+      .filter(([, found]) => found.length > 0)
+      .map(([claim, found]) => `${claim}: ${JSON.stringify(found[0])}`);
   }
 }

@@ -1,0 +1,256 @@
+/**
+ * Runs one `raft` machine: carries its effects out in order, and feeds what came of them back as events.
+ *
+ * What a step wants made durable is collected and flushed together, one flush at a time, first in first out; messages
+ * that must not leave before (P1, P2) wait for theirs. Clock, chance, network, disk and state machine are ports, so that
+ * a simulation drives exactly the code that a real master runs.
+ */
+import { type Actor, createActor } from "xstate";
+import type { NodeId } from "../messages/primitives.ts";
+import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
+import { emptyLog, entryAt, type LogTail, slice } from "../rules/raft/log-tail.ts";
+import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
+import { type RaftContext, raftMachine } from "./raft.machine.ts";
+
+/** Timers of one node, on its own clock. */
+export interface Clock {
+  now(): number;
+  setTimeout(callback: (...args: unknown[]) => void, ms: number): unknown;
+  clearTimeout(handle: unknown): void;
+}
+
+/** One transaction on the log's disk: all of it or nothing. */
+export interface LogWrite {
+  hard: { term: number; vote: NodeId | null } | null;
+  changes: { truncateFrom: number | null; entries: readonly RaftEntry[] }[];
+}
+
+export interface RaftDriverPorts {
+  clock: Clock;
+  /** Uniform in [0, 1). */
+  random(): number;
+  send(message: RaftMessage): void;
+  /** Makes a write durable, then calls `done`, at once or later. Never called while another is under way. */
+  flush(write: LogWrite, done: (error?: unknown) => void): void;
+  /** Calls back soon, after what else this turn brings: the moment of group commit. */
+  defer(callback: () => void): void;
+  /** Applies committed entries in order. */
+  apply(entries: readonly RaftEntry[]): void;
+  /** Places of the proposals in the order they were made; null: not taken, this node does not lead. */
+  proposed(firstIndex: number | null, count: number, term: number): void;
+  /** The state at `index` or later answers the read; null: ask elsewhere. */
+  readReady(id: number, index: number | null): void;
+  leaderChanged(leaderId: NodeId | null, term: number): void;
+  sendSnapshot(to: NodeId): void;
+  installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
+  /** The machine stopped or broke: nothing more will come of it. */
+  failed(cause: unknown): void;
+}
+
+/** What a node finds on its disk when it starts. */
+export interface RecoveredRaft {
+  term: number;
+  vote: NodeId | null;
+  log: LogTail;
+  appliedIndex: number;
+  configuration: Configuration;
+  configurationIndex: number;
+  earlierConfigurations: readonly { index: number; configuration: Configuration }[];
+}
+
+export const blankRaft = (configuration: Configuration): RecoveredRaft => ({
+  term: 0,
+  vote: null,
+  log: emptyLog(),
+  appliedIndex: 0,
+  configuration,
+  configurationIndex: 0,
+  earlierConfigurations: [],
+});
+
+interface Batch {
+  write: LogWrite;
+  last: RaftEntry | null;
+  thenSend: RaftMessage[];
+}
+
+const newBatch = (): Batch => ({ write: { hard: null, changes: [] }, last: null, thenSend: [] });
+const isEmpty = ({ write }: Batch): boolean => write.hard === null && write.changes.length === 0;
+
+type Unstamped<E> = E extends unknown ? Omit<E, "at"> : never;
+
+export class RaftDriver {
+  readonly actor: Actor<typeof raftMachine>;
+  readonly #ports: RaftDriverPorts;
+  readonly #effects: Effect[] = [];
+  #open = newBatch();
+  #isFlushing = false;
+  #isDeferred = false;
+  #isDraining = false;
+  #isStopped = false;
+
+  constructor(
+    id: NodeId,
+    recovered: RecoveredRaft,
+    timings: RaftTimings,
+    ports: RaftDriverPorts,
+    { maxAppendEntries = 512, maxInflight = 64 } = {},
+  ) {
+    checkTimings(timings);
+    this.#ports = ports;
+    const context: RaftContext = {
+      id,
+      timings,
+      maxAppendEntries,
+      maxInflight,
+      ...recovered,
+      durableIndex: recovered.log.baseIndex + recovered.log.length,
+      commitIndex: recovered.appliedIndex,
+      leaderId: null,
+      leaderHeardAt: Number.NEGATIVE_INFINITY,
+      electionTimeoutMs: 0,
+      isTransfer: false,
+      votes: {},
+      progress: {},
+      termStartIndex: 0,
+      readSeq: 0,
+      waitingReads: [],
+      transferTo: null,
+      ports: { now: () => ports.clock.now(), random: () => ports.random(), effects: this.#effects },
+    };
+    this.actor = createActor(raftMachine, { id: `raft:${id}`, input: context, clock: ports.clock as never });
+    this.actor.subscribe({ next: () => this.#drain(), error: (cause) => this.#fail(cause) });
+  }
+
+  start(): void {
+    this.actor.start();
+    this.#drain();
+  }
+
+  get state(): RaftContext {
+    return this.actor.getSnapshot().context;
+  }
+
+  /** `follower`, `precandidate`, `candidate` or `leader`. */
+  get role(): string {
+    const { value } = this.actor.getSnapshot();
+    return typeof value === "string" ? value : (Object.keys(value)[0] as string);
+  }
+
+  /** Leads, and everything committed before it led is applied. */
+  get isReady(): boolean {
+    return this.actor.getSnapshot().matches({ leader: { office: "ready" } });
+  }
+
+  receive(message: RaftMessage): void {
+    if (message.to !== this.state.id) return;
+    this.send({ type: message.type, message } as Unstamped<RaftEvent>);
+  }
+
+  send(event: Unstamped<RaftEvent>): void {
+    if (this.#isStopped) return;
+    this.actor.send({ ...event, at: this.#ports.clock.now() } as RaftEvent);
+    this.#drain();
+  }
+
+  /** Nothing leaves any more, as if the power had gone. */
+  stop(): void {
+    this.#isStopped = true;
+    this.actor.stop();
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#ports.failed(cause);
+  }
+
+  #drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    try {
+      for (let effect = this.#effects.shift(); effect && !this.#isStopped; effect = this.#effects.shift())
+        this.#carryOut(effect);
+    } finally {
+      this.#isDraining = false;
+    }
+  }
+
+  #carryOut(effect: Effect): void {
+    const ports = this.#ports;
+    switch (effect.kind) {
+      case "persist": {
+        const { hard, truncateFrom, entries = [] } = effect;
+        if (hard) this.#open.write.hard = hard;
+        if (truncateFrom !== undefined || entries.length > 0)
+          this.#open.write.changes.push({ truncateFrom: truncateFrom ?? null, entries });
+        this.#open.last = entries.at(-1) ?? this.#open.last;
+        this.#deferFlush();
+        return;
+      }
+      case "send":
+        if (effect.afterFlush && (this.#isFlushing || !isEmpty(this.#open))) this.#open.thenSend.push(effect.message);
+        else ports.send(effect.message);
+        return;
+      case "apply": {
+        const { appliedIndex, log } = this.state;
+        if (effect.upTo <= appliedIndex) return;
+        const entries = slice(log, appliedIndex + 1, effect.upTo);
+        ports.apply(entries);
+        this.actor.send({ type: "apply.done", index: effect.upTo, at: ports.clock.now() });
+        return;
+      }
+      case "proposed":
+        ports.proposed(effect.firstIndex, effect.count, this.state.term);
+        return;
+      case "readReady":
+        ports.readReady(effect.id, effect.index);
+        return;
+      case "readFailed":
+        ports.readReady(effect.id, null);
+        return;
+      case "leaderChanged":
+        ports.leaderChanged(effect.leaderId, effect.term);
+        return;
+      case "sendSnapshot":
+        ports.sendSnapshot(effect.to);
+        return;
+      case "installSnapshot":
+        ports.installSnapshot(effect.offer);
+        return;
+    }
+  }
+
+  #deferFlush(): void {
+    if (this.#isDeferred || this.#isFlushing) return;
+    this.#isDeferred = true;
+    this.#ports.defer(() => {
+      this.#isDeferred = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#isStopped || this.#isFlushing) return;
+    const batch = this.#open;
+    if (isEmpty(batch)) {
+      for (const message of this.#open.thenSend.splice(0)) this.#ports.send(message);
+      return;
+    }
+    this.#open = newBatch();
+    this.#isFlushing = true;
+    this.#ports.flush(batch.write, (error) => {
+      if (this.#isStopped) return;
+      this.#isFlushing = false;
+      // P9: a failed flush is never tried again.
+      if (error !== undefined) return this.#fail(error);
+      for (const message of batch.thenSend) this.#ports.send(message);
+      if (batch.last) this.send({ type: "disk.flushed", lastIndex: batch.last.index, lastTerm: batch.last.term });
+      if (!isEmpty(this.#open) || this.#open.thenSend.length > 0) this.#flush();
+    });
+  }
+
+  entry(index: number): RaftEntry | undefined {
+    return entryAt(this.state.log, index);
+  }
+}
