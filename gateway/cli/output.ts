@@ -18,8 +18,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
-export const counted = (n: number, word: string, plural = `${word}s`): string =>
-  `${n.toLocaleString("en")} ${n === 1 ? word : plural}`;
+export { counted } from "../client/verdict.ts";
 
 /** Names come from anybody: what would steer the terminal is shown as its code. */
 export const printable = (text: string): string =>
