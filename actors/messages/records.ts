@@ -1,0 +1,153 @@
+/**
+ * What a node remembers of itself: one flat record per step of a state machine, and per thing that happened to the
+ * process. Records of all nodes merge into one order by `h`, in which a cause always comes before its effect. They hold
+ * the state *after* the step, so that any instant is one look-up per actor and never a replay.
+ *
+ * Keys are short because there are many records.
+ */
+import { type Static, Type } from "@sinclair/typebox";
+import { NodeId } from "./primitives.ts";
+
+/**
+ * - `init` an actor began, `tr` a transition was taken, `ignored` no state took the event, `fault` an actor failed
+ * - `proc` the process: `started`, `stopping`, `stopped`, `crashed` (told by the next start), `failed`
+ * - `refused` a request was refused or failed, with its reason; `sum` figures of a second or so, in `d`
+ * - `gap` records are missing here; `mark` somebody's note: a drill, a bookmark
+ */
+export const RecordKind = Type.Union(
+  (["init", "tr", "ignored", "fault", "proc", "refused", "sum", "gap", "mark"] as const).map((kind) =>
+    Type.Literal(kind),
+  ),
+);
+export type RecordKind = Static<typeof RecordKind>;
+
+const Name = Type.String({ maxLength: 128 });
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+
+export const StepRecord = Type.Object({
+  n: NodeId,
+  b: Type.Integer({ minimum: 1, description: "boot: grows at each start of the node" }),
+  q: Type.Integer({ minimum: 1, description: "counts the records of a boot; (n, b, q) names a record: n/b/q" }),
+  h: Type.String({ pattern: "^[0-9a-f]{16}$", description: "hybrid clock: 12 hex digits of ms, 4 of a counter" }),
+  t: Type.Number({ description: "ms since the epoch by the node's own clock; for people only" }),
+  m: Type.String({ maxLength: 64, description: "machine, or process, traffic, redundancy, requests, drill" }),
+  a: Type.String({ maxLength: 128, description: "actor, e.g. liveness:worker-3; one life each, within a boot" }),
+  s: Type.String({ maxLength: 128, description: "what it is about: a node, a chunk, an upload; default: the node" }),
+  k: RecordKind,
+  e: Type.String({ maxLength: 128, description: "event; timers are `after DELAY` as the chart names them" }),
+  d: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "payload, cut to 1 KB, no secrets" })),
+  x: Type.Optional(Type.Array(Name, { maxItems: 16, description: "edges taken, by the ids of the chart" })),
+  f: Type.Optional(Type.String({ maxLength: 256, description: "state before; absent if it is the same" })),
+  v: Type.String({ maxLength: 256, description: "state after: a.b.c, parallel parts joined by |" }),
+  c: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "some of the context after" })),
+  w: Type.Optional(Type.String({ maxLength: 128, description: "why: the record that caused this one, n/b/q" })),
+  r: Type.Optional(Type.Integer({ minimum: 2, description: "so many of the same, the first at t, the last at l" })),
+  l: Type.Optional(Type.Number({ description: "ms: when the last of r happened" })),
+  tm: Type.Optional(
+    Type.Array(Type.Object({ id: Name, ms: Type.Number({ description: "runs out so long after t" }) }), {
+      maxItems: 16,
+      description: "timers armed by this step",
+    }),
+  ),
+  z: Type.Optional(Type.Literal(1, { description: "the actor's last record" })),
+});
+export type StepRecord = Static<typeof StepRecord>;
+
+export const recordId = ({ n, b, q }: Pick<StepRecord, "n" | "b" | "q">): string => `${n}/${b}/${q}`;
+
+// ── machines as they are drawn ─────────────────────────────────────────────────────────────────────────────────────
+
+export const ChartState = Type.Object({
+  id: Type.String({ description: "path from the machine: liveness.heard.live; the machine itself is the root" }),
+  key: Type.String(),
+  parent: Type.Union([Type.String(), Type.Null()]),
+  type: Type.Union((["atomic", "compound", "parallel", "final", "history"] as const).map((type) => Type.Literal(type))),
+  initial: Type.Union([Type.String(), Type.Null()], { description: "id of the child entered first" }),
+  description: Type.String(),
+  entry: Type.Array(Type.String()),
+  exit: Type.Array(Type.String()),
+  invoke: Type.Array(Type.String()),
+  tags: Type.Array(Type.String()),
+});
+export type ChartState = Static<typeof ChartState>;
+
+export const ChartEdge = Type.Object({
+  id: Type.String({ description: "source:index, in the order of definition; `x` of a record names these" }),
+  source: Type.String(),
+  targets: Type.Array(Type.String(), { description: "none: actions only, the state stays" }),
+  kind: Type.Union((["event", "after", "always", "done", "error"] as const).map((kind) => Type.Literal(kind))),
+  event: Type.String({ description: "as `e` of a record says it; empty for always" }),
+  guard: Type.Union([Type.String(), Type.Null()]),
+  delay: Type.Union([Type.String(), Type.Null()], { description: "name, or milliseconds" }),
+  actions: Type.Array(Type.String()),
+  reenter: Type.Boolean(),
+  description: Type.String(),
+});
+export type ChartEdge = Static<typeof ChartEdge>;
+
+/** A machine walked from its own definition; `hash` changes with anything in it. */
+export const Chart = Type.Object({
+  machine: Type.String(),
+  hash: Type.String({ description: "16 hex digits" }),
+  description: Type.String(),
+  states: Type.Array(ChartState, { description: "the root first, parents before children" }),
+  edges: Type.Array(ChartEdge),
+});
+export type Chart = Static<typeof Chart>;
+
+// ── the messages: every node takes them, signed like all others ────────────────────────────────────────────────────
+
+/** Where reading goes on: the boot and the last record of it that was read. `{boot: 0, seq: 0}` = from the oldest. */
+export const RecordCursor = Type.Object({ boot: Count, seq: Count });
+export type RecordCursor = Static<typeof RecordCursor>;
+
+export const RecordsAfter = Type.Object({
+  type: Type.Literal("RECORDS_AFTER"),
+  after: RecordCursor,
+  limit: Type.Integer({ minimum: 1, maximum: 5000 }),
+  waitMs: Type.Integer({ minimum: 0, maximum: 5000, description: "wait so long for the first, if there is none" }),
+});
+export const RecordsAnswer = Type.Object({
+  records: Type.Array(StepRecord),
+  next: RecordCursor,
+  more: Type.Boolean({ description: "ask again at once" }),
+  clock: Type.String({ description: "no record to come has a lower `h`" }),
+  boot: Count,
+  oldest: RecordCursor,
+  lost: Count,
+});
+export type RecordsAnswer = Static<typeof RecordsAnswer>;
+
+/** One actor, as it is. */
+export const ActorState = Type.Object({
+  n: NodeId,
+  b: Count,
+  q: Type.Integer({ minimum: 0, description: "the record that brought it here" }),
+  h: Type.String(),
+  t: Type.Number(),
+  m: Type.String(),
+  a: Type.String(),
+  s: Type.String(),
+  v: Type.String(),
+  c: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  tm: Type.Optional(Type.Array(Type.Object({ id: Type.String(), ms: Type.Number() }))),
+  z: Type.Optional(Type.Literal(1)),
+});
+export type ActorState = Static<typeof ActorState>;
+
+export const MachineStates = Type.Object({ type: Type.Literal("MACHINE_STATES") });
+export const MachineStatesAnswer = Type.Object({
+  actors: Type.Array(ActorState),
+  cursor: RecordCursor,
+  clock: Type.String(),
+});
+
+export const Machines = Type.Object({ type: Type.Literal("MACHINES") });
+export const MachinesAnswer = Type.Object({ charts: Type.Array(Chart) });
+
+/** What every node's mailbox takes besides its own messages. */
+export const RecordsMailbox = {
+  RECORDS_AFTER: { message: RecordsAfter, answer: RecordsAnswer },
+  MACHINE_STATES: { message: MachineStates, answer: MachineStatesAnswer },
+  MACHINES: { message: Machines, answer: MachinesAnswer },
+} as const;
