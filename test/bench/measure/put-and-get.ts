@@ -47,7 +47,7 @@ async function tcpFanOut({ place, sizes }: Session): Promise<Bytes> {
   return work;
 }
 
-/** One copy of each chunk of the kept file, as it lies on a worker. */
+/** One copy of each chunk of the kept file, as it lies on a worker now: a repair may have moved it. */
 async function chunkFiles({ cluster }: Session): Promise<string[]> {
   const chunks = await cluster.chunks(KEPT);
   return chunks.map(({ id, replicas }) => {
@@ -82,7 +82,6 @@ async function run(session: Session): Promise<Figure[]> {
   await transfer(cluster, { verb: "put", paths: ["/files/bench/warm-up"], sizeBytes });
   await remove(cluster, "bench/warm-up");
   await transfer(cluster, { verb: "get", paths: [`/files/${KEPT}`], sizeBytes });
-  const files = await chunkFiles(session);
   if (withFanOut) await tcpFanOut(session);
 
   const works = {
@@ -99,7 +98,7 @@ async function run(session: Session): Promise<Figure[]> {
     await remove(cluster, "bench/put");
     if (withFanOut) works.fanOut.push(await tcpFanOut(session));
     works.get.push(await transfer(cluster, { verb: "get", paths: [`/files/${KEPT}`], sizeBytes }));
-    works.straight.push(await straightSend(files));
+    works.straight.push(await straightSend(await chunkFiles(session)));
   }
   await remove(cluster, KEPT);
 
