@@ -6,6 +6,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Config } from "../../actors/messages/config.ts";
+import { LAUNCHED_ENV } from "../../actors/node/lifecycle.ts";
 import { createClient, type DfsClient } from "../../gateway/client/client.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
@@ -124,7 +125,9 @@ export class RealCluster {
         ...args,
       ],
       cwd: PROJECT,
-      stdin: "ignore",
+      // The open pipe is a node's proof that we live: however we end, no node stays behind.
+      env: { ...Bun.env, [LAUNCHED_ENV]: "1" },
+      stdin: "pipe",
       stdout: log,
       stderr: log,
     });
