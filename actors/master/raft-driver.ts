@@ -68,6 +68,13 @@ export const blankRaft = (configuration: Configuration): RecoveredRaft => ({
   earlierConfigurations: [],
 });
 
+export interface RaftDriverOptions {
+  maxAppendEntries?: number;
+  maxInflight?: number;
+  /** Another make of the machine: simulations plant known bugs in it, to see that they are found. */
+  machine?: typeof raftMachine;
+}
+
 interface Batch {
   write: LogWrite;
   last: RaftEntry | null;
@@ -84,6 +91,7 @@ export class RaftDriver {
   readonly #ports: RaftDriverPorts;
   readonly #effects: Effect[] = [];
   #open = newBatch();
+  #applied = 0;
   #isFlushing = false;
   #isDeferred = false;
   #isDraining = false;
@@ -94,7 +102,7 @@ export class RaftDriver {
     recovered: RecoveredRaft,
     timings: RaftTimings,
     ports: RaftDriverPorts,
-    { maxAppendEntries = 512, maxInflight = 64 } = {},
+    { maxAppendEntries = 512, maxInflight = 64, machine = raftMachine }: RaftDriverOptions = {},
   ) {
     checkTimings(timings);
     this.#ports = ports;
@@ -118,7 +126,7 @@ export class RaftDriver {
       transferTo: null,
       ports: { now: () => ports.clock.now(), random: () => ports.random(), effects: this.#effects },
     };
-    this.actor = createActor(raftMachine, { id: `raft:${id}`, input: context, clock: ports.clock as never });
+    this.actor = createActor(machine, { id: `raft:${id}`, input: context, clock: ports.clock as never });
     this.actor.subscribe({ next: () => this.#drain(), error: (cause) => this.#fail(cause) });
   }
 
@@ -171,6 +179,8 @@ export class RaftDriver {
     try {
       for (let effect = this.#effects.shift(); effect && !this.#isStopped; effect = this.#effects.shift())
         this.#carryOut(effect);
+    } catch (cause) {
+      this.#fail(cause);
     } finally {
       this.#isDraining = false;
     }
@@ -194,8 +204,11 @@ export class RaftDriver {
         return;
       case "apply": {
         const { appliedIndex, log } = this.state;
-        if (effect.upTo <= appliedIndex) return;
-        const entries = slice(log, appliedIndex + 1, effect.upTo);
+        // The machine hears of what was applied after this step; until then we know better.
+        this.#applied = Math.max(this.#applied, appliedIndex);
+        if (effect.upTo <= this.#applied) return;
+        const entries = slice(log, this.#applied + 1, effect.upTo);
+        this.#applied = effect.upTo;
         ports.apply(entries);
         this.actor.send({ type: "apply.done", index: effect.upTo, at: ports.clock.now() });
         return;

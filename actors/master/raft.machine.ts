@@ -70,7 +70,7 @@ const raftSetup = setup({
 });
 
 /** The one bridge between pure handlers and the machine: the patch is assigned, the effects are queued. */
-const handle = <E extends RaftEvent>(handler: (state: RaftContext, event: E) => Step) =>
+export const handle = <E extends RaftEvent>(handler: (state: RaftContext, event: E) => Step) =>
   raftSetup.enqueueActions(({ context, event, enqueue }) => {
     const { patch, effects = [] } = handler(context, event as E);
     if (patch) enqueue.assign(patch);

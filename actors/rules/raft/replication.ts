@@ -175,13 +175,17 @@ export function noteBeatReply(state: RaftState, event: Extract<RaftEvent, { type
   return chain(state, noted, (next) => chain(next, confirmReads(next), (confirmed) => nudge(confirmed, from)));
 }
 
-/** Goes on feeding one follower; a window under way gets an empty append, or a lost window would stall for ever. */
+/**
+ * Goes on feeding one follower. A window under way gets an empty append, or a lost window would stall for ever; one that
+ * reaches back into what was compacted meanwhile starts over.
+ */
 function nudge(state: RaftState, id: NodeId): Step {
-  const { mode, inflight, next } = state.progress[id] as Progress;
-  const sentTerm = termAt(state.log, next - 1);
-  if (mode !== "replicate" || inflight.length === 0 || sentTerm === undefined) return feedOne(state, id);
+  const progress = state.progress[id] as Progress;
+  if (progress.mode !== "replicate" || progress.inflight.length === 0) return feedOne(state, id);
+  const sentTerm = termAt(state.log, progress.next - 1);
+  if (sentTerm === undefined) return chain(state, noteUnreachable(state, id, false), (next) => feedOne(next, id));
   return {
-    effects: [{ kind: "send", afterFlush: false, message: appendMessage(state, id, next - 1, sentTerm, []) }],
+    effects: [{ kind: "send", afterFlush: false, message: appendMessage(state, id, progress.next - 1, sentTerm, []) }],
   };
 }
 
@@ -240,11 +244,14 @@ export function noteSnapshotReply(state: RaftState, event: Extract<RaftEvent, { 
   return chain(state, { patch: { progress: { ...state.progress, [from]: progress } } }, (next) => feedOne(next, from));
 }
 
-/** Its connection is broken: what was sent may be lost, so start over from what is known to be there. */
-export function noteUnreachable(state: RaftState, id: NodeId): Step {
+/**
+ * Its connection is broken: what was sent may be lost, so start over from what is known to be there.
+ * @param waits until it is heard again
+ */
+export function noteUnreachable(state: RaftState, id: NodeId, waits = true): Step {
   const known = state.progress[id];
   if (known?.mode !== "replicate") return {};
-  const progress: Progress = { ...known, mode: "probe", isProbing: true, next: known.match + 1, inflight: [] };
+  const progress: Progress = { ...known, mode: "probe", isProbing: waits, next: known.match + 1, inflight: [] };
   return { patch: { progress: { ...state.progress, [id]: progress } } };
 }
 

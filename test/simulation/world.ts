@@ -1,0 +1,79 @@
+/**
+ * A world with one thread, no promises and no clock but its own: events ordered by (time, sequence), and all chance from
+ * one seed. Each purpose draws from a stream of its own, so taking one fault away does not reshuffle the others.
+ */
+import { seeded } from "../support/random.ts";
+
+interface Scheduled {
+  at: number;
+  sequence: number;
+  run: (() => void) | null;
+}
+
+export class World {
+  now = 0;
+  events = 0;
+  readonly #heap: Scheduled[] = [];
+  #sequence = 0;
+
+  constructor(readonly seed: number) {}
+
+  /** An independent stream of chance. */
+  random(purpose: string): () => number {
+    return seeded(Number(Bun.hash.xxHash32(purpose, this.seed)));
+  }
+
+  schedule(delayMs: number, run: () => void): Scheduled {
+    const scheduled: Scheduled = { at: this.now + Math.max(0, delayMs), sequence: this.#sequence++, run };
+    this.#push(scheduled);
+    return scheduled;
+  }
+
+  cancel(scheduled: Scheduled): void {
+    scheduled.run = null;
+  }
+
+  /** Runs what is due until `until`; `after` is called behind every event. */
+  run(until: number, after: () => void): void {
+    for (;;) {
+      const next = this.#heap[0];
+      if (!next || next.at > until) break;
+      this.#pop();
+      if (next.run === null) continue;
+      this.now = next.at;
+      this.events++;
+      next.run();
+      after();
+    }
+    this.now = until;
+  }
+
+  #before = (a: Scheduled, b: Scheduled): boolean => a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
+
+  #push(item: Scheduled): void {
+    const heap = this.#heap;
+    heap.push(item);
+    for (let at = heap.length - 1; at > 0; ) {
+      const parent = (at - 1) >> 1;
+      if (!this.#before(heap[at] as Scheduled, heap[parent] as Scheduled)) break;
+      [heap[at], heap[parent]] = [heap[parent] as Scheduled, heap[at] as Scheduled];
+      at = parent;
+    }
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop() as Scheduled;
+    if (heap.length === 0) return;
+    heap[0] = last;
+    for (let at = 0; ; ) {
+      let smallest = at;
+      for (const child of [2 * at + 1, 2 * at + 2])
+        if (child < heap.length && this.#before(heap[child] as Scheduled, heap[smallest] as Scheduled))
+          smallest = child;
+      if (smallest === at) return;
+      [heap[at], heap[smallest]] = [heap[smallest] as Scheduled, heap[at] as Scheduled];
+      at = smallest;
+    }
+  }
+}
