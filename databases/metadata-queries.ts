@@ -19,7 +19,7 @@ import {
   type ReplicaSetRow,
   splitWorkers,
 } from "../actors/rules/decide/state.ts";
-import { comparePaths } from "../actors/rules/path.ts";
+import { comparePaths, pathProblem } from "../actors/rules/path.ts";
 import type { Metadata } from "./metadata.ts";
 
 /** A page of names looks at no more rows than this, so that no question holds up the others. */
@@ -219,6 +219,7 @@ export class MetadataQueries {
   }
 
   #directoryId(path: string): number | null {
+    if (pathProblem(path) !== null) return null;
     const row = this.#entry(path);
     return row && isDirectoryKey(row.key) ? row.id : null;
   }

@@ -5,12 +5,12 @@ import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
 import { loadSecret } from "../actors/node/secret.ts";
 import type { Gateway } from "./rest/context.ts";
+import { isLoopback } from "./rest/front-door.ts";
 import { createRestServer } from "./rest/server.ts";
 import { openDataPath } from "./transfer/data-path.ts";
 
 /** Transfers under way at a stop get this long to end. */
 const STOP_PATIENCE_MS = 10_000;
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/;
 
 const command = nodeCommand("gateway", "Offers the file system over REST.")
   .option("--id <id>", "id of this gateway")
@@ -28,7 +28,7 @@ await run(async () => {
       ExitCode.badConfiguration,
     );
   const token = Bun.env.DFS_GATEWAY_TOKEN?.trim() || null;
-  if (token === null && !LOOPBACK.test(new URL(url).hostname))
+  if (token === null && !isLoopback(new URL(url).hostname))
     throw new StartRefused(
       `${url} can be reached from other machines, and DFS_GATEWAY_TOKEN is not set. Set it to a secret that every client sends as a bearer token, or serve at http://127.0.0.1.`,
       ExitCode.badConfiguration,

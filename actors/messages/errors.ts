@@ -26,6 +26,10 @@ export const ErrorCodes = {
     status: 403,
     next: "Another site's page may not change files here; call from a program or this origin.",
   },
+  WRONG_HOST: {
+    status: 403,
+    next: "Without a token only localhost and 127.0.0.1 are answered; start the gateway with DFS_GATEWAY_TOKEN.",
+  },
   NO_SUCH_ROUTE: { status: 404, next: "See /openapi for the routes." },
   // the namespace
   NO_SUCH_FILE: { status: 404, next: "Check the path; GET /files?prefix= lists what is there." },

@@ -67,6 +67,7 @@ export async function errorOf(response: Response, what: string): Promise<DfsErro
       details,
     );
   }
-  const code = codeOfStatus[status] ?? "UNEXPECTED_ANSWER";
+  // Refusals without a document come from HEAD, or from what stands before a gateway; a gateway's 404 always has one.
+  const code = (isProblem || status >= 500 ? codeOfStatus[status] : undefined) ?? "UNEXPECTED_ANSWER";
   return new DfsError(code, `${what}: the answer was ${status} ${response.statusText}`.trim(), status);
 }

@@ -26,7 +26,7 @@ export const NO_QUERY = Type.Object({}, { additionalProperties: false });
 export const BINARY = { type: "string", format: "binary" } as const;
 
 /** Any route may answer these. */
-const EVERYWHERE = ["UNAUTHENTICATED", "METHOD_NOT_ALLOWED", "INTERNAL"] as const satisfies ErrorCode[];
+const EVERYWHERE = ["UNAUTHENTICATED", "WRONG_HOST", "METHOD_NOT_ALLOWED", "INTERNAL"] as const satisfies ErrorCode[];
 /** Any route that asks the masters may answer these. */
 export const FROM_MASTERS = ["NO_LEADER", "TIMEOUT"] as const satisfies ErrorCode[];
 /** Any change may answer these. */

@@ -1,6 +1,6 @@
 /**
- * What every request passes on its way in and out: its id, the token, the refusal of other sites' pages, metrics and the
- * access log on the way out, and the one place where whatever was thrown becomes a problem document.
+ * What every request passes on its way in and out: its id, host and token, the refusal of other sites' pages, metrics and
+ * the access log on the way out, and the one place where whatever was thrown becomes a problem document.
  */
 import { timingSafeEqual } from "node:crypto";
 import { Elysia } from "elysia";
@@ -59,6 +59,7 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
     .onRequest(({ request }) => {
       if (gateway.stopping && rawPath(request.url) !== "/health/live")
         throw new Refusal("NOT_READY", "The gateway is stopping");
+      checkHost(request, token);
       checkToken(request, token);
       checkSite(request);
     })
@@ -87,6 +88,24 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
     );
     return problemResponse(new Refusal("INTERNAL", "The gateway failed while answering"), id);
   }
+}
+
+/** Names that no name server can lead elsewhere. */
+export const isLoopback = (hostname: string): boolean =>
+  /^(127(\.\d{1,3}){3}|\[::1\]|(.+\.)?localhost)$/i.test(hostname);
+
+/**
+ * Without a token, being on this machine is the credential; a page of another site that makes its own name lead here
+ * (DNS rebinding) still names itself in `Host`.
+ */
+function checkHost(request: Request, token: string | null): void {
+  if (token !== null) return;
+  const { hostname } = new URL(request.url);
+  if (!isLoopback(hostname))
+    throw new Refusal(
+      "WRONG_HOST",
+      `The request asks for host ${hostname.slice(0, 100)}; allowed: localhost, 127.0.0.1`,
+    );
 }
 
 function checkToken(request: Request, token: string | null): void {

@@ -6,6 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { OpenFile } from "../transfer/api.ts";
 import { inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
+import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "./describe.ts";
 import { Explanation, explainFile } from "./explain.ts";
@@ -18,6 +19,7 @@ import { type ByteRange, contentRange, decideRanges } from "./range.ts";
 
 const Query = Type.Object(
   {
+    ...ConsistencyQuery,
     download: Type.Optional(Type.String({ maxLength: 255, description: "save under this name, or under its own" })),
     explain: Type.Optional(Type.String({ maxLength: 10, description: "answer where the chunks are instead" })),
     fromIndex: Type.Optional(Type.Integer({ minimum: 0, description: "with explain: first chunk, 0 or more" })),
@@ -39,7 +41,9 @@ export const getObject = (gateway: Gateway) =>
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
       if (query.explain !== undefined)
-        return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100));
+        return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100), {
+          headers: consistencyHeaders(query.consistency),
+        });
       const { headers } = request;
       const isHead = request.method === "HEAD";
       const source = isHead ? await headSource(gateway, path) : await gateway.data.transfers.openFile(path);
@@ -50,6 +54,7 @@ export const getObject = (gateway: Gateway) =>
         throw new Refusal("PRECONDITION_FAILED", `"${path}" is not in the state that the request demands`, {
           etag: `"${file.etag}"`,
         });
+      for (const [name, value] of Object.entries(consistencyHeaders(query.consistency))) answer.set(name, value);
       answer.set("cache-control", "no-cache");
       answer.set("accept-ranges", "bytes");
       if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });

@@ -4,6 +4,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { EntryInfo } from "../transfer/api.ts";
+import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS } from "./describe.ts";
 import { FileJson, fileJson } from "./file-json.ts";
@@ -31,6 +32,7 @@ const Query = Type.Object(
     delimiter: Type.Optional(Type.Literal("/", { description: "/ rolls up what lies deeper into directories" })),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: "1 to 1000, default 100" })),
     cursor: Type.Optional(Type.String({ maxLength: 8192, description: "from the page before" })),
+    ...ConsistencyQuery,
   },
   { additionalProperties: false },
 );
@@ -56,18 +58,21 @@ export const listObjects = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).get(
     "/files",
     async ({ request }) => {
-      const { prefix = "", delimiter, limit = 100, cursor } = readQuery(request.url, Query);
+      const { prefix = "", delimiter, limit = 100, cursor, consistency } = readQuery(request.url, Query);
       const page = await gateway.data.masters.list({
         prefix,
         delimiter: delimiter !== undefined,
         after: cursor === undefined ? "" : fromCursor(cursor, prefix),
         limit,
       });
-      return Response.json({
-        entries: page.entries.map(entryJson),
-        cursor: page.next === null ? null : toCursor(page.next),
-        index: page.index,
-      } satisfies Static<typeof Page>);
+      return Response.json(
+        {
+          entries: page.entries.map(entryJson),
+          cursor: page.next === null ? null : toCursor(page.next),
+          index: page.index,
+        } satisfies Static<typeof Page>,
+        { headers: consistencyHeaders(consistency) },
+      );
     },
     {
       detail: describe({

@@ -50,6 +50,15 @@ test("names with spaces, Unicode, %, ? and # arrive as they are", async () => {
   }
 });
 
+test("an address of something else is told as such, not as a missing file", async () => {
+  const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("NOT_FOUND", { status: 404 }) });
+  const there = createClient({ url: `http://127.0.0.1:${other.port}`, backoffMs: 5 });
+  expect(await codeOf(there.cluster())).toBe("UNEXPECTED_ANSWER");
+  expect(await codeOf(there.head("f"))).toBe("UNEXPECTED_ANSWER");
+  expect(await codeOf(there.list().next())).toBe("UNEXPECTED_ANSWER");
+  await other.stop(true);
+});
+
 test("a path that a URL would bend is refused before anything is sent", async () => {
   for (const path of ["a/../b", "./a", "", "a//b"]) expect(await codeOf(dfs.put(path, "x"))).toBe("INVALID_PATH");
   expect(gateway.requests).toEqual([]);

@@ -31,6 +31,11 @@ describe("listing", () => {
     }
   });
 
+  test("a prefix that no path can have lists nothing", () => {
+    for (const prefix of ["../..", "../", "./", "/", "a//", "a/../", `${"n".repeat(4096)}/`, "a\0/"])
+      expect([prefix, dfs.paths({ prefix })]).toEqual([prefix, []]);
+  });
+
   test("a walk over deep trees by random pages misses nothing and repeats nothing", () => {
     const tree = new MetadataHarness();
     const paths = new Set<string>();

@@ -3,6 +3,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
 
+const PATIENT = { answerWithinMs: 5000 };
 let running: ReturnType<typeof restGateway>[] = [];
 const start = (options?: { token?: string }) => {
   const gateway = restGateway(options);
@@ -125,6 +126,28 @@ test("a page of another site changes nothing, one of this origin may", async () 
   expect((await call("POST", "/files", { body: form(), headers: { origin: "http://localhost" } })).status).toBe(201);
 });
 
+test("without a token, a name that somebody else's name server leads here is refused on every route", async () => {
+  const open = start();
+  const asked = (host: string, path = "/files", method = "GET", gateway = open) =>
+    gateway.app.handle(new Request(`http://${host}${path}`, { method }));
+  for (const host of [
+    "evil.example",
+    "evil.example:8080",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "10.0.0.1",
+  ])
+    for (const [path, method] of [["/files"], ["/cluster"], ["/files/x", "DELETE"], ["/nope"], ["/metrics"]] as const) {
+      const response = await asked(host, path, method);
+      expect([host, path, response.status, (await problemOf(response)).code]).toEqual([host, path, 403, "WRONG_HOST"]);
+    }
+  for (const host of ["localhost:8080", "LOCALHOST", "127.0.0.1", "127.1.2.3:1", "[::1]:8080", "bucket.localhost"])
+    expect([host, (await asked(host)).status]).toEqual([host, 200]);
+  const guarded = start({ token: "s3cret" });
+  const headers = { authorization: "Bearer s3cret" };
+  expect((await guarded.app.handle(new Request("http://files.example/files", { headers }))).status).toBe(200);
+});
+
 test("a gateway that stops takes nothing new, but still says it lives", async () => {
   const { call, gateway } = start();
   gateway.stopping = true;
@@ -201,18 +224,19 @@ test("metrics count requests by route and tell redundancy, or that no leader ans
 test("a body cut short stores nothing, on a real connection", async () => {
   const gateway = start();
   const url = gateway.listen(17310);
-  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
-  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc");
+  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
   const part = '--B\r\nContent-Disposition: form-data; name="f"; filename="cut"\r\n\r\nabc';
-  const form = `POST /files HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=B\r\n`;
+  const form = `POST /files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n`;
   await onSocket(url, `${form}Content-Length: 500\r\n\r\n${part}`);
-  const whole = await onSocket(url, `${form}Content-Length: ${part.length}\r\n\r\n${part}`);
+  const whole = await onSocket(url, `${form}Content-Length: ${part.length}\r\n\r\n${part}`, PATIENT);
   expect(whole).toContain("BODY_INCOMPLETE");
-  const json = "POST /files/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
+  const json =
+    "POST /files/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
   await onSocket(url, json);
   expect([...gateway.data.files.keys()]).toEqual([]);
   const upload = await gateway.data.transfers.openUpload({ path: "kept" });
-  const patch = `PATCH /uploads/${upload.uploadId} HTTP/1.1\r\nHost: a\r\nUpload-Offset: 0\r\nContent-Length: 100\r\n\r\nabc`;
+  const patch = `PATCH /uploads/${upload.uploadId} HTTP/1.1\r\nHost: localhost\r\nUpload-Offset: 0\r\nContent-Length: 100\r\n\r\nabc`;
   await onSocket(url, patch);
   expect((await gateway.data.transfers.uploadStatus(upload.uploadId)).offset).toBe(3);
 });
@@ -221,7 +245,11 @@ test("a refused put is answered without its body being read", async () => {
   const gateway = start();
   const url = gateway.listen(17311);
   gateway.data.refusal = new Refusal("NOT_ENOUGH_WORKERS", "1 live worker, 2 needed");
-  const answer = await onSocket(url, "PUT /files/f HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\nabc");
+  const answer = await onSocket(
+    url,
+    "PUT /files/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000\r\n\r\nabc",
+    PATIENT,
+  );
   expect(answer).toStartWith("HTTP/1.1 503");
   expect(answer).toContain("NOT_ENOUGH_WORKERS");
 });
@@ -231,26 +259,32 @@ test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it
   const url = gateway.listen(17312);
   const huge = await onSocket(
     url,
-    `PUT /files/f HTTP/1.1\r\nHost: a\r\nx-meta-a: ${"x".repeat(40_000)}\r\nContent-Length: 1\r\n\r\nx`,
+    `PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: ${"x".repeat(40_000)}\r\nContent-Length: 1\r\n\r\nx`,
+    PATIENT,
   );
   expect(huge).toStartWith("HTTP/1.1 431");
   expect(gateway.data.files.size).toBe(0);
-  await onSocket(url, "PUT /files/f HTTP/1.1\r\nHost: a\r\nx-meta-a: \u00fcber\r\nContent-Length: 1\r\n\r\nx");
+  await onSocket(
+    url,
+    "PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: \u00fcber\r\nContent-Length: 1\r\n\r\nx",
+    PATIENT,
+  );
   expect(gateway.data.files.get("f")?.info.userMetadata).toEqual({ a: "über" });
-  const read = await onSocket(url, "GET /files/f HTTP/1.1\r\nHost: a\r\n\r\n");
+  const read = await onSocket(url, "GET /files/f HTTP/1.1\r\nHost: localhost\r\n\r\n", PATIENT);
   expect(read).toContain(`x-meta-a: ${Buffer.from("über").toString("latin1")}\r\n`);
 });
 
 test("curl waits for 100 Continue and gets it; HEAD on the wire has the length; a Host of two letters is no trap", async () => {
-  const gateway = start();
+  const gateway = start({ token: "t" });
   const url = gateway.listen(17313);
   const put = await onSocket(
     url,
-    "PUT /files/f HTTP/1.1\r\nHost: s3\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "PUT /files/f HTTP/1.1\r\nHost: s3\r\nAuthorization: Bearer t\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    PATIENT,
   );
   expect(put).toStartWith("HTTP/1.1 100 Continue");
   expect(put).toContain("HTTP/1.1 201");
-  const head = await fetch(`${url}/files/f`, { method: "HEAD" });
+  const head = await fetch(`${url}/files/f`, { method: "HEAD", headers: { authorization: "Bearer t" } });
   expect(head.headers.get("content-length")).toBe("3");
 });
 

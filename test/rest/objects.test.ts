@@ -322,6 +322,28 @@ test("explain tells where chunks are, in pages, and believes the worker over the
   expect((await get("/files/f?explain&limit=0")).status).toBe(400);
 });
 
+test("reads and listings take a consistency, and say how fresh they are", async () => {
+  await put("/files/f");
+  for (const path of ["/files/f?", "/files/f?explain&", "/files?", "/files?limit=1&"])
+    for (const [query, told] of [
+      ["", "strong"],
+      ["consistency=strong", "strong"],
+      ["consistency=eventual", "eventual"],
+    ] as const) {
+      const { status, headers } = await get(path + query);
+      const freshness = [headers.get("x-dfs-consistency"), headers.get("x-dfs-age-ms")];
+      expect([path, query, status, ...freshness]).toEqual([path, query, 200, told, "0"]);
+    }
+  expect((await gateway.call("HEAD", "/files/f?consistency=eventual")).headers.get("x-dfs-consistency")).toBe(
+    "eventual",
+  );
+  const wrong = await get("/files?consistency=weak");
+  expect([wrong.status, (await problemOf(wrong)).detail]).toEqual([
+    400,
+    expect.stringContaining('consistency is "weak"; allowed: strong or eventual'),
+  ]);
+});
+
 test("a directory is no file", async () => {
   await put("/files/d/f");
   for (const response of [await get("/files/d"), await put("/files/d")]) {

@@ -41,8 +41,12 @@ export function restGateway(options: { token?: string } = {}) {
 export const problemOf = async (response: Response) =>
   (await response.json()) as { code: string; status: number; detail: string; next: string } & Record<string, unknown>;
 
-/** Sends bytes on a socket of its own, waits, and hangs up; @returns what came back until then. */
-export async function onSocket(url: string, text: string, { waitMs = 100 } = {}): Promise<string> {
+/** Sends bytes on a socket of its own, waits, longer if nothing comes back, and hangs up; @returns what came back. */
+export async function onSocket(
+  url: string,
+  text: string,
+  { waitMs = 100, answerWithinMs = waitMs } = {},
+): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   let answer = "";
@@ -51,7 +55,9 @@ export async function onSocket(url: string, text: string, { waitMs = 100 } = {})
   });
   socket.on("error", () => {});
   socket.write(text);
-  await Bun.sleep(waitMs);
+  const startedAt = performance.now();
+  do await Bun.sleep(waitMs);
+  while (answer === "" && performance.now() - startedAt < answerWithinMs);
   socket.destroy();
   await Bun.sleep(50);
   return answer;
