@@ -31,6 +31,7 @@ import {
 import { ChunkFolders, type FiledState } from "./chunk-folders.ts";
 import { DirectorySync, type Disk } from "./disk.ts";
 import { FlushQueue, fdatasyncAsync } from "./flush-queue.ts";
+import { GivenUp } from "./given-up.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
 
@@ -71,6 +72,7 @@ export class ChunkStore {
   readonly #inlineChunkBytes: number;
   readonly #directories = new DirectorySync();
   readonly #open = new Map<ChunkId, OpenChunk>();
+  readonly #givenUp: GivenUp;
   #openBytes = 0;
   #totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
 
@@ -79,6 +81,7 @@ export class ChunkStore {
     this.#disk = options.disk;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
+    this.#givenUp = new GivenUp(this.#now);
     this.#inlineChunkBytes = options.inlineChunkBytes;
     this.folders = new ChunkFolders(options.directory);
     this.folders.make();
@@ -195,6 +198,7 @@ export class ChunkStore {
       throw new Refusal("INVALID_PARAMETER", `Block ${block} lies beyond the ${MAX_CHUNK_BYTES} bytes of a chunk`);
     let chunk = this.#open.get(chunkId);
     if (!chunk) {
+      this.#refuseIfGivenUp(chunkId, copyDecidedAt);
       const row = this.#index.find(chunkId);
       if (row && !mayBeWritten(row, copyDecidedAt)) {
         if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
@@ -223,6 +227,12 @@ export class ChunkStore {
     return this.flushes.room();
   }
 
+  /** A block that comes after its chunk was given up would open it again, and nobody would ever close it. */
+  #refuseIfGivenUp(chunkId: ChunkId, copyDecidedAt: number): void {
+    if (copyDecidedAt === 0 && this.#givenUp.has(chunkId))
+      throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} was given up and takes no more blocks`);
+  }
+
   #begin(chunkId: ChunkId, blockSizeBytes: number): OpenChunk {
     if (this.#open.size >= MAX_OPEN_CHUNKS)
       throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
@@ -243,6 +253,7 @@ export class ChunkStore {
       await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
       return this.seal(expected, blockSizeBytes);
     }
+    this.#refuseIfGivenUp(chunkId, copyDecidedAt);
     this.#disk.admit(this.usedBytes);
     this.#disk.claim(this.usedBytes, lengthBytes);
     const sealedAt = this.#now();
@@ -281,7 +292,7 @@ export class ChunkStore {
     this.#totals.chunkCount++;
     this.#totals.sealedBytes += lengthBytes;
     this.#removeOldFile(before);
-    await this.abort(chunkId);
+    await this.#discard(chunkId);
   }
 
   /**
@@ -359,8 +370,17 @@ export class ChunkStore {
     } else if (row && row.state !== "missing") this.#totals.trashBytes += sign * row.lengthBytes;
   }
 
-  /** Throws an unsealed chunk away. @returns false if there is none, or it is being sealed */
-  async abort(chunkId: ChunkId): Promise<boolean> {
+  /**
+   * Throws an unsealed chunk away, and for a while refuses the blocks of it that are still on their way.
+   *
+   * @returns false if there is none, or it is being sealed
+   */
+  abort(chunkId: ChunkId): Promise<boolean> {
+    this.#givenUp.add(chunkId);
+    return this.#discard(chunkId);
+  }
+
+  async #discard(chunkId: ChunkId): Promise<boolean> {
     const chunk = this.#open.get(chunkId);
     if (!chunk || chunk.sealing) return false;
     this.#open.delete(chunkId);
@@ -691,7 +711,7 @@ export class ChunkStore {
   /** Ends what is being written and everything that waits for a commit; seals under way are waited for. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#open.values()].map((chunk) => chunk.sealing?.done));
-    for (const chunkId of [...this.#open.keys()]) await this.abort(chunkId);
+    for (const chunkId of [...this.#open.keys()]) await this.#discard(chunkId);
     this.commits.flush();
     this.#index.close();
   }

@@ -204,7 +204,25 @@ test("a worker takes no more than its capacity, and takes again what the sweep f
   });
   await store.trash([1], 1);
   await store.sweep(0, () => false);
-  await put(store, 2, content);
+  await put(store, 3, content);
+  await store.close();
+});
+
+test("blocks that come within a minute after their chunk was given up do not open it again", async () => {
+  using folder = temporaryFolder();
+  let now = 1_000_000;
+  const { store } = await openStore(folder.path, { now: () => now });
+  write(store, 1, content);
+  expect(await store.abort(1)).toBe(true);
+  expect(await store.abort(2)).toBe(false);
+  const small = randomBytes(100);
+  const tiny = { chunkId: 2, lengthBytes: 100, crc32: crc32Of(small) };
+  expect(codeOf(() => write(store, 1, content))).toBe("CHUNK_SEALED");
+  expect(store.sealWhole(tiny, BLOCK, small)).rejects.toMatchObject({ code: "CHUNK_SEALED" });
+  expect(store.totals.openChunks).toBe(0);
+  await store.sealWhole(tiny, BLOCK, small, 7);
+  now += 60_000;
+  await put(store, 1, content);
   await store.close();
 });
 
