@@ -76,6 +76,15 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     void cleanUp().finally(() => process.exit(130));
   });
 
+/** What could not be measured, and why: told at the end, beside what could. */
+const failures: string[] = [];
+
+function failed(what: string, error: unknown): void {
+  if (interrupted) throw error;
+  failures.push(`${what}: ${(error as Error).message}`);
+  console.error(`  ${what} failed:`, error);
+}
+
 async function measureIn(place: Place, measurements: Measurement[]): Promise<Map<string, Figure[]>> {
   const found = new Map<string, Figure[]>();
   cluster = RealCluster.start({ parent: place.directory, config: benchConfig(), keep: options.keep });
@@ -89,7 +98,11 @@ async function measureIn(place: Place, measurements: Measurement[]): Promise<Map
     say: (line) => console.error(`  ${place.kind}, ${name}: ${line}`),
   });
   for (const { name, title, run } of measurements) {
-    found.set(title, await run(session(name)));
+    try {
+      found.set(title, await run(session(name)));
+    } catch (error) {
+      failed(`${place.kind}, ${name}`, error);
+    }
     peaks.throughout();
   }
   const { gatewayBytes, largestWorkerBytes, masterBytes } = peaks.throughout();
@@ -126,8 +139,8 @@ async function measureAll(): Promise<void> {
   for (const place of places) {
     const here = chosen.filter(({ where }) => where === "both" || where === place.kind || places.length === 1);
     if (here.length === 0) continue;
-    for (const [title, figures] of await measureIn(place, here))
-      sections.set(title, [...(sections.get(title) ?? []), ...figures]);
+    const found = await measureIn(place, here).catch((error) => failed(place.kind, error));
+    for (const [title, figures] of found ?? []) sections.set(title, [...(sections.get(title) ?? []), ...figures]);
   }
 
   const inOrder: Section[] = [...chosen.map(({ title }) => title), THROUGHOUT]
@@ -150,11 +163,14 @@ async function measureAll(): Promise<void> {
     quick: options.quick ?? false,
     machine,
     skipped,
+    failures,
     sizes,
     figures,
     verdicts,
   };
   writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
+  for (const failure of failures) console.log(`Not measured: ${failure}`);
+  if (failures.length > 0) process.exitCode = 1;
   console.log(`All of it: ${resolve(options.out)}`);
 }
 
