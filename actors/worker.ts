@@ -6,11 +6,14 @@
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
+import { openRecords } from "../databases/records.ts";
 import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
 import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
 import { createLogger } from "./node/log.ts";
+import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
 import { startWorker } from "./worker/host.ts";
+import { workerMachine } from "./worker/worker.machine.ts";
 
 const wholeNumber = (minimum: number, maximum: number) => (text: string) => {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
@@ -54,6 +57,9 @@ await run(async () => {
   const directory = flags.data ? resolve(flags.data) : dataDirectoryOf(config, flags.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
+  registerMachines(workerMachine);
+  const records = openRecords(directory, config.recording);
+  if (records) startRecording(flags.id, records);
   const worker = await startWorker({
     id: flags.id,
     url,
@@ -65,5 +71,8 @@ await run(async () => {
     log,
   });
   log.info({ event: "listening", url: worker.url, directory }, `${flags.id} listens at ${worker.url}`);
-  onStopSignal(log, () => worker.stop());
+  onStopSignal(log, async () => {
+    await worker.stop();
+    stopRecording();
+  });
 });

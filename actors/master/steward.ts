@@ -11,16 +11,20 @@ import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { ChunkId, NodeId } from "../messages/primitives.ts";
 import type { Logger } from "../node/log.ts";
+import { inspector, recorder } from "../node/recorder.ts";
 import { chooseTrim, classifyReplicas, type Verdict } from "../rules/classify-replicas.ts";
 import { type ReplicaSetRow, splitWorkers } from "../rules/decide/state.ts";
 import { choose } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
+import { redundancyOf } from "./reports.ts";
 import { stewardMachine } from "./steward.machine.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 const TICK_MS = 200;
+/** How often the record says how many chunks have how many copies, if it changed. */
+const SAMPLE_MS = 200;
 /** Chunks looked at per set and tick; those under way or resting are skipped. */
 const LOOKED_AT = 64;
 const COPY_TIMEOUT_MS = 10 * 60_000;
@@ -74,6 +78,7 @@ export class Steward {
   readonly #resting = new Map<ChunkId, { attempts: number; until: number; why: string }>();
   readonly #trashing = new Set<NodeId>();
   readonly #timer: Timer;
+  readonly #stopSampling: (() => void) | undefined;
   #lastTick = performance.now();
   #lastChores = 0;
   #busyWithChores = false;
@@ -96,7 +101,11 @@ export class Steward {
     this.#workers = parts.workers;
     this.#orders = parts.orders;
     this.#log = parts.log;
-    this.#machine = createActor(stewardMachine, { id: "steward", input: { safeModeMs: parts.config.safeModeMs } });
+    this.#machine = createActor(stewardMachine, {
+      id: "steward",
+      input: { safeModeMs: parts.config.safeModeMs },
+      inspect: inspector(),
+    });
     let seen = "";
     this.#machine.subscribe(({ value }) => {
       if (value === seen) return;
@@ -105,6 +114,7 @@ export class Steward {
     });
     this.#machine.start();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#stopSampling = recorder()?.sample("redundancy", SAMPLE_MS, () => redundancyOf(this.judge()));
   }
 
   get state(): string {
@@ -324,7 +334,7 @@ export class Steward {
           },
         },
       }),
-      { id: `repair:${chunk.id}`, input: repair },
+      { id: `repair:${chunk.id}`, input: repair, inspect: inspector() },
     );
     this.#active.set(chunk.id, { actor, repair, startedAt: performance.now(), abort });
     actor.subscribe((snapshot) => {
@@ -509,6 +519,7 @@ export class Steward {
 
   stop(): void {
     clearInterval(this.#timer);
+    this.#stopSampling?.();
     for (const { actor, abort } of this.#active.values()) {
       abort.abort();
       actor.stop();

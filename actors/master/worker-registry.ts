@@ -8,6 +8,7 @@ import { Refusal } from "../messages/errors.ts";
 import type { Heartbeat } from "../messages/master.ts";
 import type { NodeId, WorkerCondition, WorkerMode } from "../messages/primitives.ts";
 import type { Logger } from "../node/log.ts";
+import { inspector } from "../node/recorder.ts";
 import type { WorkerRow } from "../rules/decide/state.ts";
 import type { Candidate } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
@@ -61,7 +62,7 @@ export class WorkerRegistry {
       },
     });
     const input = { workerId: row.id, suspectAfterMs, deadAfterMs, graceMs: safeModeMs, deaths: 0, mode: row.mode };
-    const actor = createActor(machine, { id: `liveness:${row.id}`, input });
+    const actor = createActor(machine, { id: `liveness:${row.id}`, input, inspect: inspector() });
     const worker: KnownWorker = {
       id: row.id,
       url: row.url,

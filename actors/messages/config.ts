@@ -46,6 +46,13 @@ export const Config = Type.Object(
     deadAfterMs: Ms("silence after which its copies no longer count", 100, 3_600_000),
     safeModeMs: Ms("grace for workers to report to a new leader before it repairs or deletes", 0, 3_600_000),
     uploadLeaseMs: Ms("an upload without a sign of life is thrown away after this", 1000, 604_800_000),
+    raft: Type.Object(
+      {
+        heartbeatMs: Ms("the leading master tells the others this often that it is there", 10, 10_000),
+        electionMs: Ms("silence after which another master stands for election; at least ten beats", 100, 60_000),
+      },
+      { additionalProperties: false },
+    ),
     repair: Type.Object(
       {
         maxConcurrent: Type.Integer({ minimum: 1, maximum: 1000, description: "copies under way in the cluster" }),
@@ -77,6 +84,16 @@ export const Config = Type.Object(
       },
       { additionalProperties: false },
     ),
+    recording: Type.Object(
+      {
+        enabled: Type.Boolean({ description: "every node keeps a record of its state machines, for the console" }),
+        keepRecords: Type.Integer({ minimum: 1000, maximum: 10_000_000, description: "per node; then the oldest go" }),
+      },
+      { additionalProperties: false },
+    ),
+    drills: Type.Boolean({
+      description: "may the console kill, freeze and cut nodes; only nodes that `npm start` runs, on this machine",
+    }),
     logLevel: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level))),
   },
   { additionalProperties: false },

@@ -61,6 +61,17 @@ export const ErrorCodes = {
   OUTCOME_UNKNOWN: { status: 504, next: "The change may or may not have happened; look before you send it again." },
   SESSION_EXPIRED: { status: 409, next: "Open a new session; the command was not applied." },
   STALE_SEQUENCE: { status: 409, next: "This command was acknowledged long ago." },
+  // the console
+  NO_SUCH_RECORD: { status: 404, next: "It was never there, or is older than what is kept; see /console/api/records." },
+  NO_SUCH_NODE: { status: 404, next: "GET /console/api/nodes lists the nodes." },
+  BAD_RECORDING: { status: 400, next: "The file is damaged or no recording; export it again." },
+  UNKNOWN_RECORDING_VERSION: {
+    status: 400,
+    next: "The recording is of another version of this program; open it with that one.",
+  },
+  NOT_RECORDING: { status: 409, next: "Set recording.enabled in config.json, and start the nodes again." },
+  DRILLS_NOT_ALLOWED: { status: 403, next: "Drills need `drills: true` in config.json and nodes run by `npm start`." },
+  DRILL_UNDER_WAY: { status: 409, next: "Wait until the drill under way has ended." },
   // between nodes
   UNAUTHENTICATED: { status: 401, next: "The request must be signed with the cluster secret." },
   WRONG_CLUSTER: { status: 403, next: "This node belongs to another cluster." },

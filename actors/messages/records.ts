@@ -107,6 +107,8 @@ export const RecordsAfter = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: 5000 }),
   waitMs: Type.Integer({ minimum: 0, maximum: 5000, description: "wait so long for the first, if there is none" }),
 });
+export type RecordsAfter = Static<typeof RecordsAfter>;
+
 export const RecordsAnswer = Type.Object({
   records: Type.Array(StepRecord),
   next: RecordCursor,
@@ -142,8 +144,11 @@ export const MachineStatesAnswer = Type.Object({
   clock: Type.String(),
 });
 
+export type MachineStatesAnswer = Static<typeof MachineStatesAnswer>;
+
 export const Machines = Type.Object({ type: Type.Literal("MACHINES") });
 export const MachinesAnswer = Type.Object({ charts: Type.Array(Chart) });
+export type MachinesAnswer = Static<typeof MachinesAnswer>;
 
 /** What every node's mailbox takes besides its own messages. */
 export const RecordsMailbox = {

@@ -7,7 +7,10 @@ import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
 import { isErrorCode, Refusal } from "../messages/errors.ts";
+import { RecordsMailbox } from "../messages/records.ts";
 import type { Logger } from "./log.ts";
+import { recorder, recordsHandlers } from "./recorder.ts";
+import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause, withCause } from "./recorder-cause.ts";
 import { sign, verifySignature } from "./signature.ts";
 import { decode, type Envelope, encode, WIRE_TYPE, WIRE_VERSION } from "./wire.ts";
 
@@ -44,10 +47,13 @@ export const listenOptions = (url: string, hostname?: string) => {
 
 /** The Elysia plugin that serves `POST /messages`. */
 export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M>, identity: Identity, log: Logger) {
-  const checks = new Map(Object.entries(schema).map(([type, { message }]) => [type, TypeCompiler.Compile(message)]));
+  const takes: MailboxSchema = { ...RecordsMailbox, ...schema };
+  const handles = { ...recordsHandlers, ...handlers };
+  const checks = new Map(Object.entries(takes).map(([type, { message }]) => [type, TypeCompiler.Compile(message)]));
   return new Elysia({ name: "mailbox", ...SERVER_OPTIONS }).post(
     "/messages",
     async ({ request }) => {
+      let type = "(unread)";
       try {
         if (Number(request.headers.get("content-length") ?? 0) > MAX_MESSAGE_BYTES)
           throw new Refusal("PAYLOAD_TOO_LARGE", `A message has at most ${MAX_MESSAGE_BYTES} bytes`);
@@ -62,14 +68,19 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
           bytes,
         );
         const message = open(bytes, identity.clusterId());
+        type = message.type;
         const check = checks.get(message.type);
         if (!check) throw new Refusal("INVALID_MESSAGE", `This node takes no message of type ${message.type}`);
         const wrong = check.Check(message) ? undefined : check.Errors(message).First();
         if (wrong) throw new Refusal("INVALID_MESSAGE", `${message.type}${wrong.path}: ${wrong.message}`);
-        const handler = handlers[message.type as keyof M] as (m: unknown, sender: string) => unknown;
-        return reply(200, await handler(message, sender));
+        const handler = handles[message.type as keyof typeof handles] as (m: unknown, sender: string) => unknown;
+        return await withCause(parseCause(request.headers.get(CAUSE_HEADER)), async () => {
+          const answer = await handler(message, sender);
+          const cause = currentCause();
+          return reply(200, answer, cause ? { [CAUSE_HEADER]: formatCause(cause) } : {});
+        });
       } catch (error) {
-        return refusalResponse(error, log);
+        return refusalResponse(error, log, type);
       }
     },
     { parse: "none" },
@@ -93,13 +104,16 @@ function open(bytes: Uint8Array, clusterId: string | null): { type: string } {
   return message;
 }
 
-const reply = (status: number, value: unknown): Response =>
-  new Response(encode(value), { status, headers: { "content-type": WIRE_TYPE } });
+const reply = (status: number, value: unknown, headers: Record<string, string> = {}): Response =>
+  new Response(encode(value), { status, headers: { "content-type": WIRE_TYPE, ...headers } });
 
 /** A refusal becomes its code; anything else is our bug: logged whole, told as INTERNAL. */
-export function refusalResponse(error: unknown, log: Logger): Response {
-  if (error instanceof Refusal)
+export function refusalResponse(error: unknown, log: Logger, request = "block"): Response {
+  if (error instanceof Refusal) {
+    recorder()?.refused(request, error.code, error.message);
     return reply(error.status, { code: error.code, message: error.message, details: error.details });
+  }
+  recorder()?.refused(request, "INTERNAL", String(error), {}, true);
   log.error({ event: "handler-failed", err: error }, "a handler failed");
   return reply(500, { code: "INTERNAL", message: "The node failed while handling the message", details: {} });
 }
@@ -133,6 +147,7 @@ export async function send<M extends MailboxSchema, T extends keyof M & string>(
 ): Promise<AnswerOf<M, T>> {
   const body = encode([WIRE_VERSION, identity.clusterId(), message] satisfies Envelope);
   const deadline = AbortSignal.timeout(timeoutMs);
+  const cause = currentCause();
   let response: Response;
   try {
     response = await fetch(`${url}/messages`, {
@@ -141,10 +156,16 @@ export async function send<M extends MailboxSchema, T extends keyof M & string>(
       headers: {
         "content-type": WIRE_TYPE,
         authorization: sign(identity.secret, identity.nodeId, "POST", "/messages", body),
+        ...(cause && { [CAUSE_HEADER]: formatCause(cause) }),
       },
       signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
     });
-    if (response.ok) return decode(new Uint8Array(await response.arrayBuffer())) as AnswerOf<M, T>;
+    const standsBehind = parseCause(response.headers.get(CAUSE_HEADER));
+    if (response.ok) {
+      const answer = decode(new Uint8Array(await response.arrayBuffer())) as AnswerOf<M, T>;
+      noteAnswer(answer, standsBehind);
+      return answer;
+    }
   } catch (cause) {
     if (deadline.aborted) throw new Refusal("TIMEOUT", `${url} did not answer ${message.type} within ${timeoutMs} ms`);
     throw new Refusal("PEER_UNREACHABLE", `${url} cannot be reached: ${(cause as Error).message}`);

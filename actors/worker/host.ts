@@ -12,6 +12,8 @@ import { WorkerMailbox } from "../messages/worker.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, listenOptions, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { inspector, recorder } from "../node/recorder.ts";
+import { becauseOf } from "../node/recorder-cause.ts";
 import { blockRoutes, noTraffic } from "./block-routes.ts";
 import { ChunkStore } from "./chunk-store.ts";
 import { Copier } from "./copy-chunk.ts";
@@ -57,6 +59,8 @@ const RHYTHM: Rhythm = {
   probeMs: 10_000,
   drainMs: 5000,
 };
+/** Blocks are counted into the record, never told one by one. */
+const TRAFFIC_SAMPLE_MS = 1000;
 /** A report holds at most this many chunks of a kind; the next one the rest. */
 const REPORT_LIMIT = 256;
 
@@ -107,7 +111,11 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         noteUnexpected: ({ event }) => log.warn({ event: "unexpected-event", type: event.type }, "unexpected event"),
       },
     }),
-    { input: { heartbeatMs: config.heartbeatMs, orphanAfterMs: config.suspectAfterMs, drainMs: rhythm.drainMs } },
+    {
+      id: "worker",
+      input: { heartbeatMs: config.heartbeatMs, orphanAfterMs: config.suspectAfterMs, drainMs: rhythm.drainMs },
+      inspect: inspector(),
+    },
   );
   const stopped = new Promise<void>((resolve) => {
     let last = "";
@@ -127,6 +135,10 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     });
   });
   machine.start();
+  recorder()?.sample("traffic", TRAFFIC_SAMPLE_MS, () => {
+    const { blocksWritten, bytesWritten, blocksRead, bytesRead, requests } = traffic;
+    return { blocksWritten, bytesWritten, blocksRead, bytesRead, requests };
+  });
 
   const states = () => machine.getSnapshot();
   const assertReady = (kind: "read" | "write") => {
@@ -175,7 +187,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         clusterId = answer.clusterId;
       }
       const { term, mode, heartbeatMs } = answer;
-      machine.send({ type: "REGISTERED", term, mode, heartbeatMs });
+      becauseOf(answer, () => machine.send({ type: "REGISTERED", term, mode, heartbeatMs }));
     } catch (error) {
       tellSilence(error);
     }
@@ -203,7 +215,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
       const answer = await leader.ask<"HEARTBEAT">(heartbeat, askTimeoutMs);
       if (background.signal.aborted) return;
       fence.pass(answer.term);
-      machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode });
+      becauseOf(answer, () => machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode }));
       if (answer.acknowledged.length > 0)
         await store.commits.add(false, () => {
           for (const chunkId of answer.acknowledged) index.acknowledge(chunkId);

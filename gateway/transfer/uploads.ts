@@ -4,6 +4,7 @@ import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
+import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
 import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "./api.ts";
@@ -208,7 +209,7 @@ export class Uploads {
     if (this.#active.size >= this.#config.limits.maxUploads)
       throw new Refusal("OVERLOADED", `${this.#active.size} uploads are under way; this gateway takes no more at once`);
     const input = { id, path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
-    const actor = createActor(uploadMachine, { input }).start();
+    const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
     const tell = (event: UploadEvent) => actor.send(event);
     const reader = new BodyReader(body, lengthBytes, signal);
     const activity = (): UploadActivity => {
