@@ -5,9 +5,9 @@
  * about a loss can be watched. Nodes write to `<dataDirectory>/<id>/node.log`; warnings and errors are shown here too.
  */
 import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { Config } from "./messages/config.ts";
-import { dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { DEFAULT_CONFIG_PATH, dataDirectoryOf, loadConfig } from "./node/config.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
 import { loadSecret } from "./node/secret.ts";
 
@@ -151,7 +151,10 @@ async function notReadyBecause(url: string): Promise<string | null> {
 }
 
 /** How the person at the keyboard started us is how they will start the command line. */
-const runner = (): string => ((Bun.env.npm_config_user_agent ?? "bun").startsWith("bun") ? "bun run" : "npm run");
+const isNpm = !(Bun.env.npm_config_user_agent ?? "bun").startsWith("bun");
+const runner = (): string => (isNpm ? "npm run" : "bun run");
+/** npm would print a banner into the file that `get … -` writes, and keep flags for itself. */
+const dfs = isNpm ? "npm run -s dfs --" : "bun run dfs";
 
 const isRunning = ({ process: child }: Node): boolean => child.exitCode === null && child.signalCode === null;
 
@@ -236,7 +239,9 @@ async function untilReady(url: string, isWanted: () => boolean): Promise<void> {
 }
 
 const startAgain = ({ kind, id }: Node, configPath: string): string =>
-  `bun ${SCRIPTS[kind]} --id ${id} --config ${relative(process.cwd(), resolve(configPath)) || configPath}`;
+  `${runner()} ${kind} ${isNpm ? "-- " : ""}--id ${id}${
+    resolve(configPath) === DEFAULT_CONFIG_PATH ? "" : ` --config ${resolve(configPath)}`
+  }`;
 
 function announce(config: Config): void {
   const [gateway] = config.gateways;
@@ -252,9 +257,9 @@ function announce(config: Config): void {
 The gateway is at ${url}
 
 Try, in another terminal:
-  ${at}${runner()} dfs put README.md hello/README.md
-  ${at}${runner()} dfs ls hello/
-  ${at}${runner()} dfs get hello/README.md -
+  ${at}${dfs} put README.md hello/README.md
+  ${at}${dfs} ls hello/
+  ${at}${dfs} get hello/README.md -
 
 Ctrl-C stops everything; the files stay.`);
 }

@@ -67,6 +67,8 @@ function* contradictions(config: Config): Generator<string> {
     yield `suspectAfterMs is ${suspectAfterMs}; allowed: at least two heartbeats, ${2 * heartbeatMs}`;
   if (deadAfterMs <= suspectAfterMs)
     yield `deadAfterMs is ${deadAfterMs}; allowed: more than suspectAfterMs, ${suspectAfterMs}`;
+  if (config.raft.electionMs < 10 * config.raft.heartbeatMs)
+    yield `raft.electionMs is ${config.raft.electionMs}; allowed: at least ten beats, ${10 * config.raft.heartbeatMs}`;
   if (chunkSizeBytes % blockSizeBytes !== 0)
     yield `chunkSizeBytes is ${chunkSizeBytes}; allowed: a multiple of blockSizeBytes, ${blockSizeBytes}`;
   if (config.inlineChunkBytes > blockSizeBytes)
@@ -81,7 +83,12 @@ function* contradictions(config: Config): Generator<string> {
       seen.add(node[key]);
     }
   }
+  for (const { id, url } of [...config.masters, ...config.workers])
+    if (isEverywhere(url)) yield `url of ${id} is ${url}; allowed: an address at which the other nodes reach it`;
   for (const { id, url } of nodes) if (!URL.canParse(url)) yield `url of ${id} is ${url}; allowed: http://host:port`;
 }
+
+/** An address to listen at that is none to call. */
+export const isEverywhere = (url: string): boolean => /^https?:\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(url);
 
 export const dataDirectoryOf = (config: Config, nodeId: string): string => join(config.dataDirectory, nodeId);

@@ -35,13 +35,37 @@ export async function run(start: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof ConfigError) exitWith(error.message, ExitCode.badConfiguration);
     if (error instanceof StartRefused) exitWith(error.message, error.exitCode);
-    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE")
-      exitWith(
-        `The port is taken: ${(error as Error).message}. Is the node running already?`,
-        ExitCode.dataDirectoryRefused,
-      );
+    const refusal = worldRefusal(error);
+    if (refusal) exitWith(refusal.message, refusal.exitCode);
     throw error;
   }
+}
+
+const NEEDS: Record<string, string> = {
+  EACCES: "permission denied. Start as the user that owns it, or name another place",
+  EPERM: "not permitted. Start as the user that owns it, or name another place",
+  EROFS: "the disk is read-only",
+  ENOSPC: "the disk is full",
+  ENOTDIR: "a part of the path is a file",
+  EEXIST: "a file of that name is in the way",
+};
+
+/** What the machine refuses a node at its start, in words; null if the error is something else. */
+export function worldRefusal(error: unknown): StartRefused | null {
+  const { code = "", message, path, syscall } = error as NodeJS.ErrnoException;
+  const port = /port (\d+)/.exec(message)?.[1];
+  if (code === "EADDRINUSE")
+    return new StartRefused(
+      `${port ? `Port ${port}` : "The port"} is taken. Is this node running already? Otherwise give it another url in the configuration.`,
+      ExitCode.dataDirectoryRefused,
+    );
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
+    return new StartRefused(
+      "This machine does not have the address that the node's url names. A node's url holds the address of the machine it runs on.",
+      ExitCode.badConfiguration,
+    );
+  if (path === undefined || NEEDS[code] === undefined) return null;
+  return new StartRefused(`Cannot ${syscall ?? "use"} ${path}: ${NEEDS[code]}.`, ExitCode.dataDirectoryRefused);
 }
 
 function exitWith(message: string, code: number): never {

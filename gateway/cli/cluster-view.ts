@@ -45,7 +45,11 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
         formatBytes(worker.capacityBytes),
         formatBytes(worker.trashBytes),
         worker.lastHeardMs === null ? "not yet" : `${(worker.lastHeardMs / 1000).toFixed(1)} s ago`,
-        worker.chunksAtRiskIfStopped === 0 ? "safe" : `${counted(worker.chunksAtRiskIfStopped, "chunk")} at risk`,
+        worker.state === "dead" || worker.mode === "removed"
+          ? "-"
+          : worker.chunksAtRiskIfStopped === 0
+            ? "safe"
+            : `${counted(worker.chunksAtRiskIfStopped, "chunk")} at risk`,
       ]),
       [3, 4, 5, 6],
     ),

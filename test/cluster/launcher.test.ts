@@ -43,8 +43,12 @@ test("start, use, Ctrl-C, start again: the files of the first are there, and not
   expect(await first.exited).toBe(0);
   expect(first.printed()).toEndWith("Stopped.\n");
   expect(nodesRunning(cluster).size).toBe(0);
-  const log = readFileSync(join(cluster.folder, "data/gateway-1/node.log"), "utf8");
-  expect(log).toContain('"event":"stopping"');
+  const secret = readFileSync(join(cluster.folder, "data/cluster.secret"), "utf8").trim();
+  for (const node of ["gateway-1", "master-1", "worker-1"]) {
+    const log = readFileSync(join(cluster.folder, `data/${node}/node.log`), "utf8");
+    expect(log).toContain('"event":"stopping"');
+    expect(log).not.toContain(secret);
+  }
 
   const second = launch(cluster);
   await second.until("Ctrl-C stops everything");
@@ -54,13 +58,15 @@ test("start, use, Ctrl-C, start again: the files of the first are there, and not
   expect(nodesRunning(cluster).size).toBe(0);
 }, 60_000);
 
-test("a node that dies is reported with its log, and the others go on", async () => {
+test("a node that dies is reported with its log and how to start it again, and the others go on", async () => {
   cluster = smallCluster(17440);
-  const launcher = launch(cluster);
+  const launcher = launch(cluster, { npm_config_user_agent: "npm/11.0.0 node/v24.0.0" });
   await launcher.until("Ctrl-C stops everything");
   process.kill(nodesRunning(cluster).get("worker-2") as number, "SIGKILL");
   await launcher.until("worker-2 was killed by SIGKILL");
   expect(launcher.printed()).toContain(join(cluster.folder, "data/worker-2/node.log"));
+  expect(launcher.printed()).toContain("npm run -s dfs -- get hello/README.md -");
+  expect(launcher.printed()).toContain(`npm run worker -- --id worker-2 --config ${cluster.configPath}`);
   writeFileSync(join(cluster.files, "a"), "still here");
   expect((await runDfs(cluster, "put", "a")).exitCode).toBe(0);
   expect((await runDfs(cluster, "get", "a", "-")).stdout).toBe("still here");

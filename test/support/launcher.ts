@@ -41,7 +41,7 @@ export type SmallCluster = ReturnType<typeof smallCluster>;
 export function launch({ configPath }: { configPath: string }, env: Record<string, string> = {}) {
   const child = Bun.spawn([process.execPath, "actors/cluster.ts", "--config", configPath], {
     cwd: PROJECT,
-    env: { ...Bun.env, ...env },
+    env: { ...Bun.env, npm_config_user_agent: "bun", ...env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
