@@ -1,20 +1,35 @@
 /**
  * `master_metadata.db`: who this master is, its term and vote, and the log of commands. A COMMIT here is the moment at
- * which a command is durable. Each row's checksum covers the one before, so a torn or swapped row is noticed.
+ * which something is durable. Each row's checksum covers the one before, so a torn or swapped row is noticed.
  */
 import type { Database, Statement } from "bun:sqlite";
+import type { Configuration, RaftEntry } from "../actors/messages/raft.ts";
+import { decodeConfiguration } from "../actors/rules/raft/membership.ts";
 import { openDatabase } from "./sqlite.ts";
-
-export interface LogEntry {
-  index: number;
-  term: number;
-  /** Encoded by the caller; opaque here. */
-  data: Uint8Array;
-}
 
 export interface MasterIdentity {
   clusterId: string;
   nodeId: string;
+}
+
+/** One transaction: hard state, truncations and entries, all of it or nothing (P7). */
+export interface LogWrite {
+  hard: { term: number; vote: string | null } | null;
+  changes: { truncateFrom: number | null; entries: readonly RaftEntry[] }[];
+}
+
+/** All that a master finds when it starts. */
+export interface RecoveredLog {
+  term: number;
+  vote: string | null;
+  baseIndex: number;
+  baseTerm: number;
+  entries: RaftEntry[];
+  configuration: Configuration;
+  configurationIndex: number;
+  earlierConfigurations: { index: number; configuration: Configuration }[];
+  /** Which generation of the applied state belongs to this log. */
+  stateGeneration: number;
 }
 
 const SCHEMA_VERSION = 1;
@@ -22,10 +37,11 @@ const SCHEMA = `
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   cluster_id TEXT NOT NULL, node_id TEXT NOT NULL, term INTEGER NOT NULL, vote TEXT,
-  base_index INTEGER NOT NULL, base_term INTEGER NOT NULL, base_crc INTEGER NOT NULL
+  base_index INTEGER NOT NULL, base_term INTEGER NOT NULL, base_crc INTEGER NOT NULL,
+  base_configuration TEXT NOT NULL, base_configuration_index INTEGER NOT NULL, state_generation INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE log (
-  idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, data BLOB NOT NULL, crc INTEGER NOT NULL
+  idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL, crc INTEGER NOT NULL
 ) STRICT;
 PRAGMA user_version = ${SCHEMA_VERSION};
 `;
@@ -37,6 +53,7 @@ export class LogDamaged extends Error {
 interface LogRow {
   idx: number;
   term: number;
+  kind: RaftEntry["kind"];
   data: Uint8Array;
   crc: number;
 }
@@ -45,9 +62,13 @@ interface MetaRow {
   cluster_id: string;
   node_id: string;
   term: number;
+  vote: string | null;
   base_index: number;
   base_term: number;
   base_crc: number;
+  base_configuration: string;
+  base_configuration_index: number;
+  state_generation: number;
 }
 
 /** Entries read at once when the log is walked. */
@@ -56,34 +77,35 @@ const PAGE = 1000;
 export class MasterLog {
   readonly identity: MasterIdentity;
   readonly #db: Database;
-  readonly #insert: Statement<unknown, [number, number, Uint8Array, number]>;
+  readonly #insert: Statement<unknown, [number, number, string, Uint8Array, number]>;
   readonly #page: Statement<LogRow, [number, number]>;
-  #term: number;
   #lastIndex: number;
   #lastCrc: number;
 
-  /** @param genesis identity to give a new, empty log */
-  constructor(path: string, genesis: MasterIdentity) {
+  /** @param genesis what to write into a new, empty log */
+  constructor(path: string, genesis: MasterIdentity & { configuration: Configuration }) {
     this.#db = openDatabase({ path, schema: SCHEMA, schemaVersion: SCHEMA_VERSION, synchronous: "FULL" });
     this.#db
-      .prepare("INSERT OR IGNORE INTO meta VALUES (1, ?, ?, 0, NULL, 0, 0, 0)")
-      .run(genesis.clusterId, genesis.nodeId);
+      .prepare("INSERT OR IGNORE INTO meta VALUES (1, ?, ?, 0, NULL, 0, 0, 0, ?, 0, 0)")
+      .run(genesis.clusterId, genesis.nodeId, JSON.stringify(genesis.configuration));
     const meta = this.#meta();
     this.identity = { clusterId: meta.cluster_id, nodeId: meta.node_id };
-    this.#term = meta.term;
-    this.#insert = this.#db.prepare("INSERT INTO log (idx, term, data, crc) VALUES (?, ?, ?, ?)");
+    this.#insert = this.#db.prepare("INSERT INTO log (idx, term, kind, data, crc) VALUES (?, ?, ?, ?, ?)");
     this.#page = this.#db.prepare("SELECT * FROM log WHERE idx > ? ORDER BY idx LIMIT ?");
-    const last = this.#db.query("SELECT idx, crc FROM log ORDER BY idx DESC LIMIT 1").get() as LogRow | null;
-    this.#lastIndex = last?.idx ?? meta.base_index;
-    this.#lastCrc = last?.crc ?? meta.base_crc;
+    this.#lastIndex = 0;
+    this.#lastCrc = 0;
+    this.#findEnd();
   }
 
   #meta(): MetaRow {
     return this.#db.query("SELECT * FROM meta").get() as MetaRow;
   }
 
-  get term(): number {
-    return this.#term;
+  #findEnd(): void {
+    const meta = this.#meta();
+    const last = this.#db.query("SELECT idx, crc FROM log ORDER BY idx DESC LIMIT 1").get() as LogRow | null;
+    this.#lastIndex = last?.idx ?? meta.base_index;
+    this.#lastCrc = last?.crc ?? meta.base_crc;
   }
 
   get lastIndex(): number {
@@ -95,62 +117,112 @@ export class MasterLog {
     return this.#meta().base_index;
   }
 
-  /** Takes the next term, for good, before anything is said in it. */
-  advanceTerm(): number {
-    this.#db.prepare("UPDATE meta SET term = ?, vote = ?").run(this.#term + 1, this.identity.nodeId);
-    this.#term++;
-    return this.#term;
+  get stateGeneration(): number {
+    return this.#meta().state_generation;
   }
 
-  /** One transaction, one flush: on return all entries are on disk. They must follow the last one without a gap. */
-  append(entries: readonly LogEntry[]): void {
+  /** Reads all of it, checking every row against the chain. @throws LogDamaged at the first one that does not fit */
+  recover(): RecoveredLog {
+    const meta = this.#meta();
+    const entries: RaftEntry[] = [];
+    const earlierConfigurations: RecoveredLog["earlierConfigurations"] = [];
+    let configuration = JSON.parse(meta.base_configuration) as Configuration;
+    let configurationIndex = meta.base_configuration_index;
+    let crc = meta.base_crc;
+    for (let after = meta.base_index, more = true; more; ) {
+      const rows = this.#page.all(after, PAGE);
+      more = rows.length === PAGE;
+      for (const { idx, term, kind, data, crc: stored } of rows) {
+        crc = chain(crc, idx, term, kind, data);
+        if (idx !== after + 1 || stored !== crc) throw new LogDamaged(`log entry ${idx} does not fit its checksum`);
+        after = idx;
+        entries.push({ index: idx, term, kind, data });
+        if (kind !== "configuration") continue;
+        earlierConfigurations.push({ index: configurationIndex, configuration });
+        configuration = decodeConfiguration(data);
+        configurationIndex = idx;
+      }
+    }
+    return {
+      term: meta.term,
+      vote: meta.vote,
+      baseIndex: meta.base_index,
+      baseTerm: meta.base_term,
+      entries,
+      configuration,
+      configurationIndex,
+      earlierConfigurations,
+      stateGeneration: meta.state_generation,
+    };
+  }
+
+  /** One transaction, one flush: on return all of it is on disk. */
+  write({ hard, changes }: LogWrite): void {
     this.#db
       .transaction(() => {
-        for (const { index, term, data } of entries) {
-          if (index !== this.#lastIndex + 1) throw new Error(`log gap: ${index} after ${this.#lastIndex}`);
-          const crc = chain(this.#lastCrc, index, term, data);
-          this.#insert.run(index, term, data, crc);
-          this.#lastIndex = index;
-          this.#lastCrc = crc;
+        if (hard) this.#db.query("UPDATE meta SET term = ?, vote = ?").run(hard.term, hard.vote);
+        for (const { truncateFrom, entries } of changes) {
+          if (truncateFrom !== null) {
+            this.#db.query("DELETE FROM log WHERE idx >= ?").run(truncateFrom);
+            this.#findEnd();
+          }
+          for (const { index, term, kind, data } of entries) {
+            if (index !== this.#lastIndex + 1) throw new Error(`log gap: ${index} after ${this.#lastIndex}`);
+            const crc = chain(this.#lastCrc, index, term, kind, data);
+            this.#insert.run(index, term, kind, data, crc);
+            this.#lastIndex = index;
+            this.#lastCrc = crc;
+          }
         }
       })
       .immediate();
   }
 
-  /** Walks the log after `index`, checking the chain. @throws LogDamaged at the first row that does not fit */
-  *entriesAfter(index: number): Generator<LogEntry> {
-    const meta = this.#meta();
-    let crc =
-      index === meta.base_index
-        ? meta.base_crc
-        : (this.#db.query("SELECT crc FROM log WHERE idx = ?").get(index) as LogRow | null)?.crc;
-    if (crc === undefined) throw new LogDamaged(`the log does not hold entry ${index}`);
-    for (let after = index; ; ) {
-      const rows = this.#page.all(after, PAGE);
-      for (const row of rows) {
-        crc = chain(crc, row.idx, row.term, row.data);
-        if (row.idx !== after + 1 || row.crc !== crc)
-          throw new LogDamaged(`log entry ${row.idx} does not fit its checksum`);
-        after = row.idx;
-        yield { index: row.idx, term: row.term, data: row.data };
-      }
-      if (rows.length < PAGE) return;
-    }
-  }
-
-  /** Drops up to `limit` entries at or below `index`; the caller has made sure that nobody needs them. */
+  /**
+   * Drops up to `limit` entries at or below `index`; the caller has made sure that nobody needs them.
+   * @returns the new base
+   */
   compact(index: number, limit: number): number {
     return this.#db
       .transaction(() => {
-        const { base_index } = this.#meta();
-        const upTo = Math.min(index, base_index + limit, this.#lastIndex);
-        if (upTo <= base_index) return 0;
+        const meta = this.#meta();
+        const upTo = Math.min(index, meta.base_index + limit, this.#lastIndex);
+        if (upTo <= meta.base_index) return meta.base_index;
         const row = this.#db.query("SELECT term, crc FROM log WHERE idx = ?").get(upTo) as LogRow;
-        this.#db.prepare("UPDATE meta SET base_index = ?, base_term = ?, base_crc = ?").run(upTo, row.term, row.crc);
-        this.#db.prepare("DELETE FROM log WHERE idx <= ?").run(upTo);
-        return upTo - base_index;
+        const configured = this.#db
+          .query("SELECT idx, data FROM log WHERE kind = 'configuration' AND idx <= ? ORDER BY idx DESC LIMIT 1")
+          .get(upTo) as LogRow | null;
+        if (configured)
+          this.#db
+            .query("UPDATE meta SET base_configuration = ?, base_configuration_index = ?")
+            .run(JSON.stringify(decodeConfiguration(configured.data)), configured.idx);
+        this.#db.query("UPDATE meta SET base_index = ?, base_term = ?, base_crc = ?").run(upTo, row.term, row.crc);
+        this.#db.query("DELETE FROM log WHERE idx <= ?").run(upTo);
+        return upTo;
       })
       .immediate();
+  }
+
+  /**
+   * The applied state was replaced by a snapshot: one transaction points to its generation and moves the base to it. What
+   * the log holds behind it is kept if the log agrees with the snapshot, dropped otherwise (P8).
+   */
+  adoptSnapshot(snapshot: { index: number; term: number; configuration: Configuration; generation: number }): void {
+    const { index, term, configuration, generation } = snapshot;
+    this.#db
+      .transaction(() => {
+        const own = this.#db.query("SELECT term, crc FROM log WHERE idx = ?").get(index) as LogRow | null;
+        const keeps = own?.term === term;
+        this.#db.query(keeps ? "DELETE FROM log WHERE idx <= ?" : "DELETE FROM log WHERE idx > 0 OR ? < 0").run(index);
+        this.#db
+          .query(
+            `UPDATE meta SET base_index = ?, base_term = ?, base_crc = ?, base_configuration = ?,
+             base_configuration_index = ?, state_generation = ?`,
+          )
+          .run(index, term, keeps ? own.crc : 0, JSON.stringify(configuration), index, generation);
+      })
+      .immediate();
+    this.#findEnd();
   }
 
   close(): void {
@@ -158,7 +230,7 @@ export class MasterLog {
   }
 }
 
-function chain(previous: number, index: number, term: number, data: Uint8Array): number {
-  const head = new Float64Array([previous, index, term]);
+function chain(previous: number, index: number, term: number, kind: string, data: Uint8Array): number {
+  const head = new Float64Array([previous, index, term, kind.length]);
   return Bun.hash.crc32(data, Bun.hash.crc32(new Uint8Array(head.buffer)));
 }

@@ -21,17 +21,20 @@ export interface Applied {
 type Params = SQLQueryBindings[];
 
 export class Metadata {
+  readonly #path: string;
   readonly #db: Database;
   readonly #reads: Record<string, Statement<unknown, Params>>;
   readonly #writes: Record<string, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
 
   constructor(path: string) {
+    this.#path = path;
     this.#db = openDatabase({
       path,
       schema: METADATA_SCHEMA,
       schemaVersion: METADATA_SCHEMA_VERSION,
       synchronous: "NORMAL",
+      isShared: true,
     });
     this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
     const prepare = (sql: Record<string, string>) =>
@@ -102,6 +105,27 @@ export class Metadata {
   makeDurable(): Applied {
     this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     return this.applied();
+  }
+
+  /**
+   * Writes the state as it is at some moment of the call into a new file, while applying goes on.
+   * @returns the entry that the copy stands at
+   */
+  async copyTo(path: string): Promise<{ index: number; term: number }> {
+    const worker = new Worker(new URL("./copy-database.ts", import.meta.url).href);
+    try {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      worker.onmessage = ({ data }) => (data.ok ? resolve() : reject(new Error(data.message)));
+      worker.onerror = ({ message }) => reject(new Error(message));
+      worker.postMessage({ from: this.#path, to: path });
+      await promise;
+    } finally {
+      worker.terminate();
+    }
+    const copy = new Metadata(path);
+    const { index, term } = copy.applied();
+    copy.close();
+    return { index, term };
   }
 
   /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */

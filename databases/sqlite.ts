@@ -38,17 +38,19 @@ export interface OpenOptions {
   schemaVersion: number;
   /** FULL: a COMMIT is on disk when it returns. NORMAL: it may be lost with the power, never torn. */
   synchronous: "FULL" | "NORMAL";
+  /** Other connections of this process may read it too; something else must guard the folder against twin nodes. */
+  isShared?: boolean;
 }
 
 /**
  * Opens a database or makes it. WAL with `locking_mode=EXCLUSIVE`: a second process on the same file is refused, which
  * guards against twin nodes.
  */
-export function openDatabase({ path, schema, schemaVersion, synchronous }: OpenOptions): Database {
+export function openDatabase({ path, schema, schemaVersion, synchronous, isShared = false }: OpenOptions): Database {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
   const db = new OwningDatabase(path, { create: true, strict: true });
   try {
-    db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    if (!isShared) db.exec("PRAGMA locking_mode = EXCLUSIVE");
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
     if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
     db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536`);

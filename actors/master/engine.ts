@@ -1,26 +1,34 @@
 /**
- * The metadata engine: puts commands into one durable order, applies them, and answers with what they did.
+ * The metadata engine: puts commands into one durable order that a majority of the masters agrees on, applies them, and
+ * answers with what they did.
  *
- * All commands that arrive in one turn of the event loop share one flush (group commit). A command is answered after
- * its entry is on disk and applied. This engine is a log with a single voter, whose term grows at each start.
+ * All commands that arrive in one turn of the event loop share one flush (group commit). A command is answered after it
+ * is committed and applied here. Reads are confirmed by a quorum before they look at the state (ReadIndex).
  */
 
-import { LogDamaged, type MasterLog } from "../../databases/master-log.ts";
-import type { Metadata } from "../../databases/metadata.ts";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { LogDamaged, type MasterIdentity, MasterLog } from "../../databases/master-log.ts";
+import { Metadata } from "../../databases/metadata.ts";
+import { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Command, CommandResult, ValueOf } from "../messages/commands.ts";
 import { type ErrorCode, Refusal } from "../messages/errors.ts";
+import type { NodeId } from "../messages/primitives.ts";
+import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import { decode, encode } from "../node/wire.ts";
 import type { Proposal } from "../rules/decide/once.ts";
-import type { Environment } from "../rules/decide/state.ts";
+import { entryAt, lastIndex } from "../rules/raft/log-tail.ts";
+import type { RaftTimings } from "../rules/raft/state.ts";
+import { type Clock, RaftDriver } from "./raft-driver.ts";
 
-/** Commands that may wait for a flush; more are refused. */
+/** Commands that may wait for their commit; more are refused. */
 const MAX_PENDING = 20_000;
-/** Entries of one flush: more would hold up the event loop. */
+/** Entries proposed at once: more would hold up the event loop. */
 const MAX_BATCH = 512;
-const MAX_BATCH_BYTES = 4 << 20;
-const REPLAYED_AT_ONCE = 256;
+const APPLIED_AT_ONCE = 256;
 /** The log keeps this many applied entries, and is cut back when it has twice as many. */
 const KEPT_ENTRIES = 10_000;
+const COMPACTED_AT_ONCE = 5_000;
 
 export interface Outcome {
   result: CommandResult;
@@ -29,112 +37,161 @@ export interface Outcome {
 
 interface Pending {
   data: Uint8Array;
-  proposal: Proposal;
-  logTime: number;
-  wallTime: number;
   settle: (outcome: Outcome) => void;
+  refuse: (refusal: Refusal) => void;
 }
 
 /** One log entry's data, as encoded: `[command, sessionId, seq, lowestUnacked, key, logTime, wallTime]`. */
 type EntryData = [Command, number, number, number, string | null, number, number];
 
-export class MetadataEngine {
-  readonly term: number;
-  readonly #log: MasterLog;
-  readonly #metadata: Metadata;
-  readonly #monotonicMs: () => number;
-  readonly #logTimeAtStart: number;
-  readonly #startedAt: number;
-  readonly #pending: Pending[] = [];
-  #flushScheduled = false;
-  #lastWallTime: number;
-  #logTime: number;
-  #closed = false;
-  readonly onFailure: (cause: unknown) => never;
+export interface EngineOptions {
+  dataDirectory: string;
+  genesis: MasterIdentity & { configuration: Configuration };
+  timings: RaftTimings;
+  send(message: RaftMessage): void;
+  /** Where the others reach the leader of that id. */
+  urlOf(id: NodeId): string | null;
+  leaderChanged(leaderId: NodeId | null, term: number): void;
+  sendSnapshot(to: NodeId): void;
+  installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
+  /** A flush, an apply or an invariant failed: must end the process, for a failed flush is never retried (P9). */
+  onFailure(cause: unknown): void;
+}
 
-  /**
-   * Recovers: replays what the log holds beyond the applied state, then opens a new term.
-   *
-   * @param onFailure called when a flush or an apply fails; must end the process, for a failed flush is never retried
-   */
-  constructor(
-    log: MasterLog,
-    metadata: Metadata,
-    onFailure: (cause: unknown) => never,
-    monotonicMs = () => performance.now(),
-  ) {
-    this.#log = log;
-    this.#metadata = metadata;
-    this.#monotonicMs = monotonicMs;
-    this.onFailure = onFailure;
-    this.#replay();
-    this.term = log.advanceTerm();
-    const applied = metadata.applied();
-    this.#logTimeAtStart = applied.logTime;
-    this.#logTime = applied.logTime;
+const clock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (handle) => clearTimeout(handle as Timer),
+};
+
+export class MetadataEngine {
+  readonly identity: MasterIdentity;
+  readonly raft: RaftDriver;
+  readonly #log: MasterLog;
+  readonly #options: EngineOptions;
+  #metadata: Metadata;
+  #queries: MetadataQueries;
+  readonly #queue: Pending[] = [];
+  #proposeScheduled = false;
+  /** The proposals being handed to the machine right now. */
+  #handing: Pending[] = [];
+  readonly #waiting = new Map<number, Pending & { term: number }>();
+  readonly #reads = new Map<number, { resolve: () => void; refuse: (refusal: Refusal) => void }>();
+  /** Confirmed, but committed entries before them wait for our own disk. */
+  #readsWaiting: { index: number; resolve: () => void }[] = [];
+  #nextRead = 1;
+  #appliedIndex = 0;
+  #logTimeBase = 0;
+  #inOfficeSince = 0;
+  #lastWallTime = 0;
+  #appliedLogTime = 0;
+  #closed = false;
+
+  /** Recovers from the files alone, as a follower. @throws LogDamaged if they cannot be trusted */
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { dataDirectory, genesis } = options;
+    this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
+    this.identity = this.#log.identity;
+    const recovered = this.#log.recover();
+    this.#metadata = new Metadata(statePath(dataDirectory, recovered.stateGeneration));
+    this.#queries = new MetadataQueries(this.#metadata);
+    const applied = this.#metadata.applied();
+    const damage = this.#metadata.damage();
+    if (damage) throw new LogDamaged(`dfs_metadata.db is damaged: ${damage}`);
+    const last = recovered.baseIndex + recovered.entries.length;
+    if (applied.index > last)
+      throw new LogDamaged(
+        `the applied state is at ${applied.index}, beyond the log's end ${last}: these files are not of one master`,
+      );
+    if (applied.index < recovered.baseIndex)
+      throw new LogDamaged(
+        `the applied state is at ${applied.index}, but the log starts behind ${recovered.baseIndex}: restore dfs_metadata.db from a backup`,
+      );
+    this.#appliedIndex = applied.index;
+    this.#appliedLogTime = applied.logTime;
     this.#lastWallTime = applied.wallTime;
-    this.#startedAt = monotonicMs();
+    this.raft = new RaftDriver(
+      genesis.nodeId,
+      {
+        ...recovered,
+        log: {
+          baseIndex: recovered.baseIndex,
+          baseTerm: recovered.baseTerm,
+          entries: recovered.entries,
+          length: recovered.entries.length,
+        },
+        appliedIndex: applied.index,
+      },
+      options.timings,
+      {
+        clock,
+        random: Math.random,
+        send: options.send,
+        flush: (write, done) => {
+          this.#log.write(write);
+          done();
+        },
+        defer: (callback) => void setImmediate(callback),
+        apply: (entries) => this.#apply(entries),
+        proposed: (firstIndex, count, term) => this.#proposed(firstIndex, count, term),
+        readReady: (id, index) => this.#readReady(id, index),
+        leaderChanged: (leaderId, term) => this.#leaderChanged(leaderId, term),
+        sendSnapshot: options.sendSnapshot,
+        installSnapshot: options.installSnapshot,
+        failed: options.onFailure,
+      },
+    );
   }
 
-  #replay(): void {
-    const applied = this.#metadata.applied();
-    if (applied.index > this.#log.lastIndex)
-      throw new LogDamaged(
-        `the applied state is at ${applied.index}, beyond the log's end ${this.#log.lastIndex}: these files are not of one master`,
-      );
-    if (applied.index < this.#log.baseIndex)
-      throw new LogDamaged(
-        `the applied state is at ${applied.index}, but the log starts behind ${this.#log.baseIndex}: restore dfs_metadata.db from a backup`,
-      );
-    let batch: { proposal: Proposal; env: Environment }[] = [];
-    for (const { index, term, data } of this.#log.entriesAfter(applied.index)) {
-      const [command, sessionId, seq, lowestUnacked, idempotencyKey, logTime, wallTime] = decode(data) as EntryData;
-      batch.push({
-        proposal: { command, sessionId, seq, lowestUnacked, idempotencyKey },
-        env: { index, term, logTime, wallTime },
-      });
-      if (batch.length === REPLAYED_AT_ONCE) {
-        this.#metadata.apply(batch);
-        batch = [];
-      }
-    }
-    if (batch.length > 0) this.#metadata.apply(batch);
+  start(): void {
+    this.raft.start();
+  }
+
+  get metadata(): Metadata {
+    return this.#metadata;
+  }
+
+  get queries(): MetadataQueries {
+    return this.#queries;
+  }
+
+  get term(): number {
+    return this.raft.state.term;
+  }
+
+  get appliedIndex(): number {
+    return this.#appliedIndex;
   }
 
   /** Log time now: stands still while there is no leader, never runs faster than a clock. */
   get logTime(): number {
-    this.#logTime = Math.max(this.#logTime, this.#logTimeAtStart + (this.#monotonicMs() - this.#startedAt));
-    return this.#logTime;
+    return Math.max(this.#appliedLogTime, this.#logTimeBase + (performance.now() - this.#inOfficeSince));
   }
 
-  get appliedIndex(): number {
-    return this.#log.lastIndex;
+  notLeader(): Refusal {
+    const { leaderId, id } = this.raft.state;
+    const leaderUrl = leaderId === null || leaderId === id ? null : this.#options.urlOf(leaderId);
+    return new Refusal("NOT_LEADER", leaderUrl ? `${leaderId} leads` : "No leader is known here yet", { leaderUrl });
   }
 
-  /** Puts a command into the log. Resolves when it is durable and applied; a refusal is a result, not an exception. */
-  execute(proposal: Proposal): Promise<Outcome> {
+  // ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Puts a command into the log. Resolves when it is committed and applied; a refusal by `decide` is a result.
+   * @throws NOT_LEADER if it was not taken, or may not have been: send it again under the same session and number
+   */
+  execute({ command, sessionId, seq, lowestUnacked, idempotencyKey }: Proposal): Promise<Outcome> {
     if (this.#closed) throw new Refusal("NOT_READY", "This master is stopping");
-    if (this.#pending.length >= MAX_PENDING)
+    if (this.raft.role !== "leader") throw this.notLeader();
+    if (this.#queue.length + this.#waiting.size >= MAX_PENDING)
       throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
     const wallTime = Math.max(this.#lastWallTime, Date.now());
     this.#lastWallTime = wallTime;
-    const { command, sessionId, seq, lowestUnacked, idempotencyKey } = proposal;
-    const { logTime } = this;
-    const data = encode([
-      command,
-      sessionId,
-      seq,
-      lowestUnacked,
-      idempotencyKey,
-      logTime,
-      wallTime,
-    ] satisfies EntryData);
-    const { promise, resolve } = Promise.withResolvers<Outcome>();
-    this.#pending.push({ data, proposal, logTime, wallTime, settle: resolve });
-    if (!this.#flushScheduled) {
-      this.#flushScheduled = true;
-      setImmediate(() => this.#flush());
-    }
+    const entry: EntryData = [command, sessionId, seq, lowestUnacked, idempotencyKey, this.logTime, wallTime];
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    this.#queue.push({ data: encode(entry), settle: resolve, refuse: reject });
+    this.#schedulePropose();
     return promise;
   }
 
@@ -145,48 +202,168 @@ export class MetadataEngine {
     return result.value as ValueOf<C["type"]>;
   }
 
-  #flush(): void {
-    this.#flushScheduled = false;
-    let bytes = 0;
-    let count = 0;
-    while (count < this.#pending.length && count < MAX_BATCH && bytes < MAX_BATCH_BYTES)
-      bytes += (this.#pending[count++] as Pending).data.length;
-    const batch = this.#pending.splice(0, count);
-    if (batch.length === 0) return;
-    try {
-      const first = this.#log.lastIndex + 1;
-      this.#log.append(batch.map(({ data }, n) => ({ index: first + n, term: this.term, data })));
-      const entries = batch.map(({ proposal, logTime, wallTime }, n) => ({
-        proposal,
-        env: { index: first + n, term: this.term, logTime, wallTime },
-      }));
-      const results = this.#metadata.apply(entries);
-      for (const [n, { settle }] of batch.entries()) settle({ result: results[n] as CommandResult, index: first + n });
-    } catch (cause) {
-      this.onFailure(cause);
-    }
-    if (this.#pending.length > 0) {
-      this.#flushScheduled = true;
-      setImmediate(() => this.#flush());
-    }
+  #schedulePropose(): void {
+    if (this.#proposeScheduled) return;
+    this.#proposeScheduled = true;
+    setImmediate(() => {
+      this.#proposeScheduled = false;
+      this.#handing = this.#queue.splice(0, MAX_BATCH);
+      const entries = this.#handing.map(({ data }) => ({ kind: "command" as const, data }));
+      if (entries.length > 0) this.raft.send({ type: "client.propose", entries });
+      for (const { refuse } of this.#handing.splice(0)) refuse(this.notLeader());
+      if (this.#queue.length > 0) this.#schedulePropose();
+    });
   }
+
+  #proposed(firstIndex: number | null, count: number, term: number): void {
+    if (firstIndex === null) return;
+    for (const [n, pending] of this.#handing.splice(0, count).entries())
+      this.#waiting.set(firstIndex + n, { ...pending, term });
+  }
+
+  #apply(entries: readonly RaftEntry[]): void {
+    for (let at = 0; at < entries.length; at += APPLIED_AT_ONCE) {
+      const slice = entries.slice(at, at + APPLIED_AT_ONCE);
+      const results = this.#metadata.apply(slice.map((entry) => this.#applicable(entry)));
+      for (const [n, { index, term }] of slice.entries()) {
+        const waiting = this.#waiting.get(index);
+        if (!waiting) continue;
+        this.#waiting.delete(index);
+        if (waiting.term === term) waiting.settle({ result: results[n] as CommandResult, index });
+        else waiting.refuse(this.notLeader());
+      }
+      this.#appliedIndex = (slice.at(-1) as RaftEntry).index;
+    }
+    if (this.#readsWaiting.length === 0) return;
+    const ready = this.#readsWaiting.filter(({ index }) => index <= this.#appliedIndex);
+    this.#readsWaiting = this.#readsWaiting.filter(({ index }) => index > this.#appliedIndex);
+    for (const { resolve } of ready) resolve();
+  }
+
+  #applicable({ index, term, kind, data }: RaftEntry) {
+    if (kind !== "command") {
+      const proposal: Proposal = {
+        command: { type: "NOOP" },
+        sessionId: 0,
+        seq: 0,
+        lowestUnacked: 0,
+        idempotencyKey: null,
+      };
+      return { proposal, env: { index, term, logTime: this.#appliedLogTime, wallTime: this.#lastWallTime } };
+    }
+    const [command, sessionId, seq, lowestUnacked, idempotencyKey, logTime, wallTime] = decode(data) as EntryData;
+    this.#appliedLogTime = logTime;
+    this.#lastWallTime = Math.max(this.#lastWallTime, wallTime);
+    return {
+      proposal: { command, sessionId, seq, lowestUnacked, idempotencyKey },
+      env: { index, term, logTime, wallTime },
+    };
+  }
+
+  // ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when what is applied here includes every change acknowledged before the call. @throws NOT_LEADER */
+  confirmRead(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const id = this.#nextRead++;
+    this.#reads.set(id, { resolve, refuse: reject });
+    this.raft.send({ type: "client.read", id });
+    return promise;
+  }
+
+  #readReady(id: number, index: number | null): void {
+    const read = this.#reads.get(id);
+    this.#reads.delete(id);
+    if (index === null) read?.refuse(this.notLeader());
+    else if (this.#appliedIndex >= index) read?.resolve();
+    else if (read) this.#readsWaiting.push({ index, resolve: read.resolve });
+  }
+
+  // ── leadership ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #leaderChanged(leaderId: NodeId | null, term: number): void {
+    const { id, log } = this.raft.state;
+    if (leaderId === id) {
+      // Log time goes on from the last stamp in the log, whoever wrote it.
+      let base = this.#appliedLogTime;
+      for (let index = lastIndex(log); index > this.appliedIndex; index--) {
+        const entry = entryAt(log, index);
+        if (entry?.kind !== "command") continue;
+        base = Math.max(base, (decode(entry.data) as EntryData)[5]);
+        break;
+      }
+      this.#logTimeBase = base;
+      this.#inOfficeSince = performance.now();
+    } else {
+      for (const [index, { refuse }] of this.#waiting) {
+        this.#waiting.delete(index);
+        refuse(this.notLeader());
+      }
+    }
+    this.#options.leaderChanged(leaderId, term);
+  }
+
+  // ── compaction and snapshots ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * Cuts back the log once the state that it built is on disk.
    * @returns true if there is more to cut; call again later
    */
   compact(): boolean {
-    const excess = this.#log.lastIndex - this.#log.baseIndex - 2 * KEPT_ENTRIES;
-    if (excess <= 0) return false;
+    if (this.#log.lastIndex - this.#log.baseIndex <= 2 * KEPT_ENTRIES) return false;
     const { index } = this.#metadata.makeDurable();
-    return this.#log.compact(index - KEPT_ENTRIES, 5_000) > 0;
+    const before = this.#log.baseIndex;
+    const base = this.#log.compact(index - KEPT_ENTRIES, COMPACTED_AT_ONCE);
+    if (base > before) this.raft.send({ type: "log.compacted", index: base });
+    return base > before;
+  }
+
+  /** Where the next generation of the state is put together before it is adopted. */
+  get nextStatePath(): string {
+    const path = statePath(this.#options.dataDirectory, this.#log.stateGeneration + 1);
+    mkdirSync(join(path, ".."), { recursive: true });
+    return path;
+  }
+
+  /** The state file at `nextStatePath` is whole and flushed: from here on it is ours. @throws LogDamaged if it is not */
+  adoptSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void {
+    const { snapshotIndex: index, snapshotTerm: term, configuration } = offer;
+    const generation = this.#log.stateGeneration + 1;
+    const fresh = new Metadata(statePath(this.#options.dataDirectory, generation));
+    const applied = fresh.applied();
+    const damage = fresh.damage();
+    if (damage || applied.index !== index || applied.term !== term) {
+      fresh.close();
+      throw new LogDamaged(`the snapshot is not the one that was offered: ${damage ?? `at ${applied.index}`}`);
+    }
+    this.raft.flushNow();
+    const old = this.#metadata;
+    const oldPath = statePath(this.#options.dataDirectory, this.#log.stateGeneration);
+    this.#log.adoptSnapshot({ index, term, configuration, generation });
+    this.#metadata = fresh;
+    this.#queries = new MetadataQueries(fresh);
+    this.#appliedIndex = applied.index;
+    this.#appliedLogTime = applied.logTime;
+    this.#lastWallTime = applied.wallTime;
+    old.close();
+    for (const end of ["", "-wal", "-shm"]) rmSync(`${oldPath}${end}`, { force: true });
+    this.raft.send({ type: "snapshot.installed", index, term, configuration, success: true });
   }
 
   close(): void {
     this.#closed = true;
-    while (this.#pending.length > 0) this.#flush();
+    for (const { refuse } of [...this.#queue.splice(0), ...this.#waiting.values()])
+      refuse(new Refusal("NOT_READY", "This master is stopping"));
+    this.#waiting.clear();
+    this.raft.stop();
     this.#metadata.makeDurable();
     this.#metadata.close();
     this.#log.close();
   }
 }
+
+/** The first generation lies beside the log; each snapshot installed brings another. */
+const statePath = (dataDirectory: string, generation: number): string =>
+  generation === 0
+    ? join(dataDirectory, "dfs_metadata.db")
+    : join(dataDirectory, "state", String(generation), "dfs_metadata.db");

@@ -1,18 +1,11 @@
 /** A master's figures for Prometheus. prom-client is the ecosystem's usual library for it. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { MetadataEngine } from "./engine.ts";
+import type { Office } from "./office.ts";
 import { redundancyOf } from "./reports.ts";
-import type { Steward } from "./steward.ts";
-import type { WorkerRegistry } from "./worker-registry.ts";
 
-export function masterMetrics(parts: {
-  engine: MetadataEngine;
-  queries: MetadataQueries;
-  workers: WorkerRegistry;
-  steward: Steward;
-}): Registry {
-  const { engine, queries, workers, steward } = parts;
+/** @param office what the master does while it leads; null while it does not */
+export function masterMetrics(engine: MetadataEngine, office: () => Office | null): Registry {
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry });
@@ -26,16 +19,18 @@ export function masterMetrics(parts: {
       },
     });
   gauge("dfs_master_term", "Raft term", () => engine.term);
+  gauge("dfs_master_leads", "1 while this master leads", () => (engine.raft.role === "leader" ? 1 : 0));
+  gauge("dfs_master_commit_index", "Last log entry known to be committed", () => engine.raft.state.commitIndex);
   gauge("dfs_master_applied_index", "Last log entry applied", () => engine.appliedIndex);
-  gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => queries.garbageCount());
-  gauge("dfs_repairs_active", "Copies under way", () => steward.repairs().length);
+  gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => engine.queries.garbageCount());
+  gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.repairs().length ?? 0);
   new Gauge({
     name: "dfs_chunks",
     help: "Chunks by number of good copies; full = as many as wanted",
     labelNames: ["copies"],
     registers,
     collect() {
-      const { full, below } = redundancyOf(steward.judge());
+      const { full, below } = redundancyOf(office()?.steward.judge() ?? []);
       this.set({ copies: "full" }, full);
       for (const [copies, count] of Object.entries(below)) this.set({ copies }, count);
     },
@@ -47,7 +42,8 @@ export function masterMetrics(parts: {
     registers,
     collect() {
       this.reset();
-      for (const worker of workers.all()) this.inc({ state: workers.stateOf(worker) });
+      const workers = office()?.workers;
+      for (const worker of workers?.all() ?? []) this.inc({ state: workers?.stateOf(worker) ?? "unknown" });
     },
   });
   const repairs = new Counter({
@@ -57,8 +53,9 @@ export function masterMetrics(parts: {
     registers,
     collect() {
       this.reset();
-      repairs.inc({ outcome: "healed" }, steward.counters.healed);
-      repairs.inc({ outcome: "failed" }, steward.counters.failed);
+      const { healed, failed } = office()?.steward.counters ?? { healed: 0, failed: 0 };
+      repairs.inc({ outcome: "healed" }, healed);
+      repairs.inc({ outcome: "failed" }, failed);
     },
   });
   return registry;

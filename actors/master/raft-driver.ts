@@ -8,7 +8,7 @@
 import { type Actor, createActor } from "xstate";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
-import { emptyLog, entryAt, type LogTail, slice } from "../rules/raft/log-tail.ts";
+import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
 
@@ -263,7 +263,8 @@ export class RaftDriver {
     });
   }
 
-  entry(index: number): RaftEntry | undefined {
-    return entryAt(this.state.log, index);
+  /** Flushes what waits for this turn's flush, now: before the log is changed from outside. */
+  flushNow(): void {
+    this.#flush();
   }
 }

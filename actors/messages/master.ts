@@ -17,6 +17,7 @@ import {
   WorkerCondition,
   WorkerMode,
 } from "./primitives.ts";
+import { RaftBatch, RaftBatchAnswer } from "./raft.ts";
 
 // ── from gateways ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,6 +204,7 @@ export const ClusterStateAnswer = Type.Object({
       term: Term,
       commitIndex: LogIndex,
       appliedIndex: LogIndex,
+      lag: Type.Integer({ minimum: 0, description: "committed entries that it has not confirmed yet" }),
     }),
   ),
   steward: Type.String({ description: "safeMode, steady, repairing, rebalancing or paused" }),
@@ -335,6 +337,8 @@ export const Reconciled = Type.Object({
   missing: Type.Integer({ minimum: 0 }),
 });
 
+// ── from masters ───────────────────────────────────────────────────────────────────────────────────────────────────
+
 /** All that a master's mailbox takes: message schema and answer schema by type. */
 export const MasterMailbox = {
   EXECUTE: { message: Execute, answer: Executed },
@@ -350,4 +354,5 @@ export const MasterMailbox = {
   REGISTER: { message: Register, answer: Registered },
   HEARTBEAT: { message: Heartbeat, answer: HeartbeatAck },
   RECONCILE: { message: Reconcile, answer: Reconciled },
+  RAFT: { message: RaftBatch, answer: RaftBatchAnswer },
 } as const;

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import { MetadataEngine } from "../../actors/master/engine.ts";
+import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
@@ -18,11 +18,11 @@ import { type Handlers, listenOptions, mailbox, refusalResponse, SERVER_OPTIONS 
 import { blockContent, sign, verifySignature } from "../../actors/node/signature.ts";
 import { decode, encode, WIRE_TYPE } from "../../actors/node/wire.ts";
 import { crc32OfBlocks, formatCrc32 } from "../../actors/rules/crc32.ts";
-import { MasterLog } from "../../databases/master-log.ts";
-import { Metadata } from "../../databases/metadata.ts";
-import { MetadataQueries } from "../../databases/metadata-queries.ts";
+import type { Metadata } from "../../databases/metadata.ts";
+import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { DataPath } from "../../gateway/transfer/api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { loneEngine, untilReady } from "./lone-engine.ts";
 
 export const BLOCK = 4096;
 export const CHUNK = 16 * BLOCK;
@@ -273,12 +273,9 @@ export class MemoryCluster {
       ...config,
     });
     const directory = this.#directory;
-    const masterLog = new MasterLog(join(directory, "log.db"), { clusterId: CLUSTER_ID, nodeId: "master-1" });
-    this.#metadata = new Metadata(join(directory, "state.db"));
-    this.#engine = new MetadataEngine(masterLog, this.#metadata, (cause) => {
-      throw cause;
-    });
-    this.#queries = new MetadataQueries(this.#metadata);
+    this.#engine = loneEngine(directory, CLUSTER_ID);
+    this.#metadata = this.#engine.metadata;
+    this.#queries = this.#engine.queries;
     this.data = openDataPath({
       config: this.config,
       gatewayId: "gateway-1",
@@ -290,6 +287,7 @@ export class MemoryCluster {
   }
 
   async start(): Promise<this> {
+    await untilReady(this.#engine);
     for (const worker of this.workers) {
       worker.start();
       const { id: workerId, url, zone } = worker;
@@ -372,6 +370,7 @@ export class MemoryCluster {
     };
     const addresses = () => this.workers.map(({ address }) => address);
     const handlers: Handlers<typeof MasterMailbox> = {
+      RAFT: no,
       EXECUTE: (proposal) => this.#execute(proposal),
       PLACE_CHUNKS: async ({ count, replicationFactor, minReplicas, exclude }) => {
         const workerIds = this.#place(replicationFactor, exclude);

@@ -397,7 +397,9 @@ function clusterOf(workerCount: number): ClusterStateAnswer {
     clusterId: "memory",
     leader: "master-1",
     term: 1,
-    masters: [{ id: "master-1", url: "http://127.0.0.1:1", role: "leader", term: 1, commitIndex: 1, appliedIndex: 1 }],
+    masters: [
+      { id: "master-1", url: "http://127.0.0.1:1", role: "leader", term: 1, commitIndex: 1, appliedIndex: 1, lag: 0 },
+    ],
     steward: "steady",
     workers: Array.from({ length: workerCount }, (_, n) => ({
       id: `worker-${n + 1}`,

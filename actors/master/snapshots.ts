@@ -1,0 +1,168 @@
+/**
+ * Snapshots of the applied state for masters that need entries which the log no longer holds. The leader makes one on
+ * demand, beside its work; the follower fetches it over HTTP, checks it, and adopts it in one transaction.
+ */
+import { createReadStream, mkdirSync, rmSync, statSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Refusal } from "../messages/errors.ts";
+import type { NodeId } from "../messages/primitives.ts";
+import type { RaftMessageOf } from "../messages/raft.ts";
+import type { Logger } from "../node/log.ts";
+import { type Identity, refusalOf } from "../node/mailbox.ts";
+import { sign } from "../node/signature.ts";
+import type { MetadataEngine } from "./engine.ts";
+
+const OFFER_EVERY_MS = 2000;
+const FETCH_TIMEOUT_MS = 30 * 60_000;
+
+interface Snapshot {
+  index: number;
+  term: number;
+  path: string;
+  sizeBytes: number;
+  sha256: string;
+}
+
+export class Snapshots {
+  readonly #engine: MetadataEngine;
+  readonly #identity: Identity;
+  readonly #url: string;
+  readonly #folder: string;
+  readonly #log: Logger;
+  readonly #send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
+  #making: Promise<Snapshot> | null = null;
+  #installing = false;
+
+  constructor(parts: {
+    engine: MetadataEngine;
+    identity: Identity;
+    url: string;
+    dataDirectory: string;
+    log: Logger;
+    send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
+  }) {
+    this.#engine = parts.engine;
+    this.#identity = parts.identity;
+    this.#url = parts.url;
+    this.#folder = join(parts.dataDirectory, "snapshots");
+    this.#log = parts.log;
+    this.#send = parts.send;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  // ── the leader's side ────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Offers a snapshot, again and again, until the follower has it or this master leads no more. */
+  async offer(to: NodeId): Promise<void> {
+    try {
+      const { raft } = this.#engine;
+      const needed = () => raft.role === "leader" && raft.state.progress[to]?.mode === "snapshot";
+      while (needed()) {
+        let snapshot = await this.#latest();
+        if (snapshot.index < raft.state.log.baseIndex) {
+          this.#making = null;
+          snapshot = await this.#latest();
+        }
+        if (!needed()) return;
+        this.#send({
+          type: "rpc.snapshotOffer",
+          from: raft.state.id,
+          to,
+          term: raft.state.term,
+          snapshotIndex: snapshot.index,
+          snapshotTerm: snapshot.term,
+          configuration: raft.state.configuration,
+          url: `${this.#url}/raft/snapshots/${snapshot.index}`,
+          sizeBytes: snapshot.sizeBytes,
+          sha256: snapshot.sha256,
+        });
+        await Bun.sleep(OFFER_EVERY_MS);
+      }
+    } catch (err) {
+      this.#log.error({ event: "snapshot-failed", to, err }, "a snapshot could not be made");
+    }
+  }
+
+  #latest(): Promise<Snapshot> {
+    this.#making ??= this.#make().catch((error) => {
+      this.#making = null;
+      throw error;
+    });
+    return this.#making;
+  }
+
+  async #make(): Promise<Snapshot> {
+    mkdirSync(this.#folder, { recursive: true });
+    const draft = join(this.#folder, "draft.db");
+    rmSync(draft, { force: true });
+    const applied = await this.#engine.metadata.copyTo(draft);
+    const path = join(this.#folder, `${applied.index}.db`);
+    await rename(draft, path);
+    const snapshot = { ...applied, path, sizeBytes: statSync(path).size, sha256: await sha256Of(path) };
+    this.#log.info({ event: "snapshot-made", index: snapshot.index, bytes: snapshot.sizeBytes }, "snapshot made");
+    return snapshot;
+  }
+
+  /** The file behind `GET /raft/snapshots/{index}`. */
+  async file(index: string): Promise<Blob> {
+    const snapshot = await this.#making;
+    if (!snapshot || String(snapshot.index) !== index)
+      throw new Refusal("NO_SUCH_FILE", `There is no snapshot ${index}`);
+    return Bun.file(snapshot.path);
+  }
+
+  // ── the follower's side ──────────────────────────────────────────────────────────────────────────────────────────
+
+  async install(offer: RaftMessageOf<"rpc.snapshotOffer">): Promise<void> {
+    if (this.#installing) return;
+    this.#installing = true;
+    try {
+      const path = this.#engine.nextStatePath;
+      for (const end of ["", "-wal", "-shm"]) rmSync(`${path}${end}`, { force: true });
+      await this.#fetch(offer, path);
+      if (offer.snapshotIndex > this.#engine.appliedIndex) this.#engine.adoptSnapshot(offer);
+      this.#log.info({ event: "snapshot-installed", index: offer.snapshotIndex }, "snapshot installed");
+    } catch (err) {
+      this.#log.warn(
+        { event: "snapshot-not-installed", err },
+        "a snapshot could not be installed; it will be offered again",
+      );
+    } finally {
+      this.#installing = false;
+    }
+  }
+
+  async #fetch({ url, sizeBytes, sha256 }: RaftMessageOf<"rpc.snapshotOffer">, path: string): Promise<void> {
+    const { pathname } = new URL(url);
+    const response = await fetch(url, {
+      headers: { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, "") },
+      signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+    });
+    if (!response.ok || !response.body) throw await refusalOf(response, url);
+    const hasher = new Bun.CryptoHasher("sha256");
+    const file = await open(path, "w", 0o600);
+    try {
+      let bytes = 0;
+      for await (const piece of response.body as ReadableStream<Uint8Array>) {
+        bytes += piece.length;
+        if (bytes > sizeBytes) break;
+        hasher.update(piece);
+        await file.write(piece);
+      }
+      if (bytes !== sizeBytes || hasher.digest("hex") !== sha256)
+        throw new Refusal("DIGEST_MISMATCH", "The snapshot was damaged on its way");
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    const folder = await open(dirname(path), "r");
+    await folder.sync().finally(() => folder.close());
+  }
+}
+
+async function sha256Of(path: string): Promise<string> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) hasher.update(piece as Buffer);
+  return hasher.digest("hex");
+}
