@@ -48,14 +48,7 @@ export class Reports {
       clusterId,
       leader: nodeId,
       term: engine.term,
-      masters: config.masters.map(({ id, url }) => ({
-        id,
-        url,
-        role: id === nodeId ? "leader" : "unknown",
-        term: id === nodeId ? engine.term : 0,
-        commitIndex: id === nodeId ? engine.appliedIndex : 0,
-        appliedIndex: id === nodeId ? engine.appliedIndex : 0,
-      })),
+      masters: config.masters.map(({ id, url }) => this.#master(id, url)),
       steward: steward.state,
       workers: workers
         .all()
@@ -87,6 +80,25 @@ export class Reports {
     return answer;
   }
 
+  /** The leader knows the others by what they last confirmed; whoever is silent is unknown. */
+  #master(id: string, url: string): ClusterStateAnswer["masters"][number] {
+    const { state } = this.#parts.engine.raft;
+    const { term, commitIndex, appliedIndex, timings } = state;
+    if (id === state.id) return { id, url, role: "leader", term, commitIndex, appliedIndex, lag: 0 };
+    const progress = state.progress[id];
+    const isHeard = progress && performance.now() - progress.lastActiveAt < 2 * timings.electionMs;
+    const match = progress?.match ?? 0;
+    return {
+      id,
+      url,
+      role: isHeard ? (state.configuration.learners.includes(id) ? "learner" : "follower") : "unknown",
+      term: isHeard ? term : 0,
+      commitIndex: Math.min(match, commitIndex),
+      appliedIndex: Math.min(match, commitIndex),
+      lag: commitIndex - Math.min(match, commitIndex),
+    };
+  }
+
   *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
     const { config } = this.#parts;
     const chunksWith = (test: (judged: JudgedSet) => boolean) =>
@@ -114,6 +126,8 @@ export class Reports {
           severity: workerState === "dead" ? "error" : "warning",
           message: `${id} is ${workerState}${lastHeardMs === null ? "" : `, silent for ${(lastHeardMs / 1000).toFixed(1)} s`}`,
         };
+    for (const { id, role } of state.masters)
+      if (role === "unknown") yield { code: "MASTER_UNKNOWN", severity: "warning", message: `${id} does not answer` };
     const taking = state.workers.filter(({ state: workerState }) => workerState === "live").length;
     if (taking < config.minReplicas)
       yield {
