@@ -137,7 +137,8 @@ export async function refusalOf(response: Response, url: string): Promise<Refusa
  * Sends one message and waits for its answer.
  *
  * @param timeoutMs after this the outcome is unknown: TIMEOUT
- * @throws Refusal: the receiver's own, or PEER_UNREACHABLE if it could not be reached, or TIMEOUT
+ * @throws Refusal: the receiver's own, or PEER_UNREACHABLE if it could not be reached (`details.connectionRefused`: it
+ *   has certainly not received the message), or TIMEOUT
  */
 export async function send<M extends MailboxSchema, T extends keyof M & string>(
   identity: Identity,
@@ -168,7 +169,9 @@ export async function send<M extends MailboxSchema, T extends keyof M & string>(
     }
   } catch (cause) {
     if (deadline.aborted) throw new Refusal("TIMEOUT", `${url} did not answer ${message.type} within ${timeoutMs} ms`);
-    throw new Refusal("PEER_UNREACHABLE", `${url} cannot be reached: ${(cause as Error).message}`);
+    throw new Refusal("PEER_UNREACHABLE", `${url} cannot be reached: ${(cause as Error).message}`, {
+      connectionRefused: (cause as { code?: string }).code === "ECONNREFUSED",
+    });
   }
   throw await refusalOf(response, url);
 }

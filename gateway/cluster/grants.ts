@@ -67,9 +67,14 @@ export class Grants {
     this.#timer.unref();
   }
 
-  /** A place for a chunk of about `sizeBytes`, chosen now. @throws NOT_ENOUGH_WORKERS at once, NO_LEADER */
-  async place(sizeBytes: number, copies: Copies): Promise<PlacedChunk> {
-    const grant = await this.#ask(1, sizeBytes, copies);
+  /**
+   * A place for a chunk of about `sizeBytes`, chosen now.
+   *
+   * @param underWay whether chunks of the same upload are written already
+   * @throws NOT_ENOUGH_WORKERS at once, NO_LEADER
+   */
+  async place(sizeBytes: number, copies: Copies, underWay: boolean): Promise<PlacedChunk> {
+    const grant = await this.#ask(1, sizeBytes, copies, underWay);
     return this.#take(grant);
   }
 
@@ -153,17 +158,17 @@ export class Grants {
     pool.grants = pool.grants.filter((grant) => grant.ready.length > 0);
   }
 
-  async #ask(count: number, chunkSizeBytes: number, copies: Copies): Promise<Grant> {
+  async #ask(count: number, chunkSizeBytes: number, copies: Copies, underWay = false): Promise<Grant> {
     const exclude = Object.keys(this.#workers.avoided()).slice(0, 64);
     const { replicationFactor, minReplicas } = copies;
     const question = { gatewayId: this.#gatewayId, count, chunkSizeBytes, replicationFactor, minReplicas };
     let placed: PlacedChunks;
     try {
-      placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude });
+      placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude }, { underWay });
     } catch (error) {
       // The leader judges a worker's life better than one failed request does.
       if (!(error instanceof Refusal && error.code === "NOT_ENOUGH_WORKERS" && exclude.length > 0)) throw error;
-      placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude: [] });
+      placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude: [] }, { underWay });
     }
     this.#workers.learn(placed.workers);
     const now = performance.now();
@@ -208,7 +213,7 @@ export class Grants {
         const grants = due.filter((grant) => grant.leaseMs === leaseMs).slice(0, 1000);
         for (const grant of grants) grant.renewedAt = now;
         const grantIds = grants.map(({ grantId }) => grantId);
-        await this.#masters.execute({ type: "RENEW_GRANTS", grantIds, leaseMs });
+        await this.#masters.execute({ type: "RENEW_GRANTS", grantIds, leaseMs }, { underWay: true });
       }
       if (closing.length > 0) await this.#masters.execute({ type: "CLOSE_GRANTS", grantIds: closing });
     } catch (err) {

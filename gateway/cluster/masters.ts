@@ -15,6 +15,8 @@ type MessageType = keyof Mailbox & string;
 const ATTEMPT_TIMEOUT_MS = 5000;
 const QUERY_BUDGET_MS = 10_000;
 const COMMAND_BUDGET_MS = 15_000;
+/** No master even takes the connection: long enough for one that is being restarted, short enough for a person. */
+const REFUSED_BUDGET_MS = 3000;
 const MAX_HINTS = 3;
 const BACKOFF_MS = { first: 50, most: 500 };
 /** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
@@ -28,10 +30,22 @@ interface Session {
   inFlight: Set<number>;
 }
 
-export interface ExecuteOptions {
-  idempotencyKey?: string;
-  /** Try no longer than this before the outcome is told as unknown. */
+export interface Patience {
+  /** Try no longer than this. */
   budgetMs?: number;
+  /** A transfer depends on it that has begun: masters that refuse connections are waited for as long as others. */
+  underWay?: boolean;
+}
+
+export interface ExecuteOptions extends Patience {
+  idempotencyKey?: string;
+}
+
+/** Every master refused the connection each time, so the message has certainly reached none. */
+class NeverReceived extends Refusal {
+  constructor(type: string, triedMs: number) {
+    super("NO_LEADER", `No master took the connection for ${type} within ${Math.round(triedMs)} ms`);
+  }
 }
 
 export class MasterClient implements Masters {
@@ -55,15 +69,17 @@ export class MasterClient implements Masters {
   /**
    * Asks the leader; asks again, here or elsewhere, until one answers.
    *
-   * @throws the leader's refusal, or NO_LEADER when none answered within `budgetMs`
+   * @throws the leader's refusal, or NO_LEADER when none answered within `budgetMs`, or all refused the connection for
+   *   some seconds
    */
   async ask<T extends MessageType>(
     message: MessageOf<Mailbox, T> & { type: T },
-    budgetMs: number = QUERY_BUDGET_MS,
+    { underWay = false, budgetMs = underWay ? COMMAND_BUDGET_MS : QUERY_BUDGET_MS }: Patience = {},
   ): Promise<AnswerOf<Mailbox, T>> {
     try {
-      return await this.#persist<T>(() => message, budgetMs);
+      return await this.#persist<T>(() => message, budgetMs, underWay);
     } catch (error) {
+      if (error instanceof NeverReceived) throw error;
       if (isRetryable(error) && (error as Refusal).code !== "OVERLOADED")
         throw new Refusal("NO_LEADER", `No master answered within ${budgetMs} ms: ${(error as Error).message}`);
       throw error;
@@ -73,28 +89,33 @@ export class MasterClient implements Masters {
   /**
    * Brings a command to effect, once, whatever happens to messages and masters on the way.
    *
-   * @throws the command's own refusal; OUTCOME_UNKNOWN when no answer came in time, or the session ended meanwhile
+   * @throws the command's own refusal; NO_LEADER when no master can have received it; OUTCOME_UNKNOWN when no answer came
+   *   in time, or the session ended meanwhile
    */
   async execute<C extends ClientCommand>(
     command: C,
-    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS }: ExecuteOptions = {},
+    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS, underWay = false }: ExecuteOptions = {},
   ): Promise<ValueOf<C["type"]>> {
-    const { session, seq } = await this.#draw();
+    const { session, seq } = await this.#draw(underWay);
     const message = { type: "EXECUTE", sessionId: session.sessionId, seq, command } as const;
     let attempts = 0;
     try {
-      const { result } = await this.#persist<"EXECUTE">(() => {
-        attempts++;
-        const [lowestUnacked = seq] = session.inFlight;
-        return { ...message, lowestUnacked, idempotencyKey: idempotencyKey ?? null };
-      }, budgetMs);
+      const { result } = await this.#persist<"EXECUTE">(
+        () => {
+          attempts++;
+          const [lowestUnacked = seq] = session.inFlight;
+          return { ...message, lowestUnacked, idempotencyKey: idempotencyKey ?? null };
+        },
+        budgetMs,
+        underWay,
+      );
       return acceptedValue(result) as ValueOf<C["type"]>;
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof Refusal) || error instanceof NeverReceived) throw error;
       if (error.code === "SESSION_EXPIRED") {
         if (await this.#isCurrent(session)) this.#session = null;
         // Sent once and refused for its session: certainly not applied, so a new session may take it.
-        if (attempts === 1) return await this.execute(command, { idempotencyKey, budgetMs });
+        if (attempts === 1) return await this.execute(command, { idempotencyKey, budgetMs, underWay });
       }
       if (error.code === "OVERLOADED") throw error;
       if (isRetryable(error) || error.code === "SESSION_EXPIRED" || error.code === "STALE_SEQUENCE")
@@ -110,9 +131,9 @@ export class MasterClient implements Masters {
     return (await this.#session?.catch(() => null)) === session;
   }
 
-  async #draw(): Promise<{ session: Session; seq: number }> {
+  async #draw(underWay: boolean): Promise<{ session: Session; seq: number }> {
     for (;;) {
-      this.#session ??= this.#openSession();
+      this.#session ??= this.#openSession(underWay);
       const session = await this.#session;
       const [lowest = session.nextSeq] = session.inFlight;
       if (session.inFlight.size < MAX_IN_FLIGHT && session.nextSeq - lowest < MAX_SEQUENCE_SPAN) {
@@ -125,9 +146,9 @@ export class MasterClient implements Masters {
   }
 
   /** A session opened twice because an answer was lost costs a row that the masters expire. */
-  #openSession(): Promise<Session> {
+  #openSession(underWay: boolean): Promise<Session> {
     const opening = (async () => {
-      if (this.#clusterId === null) await this.clusterState();
+      if (this.#clusterId === null) await this.clusterState({ underWay });
       const { result } = await this.ask<"EXECUTE">(
         {
           type: "EXECUTE",
@@ -137,7 +158,7 @@ export class MasterClient implements Masters {
           idempotencyKey: null,
           command: { type: "OPEN_SESSION", clientId: this.#identity.nodeId },
         },
-        COMMAND_BUDGET_MS,
+        { budgetMs: COMMAND_BUDGET_MS, underWay },
       );
       const { sessionId } = acceptedValue(result) as ValueOf<"OPEN_SESSION">;
       return { sessionId, nextSeq: 1, inFlight: new Set<number>() };
@@ -151,8 +172,13 @@ export class MasterClient implements Masters {
   async #persist<T extends MessageType>(
     message: () => MessageOf<Mailbox, T> & { type: T },
     budgetMs: number,
+    underWay: boolean,
   ): Promise<AnswerOf<Mailbox, T>> {
-    const deadline = performance.now() + budgetMs;
+    const startedAt = performance.now();
+    const deadline = startedAt + budgetMs;
+    /** Masters that refused the connection; as long as nothing else happened, nobody has the message. */
+    const refusedBy = new Set<string>();
+    let mayBeReceived = false;
     let pauseMs = BACKOFF_MS.first;
     for (let hints = 0; ; ) {
       const url = this.#leaderUrl;
@@ -164,6 +190,8 @@ export class MasterClient implements Masters {
       } catch (error) {
         if (!isRetryable(error)) throw error;
         const { code, details } = error as Refusal;
+        if (details.connectionRefused) refusedBy.add(url);
+        else mayBeReceived = true;
         if (code === "NOT_LEADER" && typeof details.leaderUrl === "string" && hints < MAX_HINTS) {
           hints++;
           this.#leaderUrl = details.leaderUrl;
@@ -171,7 +199,10 @@ export class MasterClient implements Masters {
         }
         hints = 0;
         const waitMs = pauseMs * (0.5 + Math.random());
-        if (performance.now() + waitMs >= deadline) throw error;
+        const neverReceived = !mayBeReceived && this.#urls.every((known) => refusedBy.has(known));
+        const limit = neverReceived && !underWay ? Math.min(deadline, startedAt + REFUSED_BUDGET_MS) : deadline;
+        if (performance.now() + waitMs >= limit)
+          throw neverReceived ? new NeverReceived(message().type, performance.now() - startedAt) : error;
         if (this.#leaderUrl === url && code !== "OVERLOADED") this.#leaderUrl = this.#anotherUrl(url);
         await Bun.sleep(waitMs);
         pauseMs = Math.min(pauseMs * 2, BACKOFF_MS.most);
@@ -213,8 +244,8 @@ export class MasterClient implements Masters {
     return this.ask({ type: "EXPLAIN", path, fromIndex, limit });
   }
 
-  async clusterState(budgetMs?: number) {
-    const state = await this.ask({ type: "CLUSTER_STATE" }, budgetMs);
+  async clusterState(patience?: Patience) {
+    const state = await this.ask({ type: "CLUSTER_STATE" }, patience);
     this.#clusterId ??= state.clusterId;
     return state;
   }

@@ -183,9 +183,8 @@ export class WorkerClients {
   }
 
   /** @throws CHUNK_INCOMPLETE, CHUNK_CORRUPT, NO_SPACE, PEER_UNREACHABLE, TIMEOUT */
-  seal(workerId: string, chunkId: number, lengthBytes: number, blockSizeBytes: number, crc32: number) {
-    const message = { type: "SEAL_CHUNK", chunkId, lengthBytes, blockSizeBytes, crc32 } as const;
-    return this.#send<"SEAL_CHUNK">(workerId, message, this.#timeouts.sealMs);
+  seal(workerId: string, chunk: Omit<MessageOf<Mailbox, "SEAL_CHUNK">, "type">, cancelled?: AbortSignal) {
+    return this.#send<"SEAL_CHUNK">(workerId, { type: "SEAL_CHUNK", ...chunk }, this.#timeouts.sealMs, cancelled);
   }
 
   describe(workerId: string, chunkId: number) {
@@ -208,8 +207,9 @@ export class WorkerClients {
     workerId: string,
     message: MessageOf<Mailbox, T> & { type: T },
     timeoutMs: number,
+    signal?: AbortSignal,
   ): Promise<AnswerOf<Mailbox, T>> {
-    return send<Mailbox, T>(this.#identity, this.#urlOf(workerId), message, { timeoutMs });
+    return send<Mailbox, T>(this.#identity, this.#urlOf(workerId), message, { timeoutMs, signal });
   }
 
   async #request<T>(

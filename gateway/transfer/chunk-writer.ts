@@ -15,14 +15,20 @@ import type { Copies, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { BlockWrite, WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "./api.ts";
+import { type StragglerPatience, Stragglers } from "./stragglers.ts";
 
 const MAX_REPLACEMENT_ROUNDS = 3;
 /** Blocks copied at a time to a worker that joins late. */
 const BACKFILL_IN_FLIGHT = 2;
 /** A second attempt is of no use: the worker says no to every block alike, or had its full time already. */
 const FINAL_CODES = ["NO_SPACE", "READ_ONLY", "CHUNK_SEALED", "TIMEOUT"];
-/** A chain gets a little more time than its members give each other, so that it can tell which one is late. */
-const PATIENCE = { direct: 1, chain: 1.1, afterChain: 0.5 };
+/** Shares of the usual time. A silent chain is given up early, because asking each of its members says which one it is. */
+const PATIENCE = { direct: 1, chain: 0.5 };
+/** What a worker gets when enough others have stored a block, or flushed a chunk. */
+const STRAGGLERS = {
+  block: { leastMs: 2000, times: 4 },
+  seal: { leastMs: 1000, times: 2 },
+} satisfies Record<string, StragglerPatience>;
 
 export interface ChunkWriterOptions {
   masters: MasterClient;
@@ -114,59 +120,86 @@ export class ChunkWriter {
   }
 
   async #spread(write: BlockWrite): Promise<void> {
-    const { route: setting, workers } = this.#options;
+    const { route: setting } = this.#options;
     const route = chooseRoute({
       setting,
       workers: [...this.#live.keys()],
       sealing: write.seal,
       chainBroke: this.#chainBroke,
     });
-    await Promise.all(
-      route.map(async (leg) => {
-        const [first = ""] = leg;
-        const cancelled = leg.length === 1 ? this.#live.get(first) : this.#cancelled;
-        const isChain = leg.length > 1;
-        const patience = isChain ? PATIENCE.chain : PATIENCE.direct;
-        const outcomes = await workers.putBlock(leg, write, patience, cancelled?.signal);
-        const missing = outcomes.filter((outcome) => !outcome.stored && this.#live.has(outcome.workerId));
-        if (missing.length === 0) return;
-        if (isChain) this.#chainBroke = true;
-        await Promise.all(missing.map((outcome) => this.#sendAgain(outcome, write, isChain ? first : null)));
-      }),
-    );
+    const left = await Promise.all(route.map((leg) => (leg.length > 1 ? this.#alongChain(leg, write) : leg)));
+    const patience = write.seal ? STRAGGLERS.seal : STRAGGLERS.block;
+    await this.#onEach(left.flat(), patience, (workerId) => this.#putDirectly(workerId, write));
+  }
+
+  /** @returns those whom the chain did not bring the block, as far as another attempt is of use */
+  async #alongChain(chain: readonly string[], write: BlockWrite): Promise<string[]> {
+    const outcomes = await this.#options.workers.putBlock(chain, write, PATIENCE.chain, this.#cancelled.signal);
+    const missing = outcomes.filter(({ workerId, stored }) => !stored && this.#live.has(workerId));
+    if (missing.length > 0) this.#chainBroke = true;
+    // Of a chain that ended in silence nothing is known, not even whether its head was the silent one.
+    const isFinal = ({ workerId, code = "" }: BlockOutcomes[number]) =>
+      FINAL_CODES.includes(code) && !(code === "TIMEOUT" && workerId === chain[0]);
+    for (const { workerId, code = "", message = "" } of missing.filter(isFinal)) this.#lose(workerId, code, message);
+    return missing.filter((outcome) => !isFinal(outcome)).map(({ workerId }) => workerId);
   }
 
   /**
-   * A block that a chain did not bring, or that arrived damaged, is sent once more, straight to its worker. Of a chain
-   * that ended in silence nothing is known, not even whether its head was the silent one.
+   * Has each of these workers do its part. Those that are still at it when enough others have the chunk, and some time
+   * has passed, are lost.
+   *
+   * @returns those that did it
    */
-  async #sendAgain(outcome: BlockOutcomes[number], write: BlockWrite, chainHead: string | null): Promise<void> {
-    const { workerId, code = "", message = "" } = outcome;
-    const isFinal = FINAL_CODES.includes(code) && !(code === "TIMEOUT" && workerId === chainHead);
-    const again = (chainHead !== null || code === "CHECKSUM_MISMATCH") && !isFinal;
-    if (again) await this.#putDirectly(workerId, write, PATIENCE.afterChain);
-    else this.#lose(workerId, code, message);
+  async #onEach(
+    workerIds: readonly string[],
+    patience: StragglerPatience,
+    part: (workerId: string) => Promise<boolean>,
+  ): Promise<string[]> {
+    if (workerIds.length === 0) return [];
+    const others = this.#live.size - workerIds.filter((workerId) => this.#live.has(workerId)).length;
+    const stragglers = new Stragglers(workerIds, this.#options.copies.minReplicas - others, patience, (workerId) =>
+      this.#lose(workerId, "TIMEOUT", "The other workers were done long before"),
+    );
+    const did: string[] = [];
+    await Promise.all(
+      workerIds.map(async (workerId) => {
+        if (!(await part(workerId)) || !this.#live.has(workerId)) return;
+        did.push(workerId);
+        stragglers.done(workerId);
+      }),
+    );
+    stragglers.end();
+    return did;
   }
 
-  async #putDirectly(workerId: string, write: BlockWrite, patience = PATIENCE.direct): Promise<boolean> {
-    const { workers } = this.#options;
-    const [outcome] = await workers.putBlock([workerId], write, patience, this.#live.get(workerId)?.signal);
+  /** A block that arrived damaged is sent once more. */
+  async #putDirectly(workerId: string, write: BlockWrite): Promise<boolean> {
+    const put = () =>
+      this.#options.workers.putBlock([workerId], write, PATIENCE.direct, this.#live.get(workerId)?.signal);
+    let [outcome] = await put();
+    if (outcome?.code === "CHECKSUM_MISMATCH") [outcome] = await put();
     if (outcome?.stored) return true;
     this.#lose(workerId, outcome?.code ?? "", outcome?.message ?? "");
     return false;
   }
 
-  async #sealOn(workerIds: string[]): Promise<string[]> {
+  #sealOn(workerIds: string[]): Promise<string[]> {
     const { workers, blockSizeBytes } = this.#options;
-    const sealed = await Promise.all(
-      workerIds.map((workerId) =>
-        workers.seal(workerId, this.chunkId, this.#lengthBytes, blockSizeBytes, this.#crc32).then(
-          () => workerId,
-          ({ code, message }: Refusal) => this.#lose(workerId, code, message),
+    return this.#onEach(workerIds, STRAGGLERS.seal, (workerId) =>
+      workers
+        .seal(
+          workerId,
+          { chunkId: this.chunkId, lengthBytes: this.#lengthBytes, crc32: this.#crc32, blockSizeBytes },
+          this.#live.get(workerId)?.signal,
+        )
+        .then(
+          () => true,
+          ({ code, message }: Refusal) => {
+            this.#lose(workerId, code, message);
+            return false;
+          },
         ),
-      ),
     );
-    return sealed.filter((workerId) => workerId !== null);
   }
 
   /** Copies are made on replacements until `minReplicas` hold the sealed chunk; beyond that the leader repairs. */
@@ -177,13 +210,16 @@ export class ChunkWriter {
       this.#assertSomeLeft();
       if (round === MAX_REPLACEMENT_ROUNDS) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
       const exclude = [...new Set([...this.#lost.map(({ workerId }) => workerId), ...Object.keys(workers.avoided())])];
-      const { workers: replacements } = await masters.ask({
-        type: "REPLACE_WORKERS",
-        chunkSizeBytes,
-        count: copies.replicationFactor - sealed.length,
-        holders: sealed,
-        exclude: exclude.slice(0, 64),
-      });
+      const { workers: replacements } = await masters.ask(
+        {
+          type: "REPLACE_WORKERS",
+          chunkSizeBytes,
+          count: copies.replicationFactor - sealed.length,
+          holders: sealed,
+          exclude: exclude.slice(0, 64),
+        },
+        { underWay: true },
+      );
       if (replacements.length === 0) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
       workers.learn(replacements);
       await Promise.all(
@@ -221,16 +257,15 @@ export class ChunkWriter {
     return null;
   }
 
-  #lose(workerId: string, code: string, message: string): null {
+  #lose(workerId: string, code: string, message: string): void {
     const cancel = this.#live.get(workerId);
-    if (!cancel) return null;
+    if (!cancel) return;
     this.#live.delete(workerId);
     cancel.abort();
     this.#lost.push({ workerId, code, message });
     this.#options.workers.failed(workerId, `${code}: ${message}`);
     this.#options.onWorkerLost(workerId, code);
     void this.#options.workers.abort(workerId, this.chunkId);
-    return null;
   }
 
   #assertSomeLeft(): void {

@@ -59,7 +59,7 @@ export function openDataPath({
       }),
     },
     ready: () =>
-      masters.clusterState(READY_PATIENCE_MS).then(
+      masters.clusterState({ budgetMs: READY_PATIENCE_MS }).then(
         () => true,
         () => false,
       ),

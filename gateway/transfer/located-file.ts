@@ -56,7 +56,8 @@ export class LocatedFile {
 
   async #locate(offset: number, limit: number): Promise<LocatedChunk[]> {
     const { path, etag } = this.file;
-    const answer = await this.#masters.ask({ type: "LOCATE", path, etag, offset, limit });
+    const question = { type: "LOCATE", path, etag, offset, limit } as const;
+    const answer = await this.#masters.ask(question, { underWay: true });
     requireVersion(fileOf(answer, path), etag);
     this.#workers.learn(answer.workers);
     return answer.chunks;

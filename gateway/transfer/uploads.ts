@@ -7,6 +7,7 @@ import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts"
 import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
+import type { ExecuteOptions, Patience } from "../cluster/masters.ts";
 import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "./api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
@@ -84,7 +85,7 @@ export class Uploads {
       held = [];
     };
     const stage = async () => {
-      uploadId ??= await this.#open(request, attributes);
+      uploadId ??= await this.#open(request, attributes, { underWay: true });
       const chunks = held.map(({ chunk }) => chunk);
       stagedBytes = await this.#stage(uploadId, stagedBytes, chunks);
       release();
@@ -106,14 +107,15 @@ export class Uploads {
         },
         commit: async ({ sizeBytes, crc32, sha256 }) => {
           checkDigests(request, crc32, sha256);
+          const underWay = sizeBytes > this.#config.blockSizeBytes;
           if (uploadId === null) {
             const chunks = held.map(({ chunk }) => chunk);
             const command = { type: "PUT_FILE", ...attributes, chunks, sizeBytes, crc32, sha256 } as const;
-            return masters.execute<CommandOf<"PUT_FILE">>(command, { idempotencyKey });
+            return masters.execute<CommandOf<"PUT_FILE">>(command, { idempotencyKey, underWay });
           }
           if (held.length > 0) await stage();
           const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256 } as const;
-          return masters.execute<CommandOf<"COMMIT_UPLOAD">>(command, { idempotencyKey });
+          return masters.execute<CommandOf<"COMMIT_UPLOAD">>(command, { idempotencyKey, underWay });
         },
       });
     } catch (error) {
@@ -126,12 +128,14 @@ export class Uploads {
   }
 
   async open(request: FileRequest): Promise<UploadInfo> {
-    const uploadId = await this.#open(request, this.#attributes(request), request.idempotencyKey);
+    const uploadId = await this.#open(request, this.#attributes(request), {
+      idempotencyKey: request.idempotencyKey,
+    });
     return this.status(uploadId);
   }
 
-  async status(uploadId: number): Promise<UploadInfo> {
-    const upload = await this.#standing(uploadId);
+  async status(uploadId: number, patience?: Patience): Promise<UploadInfo> {
+    const upload = await this.#standing(uploadId, patience);
     if (!upload) throw new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
     const { path, offset, crc32, chunkCount, chunkSizeBytes, replicationFactor, expiresInMs } = upload;
     return { uploadId, path, offset, crc32, chunkCount, chunkSizeBytes, replicationFactor, expiresInMs };
@@ -169,7 +173,7 @@ export class Uploads {
           commit: async () => {},
         },
       );
-      return await this.status(uploadId);
+      return await this.status(uploadId, { underWay: true });
     } finally {
       this.#appending.delete(uploadId);
     }
@@ -265,11 +269,10 @@ export class Uploads {
     return Math.ceil(chunkSizeBytes / blockSizeBytes) * blockSizeBytes;
   }
 
-  async #open(request: FileRequest, attributes: Attributes, key?: string): Promise<number> {
+  async #open(request: FileRequest, attributes: Attributes, options: ExecuteOptions): Promise<number> {
     const { uploadLeaseMs: leaseMs } = this.#config;
     const chunkSizeBytes = this.#chunkSize(request);
     const command = { type: "OPEN_UPLOAD", ...attributes, chunkSizeBytes, leaseMs, sha256: null } as const;
-    const options = { idempotencyKey: key };
     return (await this.#tools.masters.execute<CommandOf<"OPEN_UPLOAD">>(command, options)).uploadId;
   }
 
@@ -277,11 +280,11 @@ export class Uploads {
   async #stage(uploadId: number, offset: number, chunks: StoredChunk[]): Promise<number> {
     const { uploadLeaseMs: leaseMs } = this.#config;
     const command = { type: "STAGE_CHUNKS", uploadId, offset, chunks, leaseMs } as const;
-    return (await this.#tools.masters.execute<CommandOf<"STAGE_CHUNKS">>(command)).offset;
+    return (await this.#tools.masters.execute<CommandOf<"STAGE_CHUNKS">>(command, { underWay: true })).offset;
   }
 
-  async #standing(uploadId: number) {
-    return (await this.#tools.masters.ask({ type: "UPLOAD_STATUS", uploadId })).upload;
+  async #standing(uploadId: number, patience?: Patience) {
+    return (await this.#tools.masters.ask({ type: "UPLOAD_STATUS", uploadId }, patience)).upload;
   }
 }
 

@@ -201,7 +201,8 @@ export class BodyWriter {
   #place(): Promise<PlacedChunk> {
     const { lengthBytes = Number.POSITIVE_INFINITY } = this.#body;
     const { chunkSizeBytes, copies } = this.#plan;
-    return this.#tools.grants.place(Math.min(chunkSizeBytes, lengthBytes - this.#sizeBytes), copies);
+    const sizeBytes = Math.min(chunkSizeBytes, lengthBytes - this.#sizeBytes);
+    return this.#tools.grants.place(sizeBytes, copies, this.#sizeBytes > 0);
   }
 
   #begin(placed: PlacedChunk, told: "CHUNK_PLACED" | "CHUNK_MOVED" = "CHUNK_PLACED"): OpenChunk {

@@ -4,7 +4,7 @@ import { NodeProcesses } from "../support/node-processes.ts";
 
 let nodes: NodeProcesses;
 beforeAll(async () => {
-  nodes = await new NodeProcesses({ firstPort: 17240, workers: 5 }).start();
+  nodes = await new NodeProcesses({ workers: 5 }).start();
 }, 30_000);
 afterAll(() => nodes.stop());
 

@@ -22,6 +22,7 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { DataPath } from "../../gateway/transfer/api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
 
 export const BLOCK = 4096;
@@ -229,7 +230,6 @@ export class MemoryWorker {
 }
 
 export interface ClusterOptions {
-  firstPort: number;
   workers?: number;
   config?: Partial<Config>;
   grantLeaseMs?: number;
@@ -255,8 +255,9 @@ export class MemoryCluster {
   readonly #grantLeaseMs: number;
   #master: { stop(closeActive?: boolean): unknown } | null = null;
 
-  constructor({ firstPort, workers = 5, config = {}, grantLeaseMs = 60_000, blockTimeoutMs = 400 }: ClusterOptions) {
-    const url = (n: number) => `http://127.0.0.1:${firstPort + n}`;
+  constructor({ workers = 5, config = {}, grantLeaseMs = 60_000, blockTimeoutMs = 400 }: ClusterOptions = {}) {
+    const ports = freePorts(workers + 1);
+    const url = (n: number) => `http://127.0.0.1:${ports[n]}`;
     this.#grantLeaseMs = grantLeaseMs;
     this.workers = Array.from(
       { length: workers },
@@ -281,7 +282,7 @@ export class MemoryCluster {
       gatewayId: "gateway-1",
       secret: SECRET,
       log,
-      timeouts: { blockMs: blockTimeoutMs, sealMs: 2000, messageMs: 1000 },
+      timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 1000 },
       hedgeAfterMs: 100,
     });
   }

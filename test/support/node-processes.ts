@@ -8,6 +8,7 @@ import { createLogger } from "../../actors/node/log.ts";
 import { loadSecret } from "../../actors/node/secret.ts";
 import type { DataPath } from "../../gateway/transfer/api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 const PATIENCE_MS = 20_000;
@@ -19,8 +20,9 @@ export class NodeProcesses {
   readonly #configPath = join(this.#directory, "config.json");
   readonly #processes = new Map<string, Bun.Subprocess>();
 
-  constructor({ firstPort, workers, config }: { firstPort: number; workers: number; config?: Partial<Config> }) {
-    const url = (n: number) => `http://127.0.0.1:${firstPort + n}`;
+  constructor({ workers, config }: { workers: number; config?: Partial<Config> }) {
+    const ports = freePorts(workers + 1);
+    const url = (n: number) => `http://127.0.0.1:${ports[n]}`;
     const defaults = loadConfig();
     writeFileSync(
       this.#configPath,

@@ -3,10 +3,8 @@ import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, CHUNK, MemoryCluster, type MemoryWorker, type Step } from "../support/memory-cluster.ts";
 
 let cluster: MemoryCluster;
-let firstPort = 17220;
 const startCluster = async (options: { workers?: number; config?: object; grantLeaseMs?: number } = {}) => {
-  cluster = await new MemoryCluster({ firstPort, ...options }).start();
-  firstPort = firstPort === 17280 ? 17220 : firstPort + 10;
+  cluster = await new MemoryCluster(options).start();
   return cluster;
 };
 afterEach(async () => {
@@ -101,6 +99,26 @@ for (const route of ["chain", "fanout"] as const)
     expect(Object.keys(cluster.data.transfers.activity().avoidedWorkers)).toContain("worker-2");
   });
 
+test("a worker that is silent at the seal is not waited for when enough others have flushed", async () => {
+  await startCluster();
+  cluster.worker("worker-2").fault = ({ kind }) => (kind === "seal" ? new Promise(() => {}) : undefined);
+  const startedAt = performance.now();
+  await put(sampleBytes(CHUNK));
+  expect(performance.now() - startedAt).toBeLessThan(5000);
+  expect(copies()).toEqual([2]);
+  expect(cluster.data.transfers.activity().avoidedWorkers).toHaveProperty("worker-2");
+});
+
+test("a worker that is silent does not hold up small files either", async () => {
+  await startCluster();
+  cluster.worker("worker-2").fault = ({ kind }) => (kind === "put" ? new Promise(() => {}) : undefined);
+  const startedAt = performance.now();
+  await put(sampleBytes(100));
+  await put(sampleBytes(101));
+  expect(performance.now() - startedAt).toBeLessThan(5000);
+  expect(cluster.locate("file").chunks[0]?.workerIds).not.toContain("worker-2");
+});
+
 test("a worker that is merely slow slows the upload, and nothing else", async () => {
   await startCluster();
   cluster.worker("worker-2").fault = () => Bun.sleep(10);
@@ -188,6 +206,17 @@ test("a master that is away for three seconds in the middle of an upload is not 
   expect(back).not.toBeNull();
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
 }, 15_000);
+
+test("when no master takes a connection, nothing was done, and that is told within seconds", async () => {
+  await startCluster();
+  await put(sampleBytes(10));
+  cluster.stopMaster();
+  const startedAt = performance.now();
+  const { masters } = cluster.data;
+  const attempts = [masters.stat("file"), masters.makeDirectory("folder"), put(), put(sampleBytes(10))];
+  expect(await Promise.all(attempts.map(codeOf))).toEqual(Array(4).fill("NO_LEADER"));
+  expect(performance.now() - startedAt).toBeLessThan(5000);
+}, 10_000);
 
 test("a command whose answer is lost takes effect once", async () => {
   await startCluster();

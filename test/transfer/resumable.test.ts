@@ -4,7 +4,7 @@ import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
 
 let cluster: MemoryCluster;
 beforeAll(async () => {
-  cluster = await new MemoryCluster({ firstPort: 17290 }).start();
+  cluster = await new MemoryCluster().start();
 });
 afterAll(() => cluster.stop());
 
