@@ -14,6 +14,7 @@ const SCRIPTS = { master: "actors/master.ts", worker: "actors/worker.ts", gatewa
 export type NodeKind = keyof typeof SCRIPTS;
 
 export interface ClusterOptions {
+  masters?: number;
   workers?: number;
   /** Merged into the project's own config.json. */
   config?: Partial<Config>;
@@ -76,15 +77,21 @@ export class RealCluster {
   }
 
   /** Starts all nodes and waits until the gateway says that it is ready. */
-  static async start({ workers = 5, config: overrides = {}, parent = tmpdir(), keep = false }: ClusterOptions = {}) {
+  static async start({
+    masters = 1,
+    workers = 5,
+    config: overrides = {},
+    parent = tmpdir(),
+    keep = false,
+  }: ClusterOptions = {}) {
     const folder = mkdtempSync(join(parent, "dfs-cluster-"));
     const base = JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")) as Config;
-    const ports = await freePorts(workers + 2);
+    const ports = await freePorts(masters + workers + 1);
     const url = () => `http://127.0.0.1:${ports.pop()}`;
     const config: Config = {
       ...base,
       dataDirectory: join(folder, "data"),
-      masters: [{ id: "master-1", url: url() }],
+      masters: Array.from({ length: masters }, (_, n) => ({ id: `master-${n + 1}`, url: url() })),
       workers: Array.from({ length: workers }, (_, n) => ({
         id: `worker-${n + 1}`,
         url: url(),
