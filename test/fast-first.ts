@@ -2,7 +2,7 @@
  * Runs every test with `bun test`, those that start processes last, so that a mistake in a rule is told within seconds.
  * Arguments go on to `bun test`; a path among them replaces the list: `bun run test test/rules -t placement`.
  */
-const SLOW_FOLDERS = ["simulation", "cluster", "end-to-end", "browser"];
+const SLOW_FOLDERS = ["simulation", "cluster", "readme", "end-to-end", "browser"];
 
 const slowness = (file: string): number => SLOW_FOLDERS.indexOf(file.split("/")[1] as string);
 
