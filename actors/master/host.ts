@@ -22,6 +22,7 @@ import { RaftTransport } from "./raft-transport.ts";
 import { Snapshots } from "./snapshots.ts";
 
 const LATENESS_CHECK_MS = 100;
+const COMPACTION_EVERY_MS = 1000;
 
 export interface MasterOptions {
   config: Config;
@@ -122,6 +123,7 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
     if (late > config.raft.electionMs) engine.raft.send({ type: "host.late" });
   }, LATENESS_CHECK_MS);
 
+  const compaction = setInterval(() => engine.compact(), COMPACTION_EVERY_MS);
   engine.start();
   log.info({ event: "started", url, clusterId, term: engine.term, dataDirectory }, "master started");
 
@@ -130,6 +132,7 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
     clusterId,
     async stop() {
       clearInterval(lateness);
+      clearInterval(compaction);
       await server.stop();
       office?.close();
       engine.close();

@@ -1,8 +1,8 @@
 /** A master's figures for Prometheus. prom-client is the ecosystem's usual library for it. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { redundancyOf } from "../rules/classify-replicas.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Office } from "./office.ts";
-import { redundancyOf } from "./reports.ts";
 
 /** @param office what the master does while it leads; null while it does not */
 export function masterMetrics(engine: MetadataEngine, office: () => Office | null): Registry {
@@ -23,7 +23,7 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
   gauge("dfs_master_commit_index", "Last log entry known to be committed", () => engine.raft.state.commitIndex);
   gauge("dfs_master_applied_index", "Last log entry applied", () => engine.appliedIndex);
   gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => engine.queries.garbageCount());
-  gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.repairs().length ?? 0);
+  gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.crew.size ?? 0);
   new Gauge({
     name: "dfs_chunks",
     help: "Chunks by number of good copies; full = as many as wanted",
@@ -53,7 +53,7 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
     registers,
     collect() {
       this.reset();
-      const { healed, failed } = office()?.steward.counters ?? { healed: 0, failed: 0 };
+      const { healed, failed } = office()?.steward.crew.counters ?? { healed: 0, failed: 0 };
       repairs.inc({ outcome: "healed" }, healed);
       repairs.inc({ outcome: "failed" }, failed);
     },

@@ -124,7 +124,7 @@ export class Office {
         );
         const chunk = metadata.row("chunk", chunkId);
         const accepted = chunk !== undefined && splitWorkers(chunk.workers).includes(workerId);
-        if (accepted && problem !== "unreachable") void steward.checkReplica(chunkId, workerId);
+        if (accepted && problem !== "unreachable") void steward.crew.checkReplica(chunkId, workerId);
         return { accepted };
       },
       CLUSTER_STATE: () => reports.clusterState(),
@@ -158,7 +158,7 @@ export class Office {
           acknowledged: message.badReplicas.map(({ chunkId }) => chunkId),
           discard: message.idleOpenChunks.filter(
             (chunkId) =>
-              !reconciliation.isGranted(chunkId, engine.logTime) && !steward.isTargetOf(chunkId, message.workerId),
+              !reconciliation.isGranted(chunkId, engine.logTime) && !steward.crew.isTargetOf(chunkId, message.workerId),
           ),
         };
       },

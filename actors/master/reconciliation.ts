@@ -101,7 +101,7 @@ export class Reconciliation {
     const chunk = metadata.row("chunk", held.chunkId);
     if (!chunk) return this.isGranted(held.chunkId, engine.logTime) ? "keep" : "trash";
     if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
-    if (steward.isTargetOf(held.chunkId, workerId)) return "keep";
+    if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
     const counting = splitWorkers(chunk.workers).filter((id) => {
       const other = this.#parts.workers.get(id);
       return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active";

@@ -4,10 +4,11 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
+import { type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { PlacementDesk } from "./placement-desk.ts";
-import type { JudgedSet, Steward } from "./steward.ts";
+import type { Steward } from "./steward.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 type Reason = ClusterStateAnswer["reasons"][number];
@@ -69,7 +70,7 @@ export class Reports {
         })),
       files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
       redundancy,
-      repairs: steward.repairs(),
+      repairs: steward.crew.views(),
       repairQueue: judged
         .filter(({ verdict }) => verdict.need === "copy")
         .reduce((sum, { set }) => sum + set.chunk_count, 0),
@@ -187,7 +188,7 @@ export class Reports {
           ...queries.faultsOf(chunk.id).map((fault) => describe(fault.worker_id, fault.state)),
         ],
         decision: queries.placementOf(chunk.id),
-        repair: steward.repairOf(chunk.id),
+        repair: steward.crew.stateOf(chunk.id),
       };
     });
     return {
@@ -197,18 +198,4 @@ export class Reports {
       next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
     };
   }
-}
-
-/** Counted from chunks, never from tasks: how many have all their copies on workers that are not dead, how many fewer. */
-export function redundancyOf(judged: JudgedSet[]): ClusterStateAnswer["redundancy"] {
-  let chunks = 0;
-  let full = 0;
-  const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
-  for (const { set, verdict } of judged) {
-    chunks += set.chunk_count;
-    const good = verdict.durable.length;
-    if (good >= set.target) full += set.chunk_count;
-    else below[good] = (below[good] ?? 0) + set.chunk_count;
-  }
-  return { chunks, full, below };
 }

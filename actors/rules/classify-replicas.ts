@@ -38,6 +38,30 @@ export function classifyReplicas(
   return { need, durable, lasting };
 }
 
+/** Many chunks that live on the same workers, with what they all need. */
+export interface JudgedSet {
+  set: { id: number; target: number; workers: string; chunk_count: number };
+  verdict: Verdict;
+}
+
+/** Counted from chunks, never from tasks: how many have all their copies on workers that are not dead, how many fewer. */
+export function redundancyOf(judged: readonly JudgedSet[]): {
+  chunks: number;
+  full: number;
+  below: Record<string, number>;
+} {
+  let chunks = 0;
+  let full = 0;
+  const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
+  for (const { set, verdict } of judged) {
+    chunks += set.chunk_count;
+    const good = verdict.durable.length;
+    if (good >= set.target) full += set.chunk_count;
+    else below[good] = (below[good] ?? 0) + set.chunk_count;
+  }
+  return { chunks, full, below };
+}
+
 /**
  * Which copy to give up when there are too many: one on a draining worker first, then one whose zone another copy
  * shares, then the one on the fullest worker.
