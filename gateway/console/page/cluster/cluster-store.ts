@@ -1,0 +1,125 @@
+/** The cluster as the gateway tells it, asked every second while somebody looks, and what that was of late. */
+import { computed, signal } from "@preact/signals";
+import type { Cluster } from "../../../client/answers.ts";
+import { type Verdict, verdictOf } from "../../../client/verdict.ts";
+import { AskError, ask, askJson, silence } from "../ask.ts";
+
+export interface Sample {
+  /** ms of the page's own clock, which never jumps */
+  at: number;
+  bytesIn: number | null;
+  bytesOut: number | null;
+  /** seconds, of requests answered since the sample before; null: none */
+  p50: number | null;
+  p95: number | null;
+  short: number | null;
+  chunks: number | null;
+  repairs: number | null;
+}
+
+const EVERY_MS = 1000;
+const HIDDEN_EVERY_MS = 5000;
+const KEPT = 600;
+
+export const cluster = signal<Cluster | null>(null);
+/** Why nothing is known now; null: it is. */
+export const unknownBecause = signal<string | null>(null);
+/** ms of the page's clock when `cluster` was true. */
+export const knownAt = signal(0);
+export const samples = signal<Sample[]>([]);
+
+/** Never green by default: what was true a while ago is not known now. */
+export const verdict = computed<Verdict>(() => {
+  if (unknownBecause.value !== null) return { level: "unknown", sentence: `Unknown: ${unknownBecause.value}.` };
+  if (cluster.value === null) return { level: "unknown", sentence: "Unknown yet: asking the gateway." };
+  return verdictOf(cluster.value);
+});
+
+type Counts = Map<number, number>;
+
+/** Cumulative counts of requests for files by upper bound in seconds. Pure. */
+export function latencyBuckets(metrics: string): Counts {
+  const counts: Counts = new Map();
+  for (const [, labels = "", count] of metrics.matchAll(/^dfs_http_request_seconds_bucket\{([^}]*)\} (\d+)/gm)) {
+    if (!labels.includes('route="/files')) continue;
+    const bound = /le="([^"]+)"/.exec(labels)?.[1] ?? "";
+    const le = bound === "+Inf" ? Number.POSITIVE_INFINITY : Number(bound);
+    counts.set(le, (counts.get(le) ?? 0) + Number(count));
+  }
+  return counts;
+}
+
+/** @returns the bound in seconds under which `share` of the requests between two looks lie, or null. Pure. */
+export function quantile(before: Counts, after: Counts, share: number): number | null {
+  const bounds = [...after.keys()].sort((a, b) => a - b);
+  const grown = bounds.map((bound) => (after.get(bound) ?? 0) - (before.get(bound) ?? 0));
+  const all = grown.at(-1) ?? 0;
+  if (all <= 0) return null;
+  const wanted = all * share;
+  const at = grown.findIndex((count) => count >= wanted);
+  const upper = bounds[at] ?? 0;
+  const lower = bounds[at - 1] ?? 0;
+  if (upper === Number.POSITIVE_INFINITY) return lower;
+  const below = grown[at - 1] ?? 0;
+  const inside = (grown[at] as number) - below;
+  return inside === 0 ? upper : lower + (upper - lower) * ((wanted - below) / inside);
+}
+
+let last: { at: number; bytesIn: number; bytesOut: number; gateway: string } | null = null;
+let lastBuckets: Counts | null = null;
+
+async function look(): Promise<void> {
+  const at = performance.now();
+  let sample: Sample = {
+    at,
+    bytesIn: null,
+    bytesOut: null,
+    p50: null,
+    p95: null,
+    short: null,
+    chunks: null,
+    repairs: null,
+  };
+  try {
+    const state = await askJson<Cluster>("/cluster");
+    cluster.value = state;
+    knownAt.value = performance.now();
+    unknownBecause.value = null;
+    const { gateway, redundancy, repairs, repairQueue } = state;
+    const now = gateway && { at, bytesIn: gateway.bytesIn, bytesOut: gateway.bytesOut, gateway: gateway.id };
+    const isSame = now && last && now.gateway === last.gateway && now.bytesIn >= last.bytesIn;
+    const perSecond = 1000 / (at - (last?.at ?? 0));
+    sample = {
+      ...sample,
+      bytesIn: isSame && last ? (now.bytesIn - last.bytesIn) * perSecond : null,
+      bytesOut: isSame && last ? (now.bytesOut - last.bytesOut) * perSecond : null,
+      short: redundancy.chunks - redundancy.full,
+      chunks: redundancy.chunks,
+      repairs: repairs.length + repairQueue,
+    };
+    last = now ?? null;
+  } catch (error) {
+    unknownBecause.value = (error instanceof AskError ? error.message : String(error)).replace(/\.$/, "").toLowerCase();
+    last = null;
+  }
+  try {
+    const buckets = silence.peek() === null ? latencyBuckets(await (await ask("/metrics")).text()) : null;
+    if (buckets && lastBuckets) {
+      sample.p50 = quantile(lastBuckets, buckets, 0.5);
+      sample.p95 = quantile(lastBuckets, buckets, 0.95);
+    }
+    lastBuckets = buckets;
+  } catch {
+    lastBuckets = null;
+  }
+  samples.value = [...samples.peek().slice(1 - KEPT), sample];
+}
+
+/** Goes on for as long as the page lives. */
+export function watchCluster(): void {
+  const again = async (): Promise<void> => {
+    await look();
+    setTimeout(again, document.visibilityState === "visible" ? EVERY_MS : HIDDEN_EVERY_MS);
+  };
+  void again();
+}

@@ -1,0 +1,166 @@
+/** The live cluster: what held a while ago, then the stream from there on, taken up again after every break. */
+import { signal } from "@preact/signals";
+import type { About, Drill, MachineList, NodeStatus, Report, StateAt, StreamEvents } from "../../api.ts";
+import { ask, askJson, noteAnswer, noteSilence } from "../ask.ts";
+import {
+  about,
+  addRecords,
+  drills,
+  isClockRunning,
+  machines,
+  nodes,
+  reports,
+  setClock,
+  source,
+  startAnew,
+  trace,
+} from "./playback.ts";
+import { followLink } from "./share.ts";
+
+/** So much of the past is there as soon as the page is. */
+const LOOK_BACK_MS = 10 * 60_000;
+const RETRY_MS = [500, 1000, 2000, 4000];
+/** The stream says something every 10 s; after so long without, the connection is dead. */
+const DEAD_AFTER_MS = 25_000;
+
+/** Why the page gets no records; null: it does. */
+export const streamProblem = signal<string | null>("connecting");
+
+let attempt: AbortController | null = null;
+
+export interface ServerEvent {
+  event: string;
+  data: string;
+  id: string | null;
+}
+
+/** Cuts a text stream into server-sent events. Pure, but for what it keeps of an unfinished one. */
+export class EventParser {
+  #rest = "";
+
+  push(text: string): ServerEvent[] {
+    const parts = (this.#rest + text.replaceAll("\r\n", "\n")).split("\n\n");
+    this.#rest = parts.pop() ?? "";
+    return parts.flatMap((part) => {
+      const fields = new Map<string, string>();
+      for (const line of part.split("\n")) {
+        const [, name = "", value = ""] = /^([a-z]+): ?(.*)$/.exec(line) ?? [];
+        if (name) fields.set(name, fields.has(name) ? `${fields.get(name)}\n${value}` : value);
+      }
+      const data = fields.get("data");
+      return data === undefined
+        ? []
+        : [{ event: fields.get("event") ?? "message", data, id: fields.get("id") ?? null }];
+    });
+  }
+}
+
+async function begin(): Promise<string> {
+  const [known, charts] = await Promise.all([
+    askJson<About>("/console/api/about"),
+    askJson<MachineList>("/console/api/machines"),
+  ]);
+  about.value = known;
+  setClock(known.now);
+  const [past, before] = await Promise.all([
+    askJson<StateAt>(`/console/api/state?at=${Math.round(known.now - LOOK_BACK_MS)}`),
+    askJson<Report[]>("/console/api/reports"),
+  ]);
+  startAnew();
+  machines.value = charts;
+  nodes.value = past.nodes;
+  trace().positionOf(past.h);
+  trace().begin(past.actors);
+  reports.value = before;
+  return past.cursor;
+}
+
+/** Reads the stream until it breaks. */
+async function read(cursor: string, onCursor: (cursor: string) => void, signal: AbortSignal): Promise<void> {
+  const watch = new AbortController();
+  let timer = setTimeout(() => watch.abort(), DEAD_AFTER_MS);
+  const response = await ask(`/console/api/stream?after=${encodeURIComponent(cursor)}`, {
+    headers: { accept: "text/event-stream" },
+    signal: AbortSignal.any([signal, watch.signal]),
+  });
+  const parser = new EventParser();
+  const decoder = new TextDecoder();
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => watch.abort(), DEAD_AFTER_MS);
+    noteAnswer();
+    for (const event of parser.push(decoder.decode(value, { stream: true }))) {
+      take(event);
+      if (event.id !== null) onCursor(event.id);
+    }
+  }
+}
+
+class StreamLost extends Error {}
+
+function take({ event, data }: ServerEvent): void {
+  const json: unknown = JSON.parse(data);
+  if (event === "records") addRecords((json as StreamEvents["records"]).records);
+  else if (event === "nodes") nodes.value = json as NodeStatus[];
+  else if (event === "report") reports.value = placed(reports.peek(), json as Report).sort((a, b) => b.from - a.from);
+  else if (event === "drill") drills.value = placed(drills.peek(), json as Drill).sort((a, b) => b.from - a.from);
+  else if (event === "hello") {
+    const hello = json as StreamEvents["hello"];
+    if (!hello.resumed) throw new StreamLost();
+    setClock(hello.now);
+    isClockRunning.value = true;
+    streamProblem.value = null;
+    if (!isLinkFollowed) {
+      isLinkFollowed = true;
+      setTimeout(followLink, 300);
+    }
+  }
+}
+
+let isLinkFollowed = false;
+
+const placed = <T extends { id: string }>(list: T[], one: T): T[] => [one, ...list.filter(({ id }) => id !== one.id)];
+
+/** Follows the cluster until `stopFollowing`; what is held stays over a break, and goes on where it stopped. */
+export async function followLive(): Promise<void> {
+  stopFollowing();
+  const mine = new AbortController();
+  attempt = mine;
+  source.value = { kind: "live" };
+  let cursor: string | null = null;
+  let tries = 0;
+  while (!mine.signal.aborted) {
+    try {
+      cursor ??= await begin();
+      if (mine.signal.aborted) return;
+      await read(
+        cursor,
+        (next) => {
+          cursor = next;
+          tries = 0;
+        },
+        mine.signal,
+      );
+      throw new Error("the stream ended");
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      isClockRunning.value = false;
+      if (error instanceof StreamLost) cursor = null;
+      else {
+        streamProblem.value = error instanceof Error ? error.message : String(error);
+        if (error instanceof TypeError) noteSilence("The gateway does not answer");
+        const wait = RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)];
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+}
+
+export function stopFollowing(): void {
+  attempt?.abort();
+  attempt = null;
+  isClockRunning.value = false;
+}

@@ -1,0 +1,71 @@
+/** What is to be said of a node at the shown instant, and since when: from its own records, or from its silence. */
+import type { ActorState, StepRecord } from "../../api.ts";
+import { cursor, instant, nodes, trace } from "./playback.ts";
+import { shortState, type Tone, toneOf } from "./tones.ts";
+import { type Track, upperBound } from "./trace.ts";
+
+export interface NodeNow {
+  tone: Tone;
+  label: string;
+  /** Position; null: not known */
+  since: number | null;
+  step: StepRecord | ActorState | null;
+  /** Why nothing is known of it, if so. */
+  reason: string;
+}
+
+const changeAt = (track: Track, position: number) =>
+  track.changes[
+    upperBound(
+      track.changes.map(({ at }) => at),
+      position,
+    ) - 1
+  ];
+
+export function nodeNow(id: string): NodeNow {
+  const position = instant.value;
+  const held = trace();
+  const status = nodes.value.find((node) => node.id === id);
+  if (cursor.value === null && status?.reach === "unknown")
+    return {
+      tone: "unknown",
+      label: "unknown",
+      since: held.positionAt(status.since),
+      step: null,
+      reason: status.reason,
+    };
+  const life = held.lifeAt(id, position);
+  if (!life) {
+    const before = held.lives.get(id)?.findLast(({ to }) => to <= position);
+    if (!before) return { tone: "unknown", label: "not seen yet", since: null, step: null, reason: "" };
+    return { tone: "down", label: before.ended ?? "down", since: before.to, step: null, reason: "" };
+  }
+  const track = held.mainTracks.get(id)?.find(({ b }) => b === life.boot);
+  const index = track ? upperBound(track.at, position) - 1 : -1;
+  const step = track?.steps[index];
+  if (!track || !step) return { tone: "good", label: "up", since: life.from, step: null, reason: "" };
+  const since = changeAt(track, position)?.at ?? null;
+  return { tone: toneOf(track.m, step.v), label: shortState(step.v), since, step, reason: "" };
+}
+
+/** What the leader of that instant thinks of a worker. */
+export function beliefOf(worker: string): { tone: Tone; label: string; by: string } | null {
+  const held = trace();
+  const position = instant.value;
+  const tracks = held.beliefs.get(worker) ?? [];
+  let best: { track: Track; step: StepRecord | ActorState; at: number } | null = null;
+  for (const track of tracks) {
+    const index = upperBound(track.at, position) - 1;
+    const step = track.steps[index];
+    const at = track.at[index] as number;
+    if (!step || step.z || held.lifeAt(track.n, position)?.boot !== track.b) continue;
+    if (!best || at > best.at) best = { track, step, at };
+  }
+  return best && { tone: toneOf("liveness", best.step.v), label: shortState(best.step.v), by: best.track.n };
+}
+
+/** `master-1` → `m1`, for places with room for two letters. */
+export const shortName = (id: string): string => {
+  const parts = /^([a-z])[a-z-]*?-?(\d+)$/.exec(id);
+  return parts ? `${parts[1]}${parts[2]}` : id.slice(-4);
+};

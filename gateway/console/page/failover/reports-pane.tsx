@@ -1,0 +1,126 @@
+/** Failovers, each as a report: its phases as a bar, what was refused meanwhile, which chunks were at risk, and because of what. */
+import type { Report } from "../../api.ts";
+import { Icon } from "../shell/icon.tsx";
+import { clockTime, durationInWords } from "../words.ts";
+import { frameSpan, goTo, reports, seek, trace } from "./playback.ts";
+
+/** Phases in the order of their alarm; a phase nobody named gets the last colour. */
+const PHASE_TONE: Record<string, string> = {
+  missedHeartbeats: "down",
+  down: "down",
+  silence: "down",
+  suspicion: "wary",
+  preVote: "wary",
+  vote: "trouble",
+  takingOffice: "trouble",
+  queue: "trouble",
+  firstCommit: "good",
+  copying: "passive",
+};
+
+export function ReportsPane() {
+  const list = reports.value;
+  if (list.length === 0)
+    return (
+      <p class="empty small">
+        No leader was lost and no worker died in what is held here. A drill makes a failover on purpose.
+      </p>
+    );
+  return (
+    <ol class="reports">
+      {list.map((report) => (
+        <ReportCard key={report.id} report={report} />
+      ))}
+    </ol>
+  );
+}
+
+function show({ from, to }: Report): void {
+  const held = trace();
+  frameSpan(held.positionAt(from), held.positionAt(to ?? held.timeOf(held.last)));
+  seek(held.positionAt(from));
+}
+
+function toRecord(id: string | null, ms: number): void {
+  const record = id === null ? undefined : trace().get(id);
+  if (record) goTo(record);
+  else seek(trace().positionAt(ms));
+}
+
+function ReportCard({ report }: { report: Report }) {
+  const { id, kind, title, from, totalMs, phases, refused, failed, chunksAtRisk, copies, because, to } = report;
+  return (
+    <li class={`report ${kind}`} data-report={id} data-total={totalMs ?? ""}>
+      <header>
+        <h3>
+          <button type="button" class="link-button" onClick={() => show(report)}>
+            {title}
+          </button>
+        </h3>
+        <strong class="report-total">{totalMs === null ? "still under way" : durationInWords(totalMs)}</strong>
+      </header>
+      <p class="quiet">
+        {clockTime(from, false)}
+        {to === null ? "" : ` to ${clockTime(to, false)}`}
+      </p>
+      <div class="bar phases">
+        {phases.map((phase) => (
+          <button
+            key={phase.name}
+            type="button"
+            class={PHASE_TONE[phase.name] ?? "unknown"}
+            style={{ flexGrow: Math.max(phase.ms ?? 0, (totalMs ?? 0) * 0.012, 1) }}
+            aria-label={`${phase.label}: ${phase.ms === null ? "under way" : durationInWords(phase.ms)}`}
+            title={`${phase.label}: ${phase.ms === null ? "under way" : durationInWords(phase.ms)}`}
+            onClick={() => toRecord(phase.record, phase.from)}
+          />
+        ))}
+      </div>
+      <ul class="legend">
+        {phases.map(({ name, label, ms }) => (
+          <li key={name} data-phase={name} data-ms={ms ?? ""}>
+            <span class={`swatch ${PHASE_TONE[name] ?? "unknown"}`} aria-hidden="true" />
+            {label} <b>{ms === null ? "…" : durationInWords(ms)}</b>
+          </li>
+        ))}
+      </ul>
+      <ul class="cost">
+        {(refused.count > 0 || failed.count > 0) && (
+          <li>
+            <Icon name="warn" />
+            {damage(report)}
+          </li>
+        )}
+        {refused.count === 0 && failed.count === 0 && (
+          <li>
+            <Icon name="check" /> No request was refused or failed.
+          </li>
+        )}
+        {chunksAtRisk.most > 0 && (
+          <li>
+            <Icon name="warn" /> {chunksAtRisk.most.toLocaleString("en")} chunks short
+            {chunksAtRisk.fewestCopies === null ? "" : `, the worst with ${chunksAtRisk.fewestCopies} good copies`}
+            {chunksAtRisk.ms === null ? ", still" : `, for ${durationInWords(chunksAtRisk.ms)}`}
+          </li>
+        )}
+        {copies.healed + copies.failed + copies.cancelled > 0 && (
+          <li>
+            <Icon name="check" /> {copies.healed.toLocaleString("en")} copies made
+            {copies.failed > 0 ? `, ${copies.failed} tries failed` : ""}
+            {copies.cancelled > 0 ? `, ${copies.cancelled} no longer needed` : ""}
+          </li>
+        )}
+      </ul>
+      {because.length > 0 && <p class="because">{because.join(" ")}</p>}
+    </li>
+  );
+}
+
+function damage({ refused, failed }: Report): string {
+  const codes = Object.entries({ ...refused.byCode, ...failed.byCode }).map(([code, count]) => `${count} ${code}`);
+  const parts = [
+    refused.count > 0 ? `${refused.count.toLocaleString("en")} requests refused` : "",
+    failed.count > 0 ? `${failed.count.toLocaleString("en")} failed` : "",
+  ].filter(Boolean);
+  return `${parts.join(", ")}${codes.length > 0 ? ` (${codes.join(", ")})` : ""}`;
+}
