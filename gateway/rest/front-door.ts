@@ -6,6 +6,7 @@ import { timingSafeEqual } from "node:crypto";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { isConsolePage } from "../console/serve-page.ts";
 import type { Gateway } from "./context.ts";
 import type { Metrics } from "./metrics.ts";
 import { rawPath } from "./path.ts";
@@ -109,7 +110,8 @@ function checkHost(request: Request, token: string | null): void {
 }
 
 function checkToken(request: Request, token: string | null): void {
-  if (token === null || rawPath(request.url) === "/health/live") return;
+  const path = rawPath(request.url);
+  if (token === null || path === "/health/live" || isConsolePage(path)) return;
   const given = /^Bearer\s+(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
   if (given === undefined) throw new Refusal("UNAUTHENTICATED", "The request carries no token");
   const [a, b] = [token, given].map((text) => new Bun.CryptoHasher("sha256").update(text).digest());
