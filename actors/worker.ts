@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { openRecords } from "../databases/records.ts";
-import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { ConfigError, dataDirectoryOf, isEverywhere, loadConfig } from "./node/config.ts";
 import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
@@ -54,6 +54,8 @@ await run(async () => {
     );
   if (!/^https?:\/\/[^/?#\s]+$/.test(url) || !URL.canParse(url))
     throw new ConfigError(`--url is ${url}; allowed: http://host:port`);
+  if (isEverywhere(url))
+    throw new ConfigError(`--url is ${url}; allowed: an address of this machine at which the other nodes reach it`);
   const directory = flags.data ? resolve(flags.data) : dataDirectoryOf(config, flags.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value, type ValueError } from "@sinclair/typebox/value";
 import { Config } from "../messages/config.ts";
+import { NodeId } from "../messages/primitives.ts";
 
 export class ConfigError extends Error {
   override name = "ConfigError";
@@ -91,4 +92,8 @@ function* contradictions(config: Config): Generator<string> {
 /** An address to listen at that is none to call. */
 export const isEverywhere = (url: string): boolean => /^https?:\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(url);
 
-export const dataDirectoryOf = (config: Config, nodeId: string): string => join(config.dataDirectory, nodeId);
+/** @throws ConfigError if the id is none: it becomes a folder's name */
+export function dataDirectoryOf(config: Config, nodeId: string): string {
+  if (!Value.Check(NodeId, nodeId)) throw new ConfigError(`--id is ${nodeId}; allowed: ${NodeId.description}`);
+  return join(config.dataDirectory, nodeId);
+}
