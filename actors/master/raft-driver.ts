@@ -8,6 +8,7 @@
 import { type Actor, createActor } from "xstate";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
+import { inspector } from "../node/recorder.ts";
 import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
@@ -126,7 +127,12 @@ export class RaftDriver {
       transferTo: null,
       ports: { now: () => ports.clock.now(), random: () => ports.random(), effects: this.#effects },
     };
-    this.actor = createActor(machine, { id: `raft:${id}`, input: context, clock: ports.clock as never });
+    this.actor = createActor(machine, {
+      id: `raft:${id}`,
+      input: context,
+      clock: ports.clock as never,
+      inspect: inspector(),
+    });
     this.actor.subscribe({ next: () => this.#drain(), error: (cause) => this.#fail(cause) });
   }
 

@@ -10,6 +10,7 @@ import type { NodeId } from "../messages/primitives.ts";
 import { MAX_APPEND_BYTES, MAX_BATCH_MESSAGES, type RaftMessage } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, send } from "../node/mailbox.ts";
+import { becauseOf } from "../node/recorder-cause.ts";
 
 type Lane = "control" | "data";
 
@@ -95,7 +96,9 @@ export class RaftTransport {
           { type: "RAFT", messages },
           { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS },
         );
-        for (const message of answer.messages) this.receive(message);
+        becauseOf(answer, () => {
+          for (const message of answer.messages) this.receive(message);
+        });
       } catch (error) {
         this.#complain(to, error);
         if (kind === "data") this.unreachable(to);

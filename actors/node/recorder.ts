@@ -176,9 +176,13 @@ export class Recorder {
         this.#onAction(actor, event.action);
         return;
       case "@xstate.microstep": {
-        const step = this.#tracks.get(actor)?.steps[0];
-        const taken = (event as { _transitions?: Parameters<typeof edgeIdOf>[0][] })._transitions;
-        if (step && taken) for (const transition of taken) step.edges.push(edgeIdOf(transition));
+        const track = this.#tracks.get(actor);
+        const step = track?.steps[0];
+        const taken = (event as { _transitions?: Parameters<typeof edgeIdOf>[0][] })._transitions ?? [];
+        if (!track || !step || taken.length === 0) return;
+        for (const transition of taken) step.edges.push(edgeIdOf(transition));
+        // Those who observe the actor hear of the step before the snapshot is told here.
+        this.#begin(track, step);
         return;
       }
       case "@xstate.snapshot":
@@ -219,6 +223,11 @@ export class Recorder {
       const { delay, event } = action.params as { delay?: number; event?: { type: string } };
       if (typeof delay === "number" && event) step.timers.push({ id: eventName(event.type), ms: delay });
     }
+    this.#begin(track, step);
+  }
+
+  /** From here on the step has consequences. */
+  #begin(track: Track, step: Step): void {
     if (step.reserved !== null) return;
     const alike = track.repeats.get(`${step.event.type} ${track.state.v}`);
     if (alike && (alike.count > 0 || this.#now() - alike.emittedAt < COALESCE_MS)) continueAs(alike);
