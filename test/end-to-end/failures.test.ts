@@ -318,11 +318,21 @@ describe("space", () => {
 test(
   `kill -9 of any node at any moment: no acknowledged file is lost, none is half visible  SEED=${SEED}`,
   async () => {
-    await start();
+    await start({ masters: 3 });
     const random = seeded(SEED);
     const acknowledged = new Map<string, string>();
     const attempted = new Map<string, Set<string>>();
-    const victims = ["master-1", "worker-1", "worker-2", "worker-3", "worker-4", "worker-5", "gateway-1"];
+    const victims = [
+      "master-1",
+      "master-2",
+      "master-3",
+      "worker-1",
+      "worker-2",
+      "worker-3",
+      "worker-4",
+      "worker-5",
+      "gateway-1",
+    ];
     let stopping = false;
 
     const writers = Array.from({ length: 6 }, async (_, writer) => {
@@ -340,7 +350,7 @@ test(
         else await Bun.sleep(100);
       }
     });
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 12; round++) {
       await Bun.sleep(500 + random() * 1000);
       const victim = pick(random, victims);
       await cluster.kill(victim);
