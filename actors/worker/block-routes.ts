@@ -9,7 +9,7 @@ import type { Logger } from "../node/log.ts";
 import { type Identity, refusalResponse, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { blockContent, verifySignature } from "../node/signature.ts";
 import { encode, WIRE_TYPE } from "../node/wire.ts";
-import { parseChunkId } from "../rules/chunk-id.ts";
+import { formatChunkId, parseChunkId } from "../rules/chunk-id.ts";
 import { formatCrc32 } from "../rules/crc32.ts";
 import { type BlockToPut, type Hop, parseRoute, putBlock } from "./block-client.ts";
 import type { ChunkStore } from "./chunk-store.ts";
@@ -119,13 +119,30 @@ async function putOne(
       `The block has ${contentLength} bytes, its chunk's blocks ${blockSizeBytes}`,
     );
   const bytes = new Uint8Array(await request.arrayBuffer());
+  try {
+    return await takeBlock(
+      host,
+      { chunkId, block, bytes, crc32, blockSizeBytes, seal: sealText !== null },
+      contentLength,
+      route,
+    );
+  } finally {
+    // Given back now and not when the collector comes round, the same pages serve the next block.
+    bytes.buffer.transfer(0);
+  }
+}
+
+async function takeBlock(host: BlockHost, toPut: BlockToPut, contentLength: number, route: Hop[]): Promise<Response> {
+  const { chunkId, block, bytes, crc32 } = toPut;
   if (bytes.length !== contentLength)
     throw new Refusal("BODY_INCOMPLETE", `${bytes.length} of ${contentLength} bytes of the block arrived`);
   if (Bun.hash.crc32(bytes) !== crc32) {
     host.traffic.checksumMismatches++;
-    throw new Refusal("CHECKSUM_MISMATCH", `Block ${block} of chunk ${id} does not have the checksum ${crcText}`);
+    throw new Refusal(
+      "CHECKSUM_MISMATCH",
+      `Block ${block} of chunk ${formatChunkId(chunkId)} does not have the checksum ${formatCrc32(crc32)}`,
+    );
   }
-  const toPut: BlockToPut = { chunkId, block, bytes, crc32, blockSizeBytes, seal: sealText !== null };
   if (route.length === 0) {
     await storeBlock(host, toPut);
     return new Response(null, { status: 204 });

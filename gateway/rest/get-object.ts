@@ -81,8 +81,8 @@ export const getObject = (gateway: Gateway) =>
       answer.set(LENGTH_HEADER, String(content.lengthBytes));
       if (isHead) stateLength(request, content.lengthBytes);
       if (isHead) return new Response(null, { status, headers: answer });
-      const body = content.open();
       const small = content.lengthBytes <= gateway.config.blockSizeBytes;
+      const body = content.open(!small);
       return new Response(small && body ? await new Response(body).bytes() : body, { status, headers: answer });
     },
     {
@@ -140,14 +140,15 @@ async function headSource(gateway: Gateway, path: string): Promise<OpenFile> {
 interface Content {
   lengthBytes: number;
   contentType?: string;
-  open: () => ReadableStream<Uint8Array> | null;
+  /** @param passing see `OpenFile.stream`: a response's body is written, or copied, before more of it is pulled */
+  open: (passing: boolean) => ReadableStream<Uint8Array> | null;
 }
 
 const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - start;
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
   lengthBytes: lengthOf(range),
-  open: () => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive)),
+  open: (passing) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, { passing })),
 });
 
 function several(source: OpenFile, ranges: ByteRange[]): Content {

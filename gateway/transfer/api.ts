@@ -65,8 +65,10 @@ export interface OpenFile {
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
    * errors rather than deliver a wrong byte; after an error the connection must be cut.
+   *
+   * @param options.passing whoever pulls has no more use for the piece before: its memory is given back at once
    */
-  stream(start: number, endExclusive: number): ReadableStream<Uint8Array>;
+  stream(start: number, endExclusive: number, options?: { passing?: boolean }): ReadableStream<Uint8Array>;
 }
 
 /** One upload under way, as its `upload` machine shows it. */

@@ -40,10 +40,18 @@ export class Downloads {
 
   async open(path: string, { etag }: { etag?: string } = {}): Promise<OpenFile> {
     const located = await LocatedFile.open(this.#tools.masters, this.#tools.workers, path, etag ?? null);
-    return { file: located.file, stream: (start, endExclusive) => this.#stream(located, start, endExclusive) };
+    return {
+      file: located.file,
+      stream: (start, endExclusive, options) => this.#stream(located, start, endExclusive, options),
+    };
   }
 
-  #stream(located: LocatedFile, start: number, endExclusive: number): ReadableStream<Uint8Array> {
+  #stream(
+    located: LocatedFile,
+    start: number,
+    endExclusive: number,
+    { passing = false }: { passing?: boolean } = {},
+  ): ReadableStream<Uint8Array> {
     const { masters, workers, config, hedgeAfterMs } = this.#tools;
     const controller = new AbortController();
     const activity = { path: located.file.path, start, endExclusive, bytes: 0, startedAt: Date.now() };
@@ -65,6 +73,7 @@ export class Downloads {
         source,
         budget: this.#budget,
         blocksInFlight: config.blocksInFlight,
+        passing,
         stop: () => controller.abort(),
         onBytes: (bytes) => {
           activity.bytes += bytes;

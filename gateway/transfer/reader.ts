@@ -14,6 +14,8 @@ export interface DownloadTools {
   source: BlockSource;
   budget: ByteBudget;
   blocksInFlight: number;
+  /** Free each piece when the next is pulled, and not when the collector comes round: at full speed that is late. */
+  passing: boolean;
   onBytes(bytes: number): void;
   /** Called once: with the error, or null after the last byte or a cancel. */
   onEnd(error: Error | null): void;
@@ -30,12 +32,16 @@ interface Fetch {
 /** @returns a stream of bytes `[start, endExclusive)`; it errors rather than deliver a wrong byte */
 export function downloadStream(tools: DownloadTools, start: number, endExclusive: number): ReadableStream<Uint8Array> {
   const download = new Download(tools, start, endExclusive);
+  let passed: Bytes | null = null;
   return new ReadableStream<Uint8Array>(
     {
       pull: async (controller) => {
+        passed?.buffer.transfer(0);
+        passed = null;
         try {
           const bytes = await download.next();
           if (bytes) controller.enqueue(bytes);
+          if (tools.passing) passed = bytes;
           if (download.isComplete) controller.close();
         } catch (error) {
           controller.error(error);
