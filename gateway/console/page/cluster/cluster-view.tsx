@@ -191,7 +191,8 @@ function Workers({ state: { workers } }: { state: Cluster }) {
 }
 
 function WorkerCard({ worker }: { worker: Worker }) {
-  const { id, zone, freeBytes, capacityBytes, chunks, trashBytes, lastHeardMs, mode, chunksAtRiskIfStopped } = worker;
+  const { id, state, zone, freeBytes, capacityBytes, chunks, trashBytes, lastHeardMs, mode, chunksAtRiskIfStopped } =
+    worker;
   const used = capacityBytes - freeBytes;
   return (
     <li class={`node-card ${toneOf(worker)}`} data-worker={id}>
@@ -200,8 +201,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <StateDot tone={toneOf(worker)} label={stateInWords(worker)} />
       </header>
       <p class="quiet">
-        {zone} · {chunks.toLocaleString("en")} chunks · heard{" "}
-        {lastHeardMs === null ? "not yet" : `${durationInWords(lastHeardMs)} ago`}
+        {zone} · {chunks.toLocaleString("en")} chunks
       </p>
       <meter
         min={0}
@@ -217,9 +217,14 @@ function WorkerCard({ worker }: { worker: Worker }) {
         </span>
       </p>
       <p class={chunksAtRiskIfStopped === 0 ? "quiet" : "risk"}>
-        {chunksAtRiskIfStopped === 0
-          ? "Safe to stop"
-          : `${chunksAtRiskIfStopped.toLocaleString("en")} chunks at risk if it stops`}
+        {state === "dead"
+          ? "Gone"
+          : chunksAtRiskIfStopped === 0
+            ? "Safe to stop"
+            : `${chunksAtRiskIfStopped.toLocaleString("en")} chunks at risk if it stops`}
+      </p>
+      <p class="quiet">
+        Heard {lastHeardMs === null ? "not yet by this leader" : `${durationInWords(lastHeardMs)} ago`}
       </p>
       <div class="buttons">
         {(["active", "draining", "maintenance"] as const)

@@ -1,6 +1,7 @@
 /** The live cluster: what held a while ago, then the stream from there on, taken up again after every break. */
 import { signal } from "@preact/signals";
-import type { About, Drill, MachineList, NodeStatus, Report, StateAt, StreamEvents } from "../../api.ts";
+import type { About, Drill, MachineList, NodeStatus, RecordPage, Report, StateAt, StreamEvents } from "../../api.ts";
+import { msOf } from "../../order.ts";
 import { ask, askJson, noteAnswer, noteSilence } from "../ask.ts";
 import {
   about,
@@ -19,6 +20,7 @@ import { followLink } from "./share.ts";
 
 /** So much of the past is there as soon as the page is. */
 const LOOK_BACK_MS = 10 * 60_000;
+const MOST_PAGES = 12;
 const RETRY_MS = [500, 1000, 2000, 4000];
 /** The stream says something every 10 s; after so long without, the connection is dead. */
 const DEAD_AFTER_MS = 25_000;
@@ -68,11 +70,22 @@ async function begin(): Promise<string> {
   ]);
   startAnew();
   machines.value = charts;
-  nodes.value = past.nodes;
-  trace().positionOf(past.h);
   trace().begin(past.actors);
   reports.value = before;
+  await readPast(known.now - LOOK_BACK_MS, known.now + 60_000);
   return past.cursor;
+}
+
+/** What the stream has already brought may come again; the trace leaves it out. */
+async function readPast(from: number, to: number): Promise<void> {
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
+    const query = new URLSearchParams({ from: String(Math.floor(from)), to: String(Math.ceil(to)), limit: "5000" });
+    const page = await askJson<RecordPage>(`/console/api/records?${query}`);
+    addRecords(page.records);
+    const last = page.records.at(-1);
+    if (!page.more || last === undefined || msOf(last.h) <= from) return;
+    from = msOf(last.h);
+  }
 }
 
 /** Reads the stream until it breaks. */

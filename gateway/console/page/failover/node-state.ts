@@ -1,6 +1,6 @@
 /** What is to be said of a node at the shown instant, and since when: from its own records, or from its silence. */
 import type { ActorState, StepRecord } from "../../api.ts";
-import { cursor, instant, nodes, trace } from "./playback.ts";
+import { instant, nodes, trace } from "./playback.ts";
 import { shortState, type Tone, toneOf } from "./tones.ts";
 import { type Track, upperBound } from "./trace.ts";
 
@@ -26,7 +26,7 @@ export function nodeNow(id: string): NodeNow {
   const position = instant.value;
   const held = trace();
   const status = nodes.value.find((node) => node.id === id);
-  if (cursor.value === null && status?.reach === "unknown")
+  if (status?.reach === "unknown" && position >= held.positionAt(status.since))
     return {
       tone: "unknown",
       label: "unknown",

@@ -5,7 +5,7 @@ import { NodesPanel } from "./nodes-panel.tsx";
 import { goLive, instant, source, trace } from "./playback.ts";
 
 export const PastNodes = () => (
-  <section class="panel past">
+  <section class="panel past-view">
     <p class="past-note">
       <Icon name="stepBack" />
       <span>

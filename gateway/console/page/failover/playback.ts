@@ -6,6 +6,7 @@ import { batch, computed, signal } from "@preact/signals";
 import type { About, Drill, MachineList, NodeStatus, Report, StepRecord } from "../../api.ts";
 import { idOf } from "../../order.ts";
 import { route } from "../route.ts";
+import { shortState } from "./tones.ts";
 import { inNaturalOrder, Trace } from "./trace.ts";
 
 export type Source =
@@ -185,9 +186,11 @@ export function togglePlay(): void {
   isPlaying.value = !isPlaying.peek();
 }
 
-/** Records that changed something, or broke something: what one steps through. */
-export const isTelling = (record: StepRecord): boolean =>
-  record.f !== undefined || record.k === "init" || record.k === "proc" || record.k === "fault" || record.k === "mark";
+const TELLING_KINDS = new Set<StepRecord["k"]>(["init", "proc", "fault", "mark", "gap"]);
+
+/** Records that changed what one sees, or broke something: what one steps through. A heartbeat's to and fro is neither. */
+export const isTelling = ({ k, f, v }: StepRecord): boolean =>
+  TELLING_KINDS.has(k) || (f !== undefined && shortState(f) !== shortState(v));
 
 export function step(direction: 1 | -1): void {
   isPlaying.value = false;

@@ -38,7 +38,7 @@ export interface Picture {
 }
 
 /** Thirteen nodes are easily read; fifty still fit on a screen. */
-export const laneHeightFor = (lanes: number): number => (lanes <= 10 ? 26 : lanes <= 20 ? 20 : 14);
+export const laneHeightFor = (lanes: number): number => (lanes <= 8 ? 24 : lanes <= 14 ? 20 : lanes <= 24 ? 17 : 13);
 
 const STEPS_MS = [
   1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000,
@@ -158,7 +158,7 @@ export class TimelineDrawing {
     const { gutter, laneHeight, width } = this.#picture;
     const { text, lane, font } = this.#palette;
     const context = this.#context;
-    const inner = laneHeight - (laneHeight > 16 ? 6 : 3);
+    const inner = laneHeight - (laneHeight > 18 ? 5 : 3);
     const y = top + (laneHeight - inner) / 2;
     context.fillStyle = text;
     context.font = `${laneHeight > 16 ? 12 : 10}px ${font}`;

@@ -134,7 +134,7 @@ export function Timeline() {
       selected: record,
       causes: record ? causesOf(record) : [],
       reports: reports.value,
-      nodes: source.value.kind === "live" ? nodes.value : [],
+      nodes: nodes.value,
     }).draw();
   }, [
     size.value,
@@ -150,7 +150,7 @@ export function Timeline() {
     reports.value,
   ]);
 
-  const at = clockTime(trace().timeOf(instant.value));
+  const at = trace().base === null ? "--:--:--" : clockTime(trace().timeOf(instant.value));
   return (
     <section class="panel timeline" aria-label="Timeline">
       <Transport at={at} />
