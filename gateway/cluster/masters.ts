@@ -18,7 +18,7 @@ const COMMAND_BUDGET_MS = 15_000;
 /** No master even takes the connection: long enough for one that is being restarted, short enough for a person. */
 const REFUSED_BUDGET_MS = 3000;
 const MAX_HINTS = 3;
-const BACKOFF_MS = { first: 50, most: 500 };
+const BACKOFF_MS = { first: 50, most: 150 };
 /** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
 const MAX_IN_FLIGHT = 64;
 const MAX_SEQUENCE_SPAN = 192;
