@@ -25,6 +25,10 @@ interface Parts {
   desk: PlacementDesk;
 }
 
+const counted = (chunks: number): string =>
+  chunks === 1 ? "1 chunk has" : `${chunks.toLocaleString("en")} chunks have`;
+const isSilent = (workerState: string): boolean => workerState === "suspect" || workerState === "dead";
+
 export class Reports {
   readonly #parts: Parts;
 
@@ -109,23 +113,23 @@ export class Reports {
       yield {
         code: "CHUNKS_UNREACHABLE",
         severity: "error",
-        message: `${lost} chunks have no copy on a worker that is alive`,
+        message: `${counted(lost)} no copy on a worker that is alive`,
       };
     const short = chunksWith(({ verdict }) => verdict.need === "copy");
     if (short > 0)
       yield {
         code: "CHUNKS_SHORT",
         severity: "warning",
-        message: `${short} chunks have fewer good copies than wanted`,
+        message: `${counted(short)} fewer good copies than wanted`,
       };
     const extra = chunksWith(({ verdict }) => verdict.need === "trim");
-    if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${extra} chunks have a copy too many` };
+    if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${counted(extra)} a copy too many` };
     for (const { id, state: workerState, lastHeardMs } of state.workers)
       if (workerState !== "live")
         yield {
           code: `WORKER_${workerState.toUpperCase()}`,
           severity: workerState === "dead" ? "error" : "warning",
-          message: `${id} is ${workerState}${lastHeardMs === null ? "" : `, silent for ${(lastHeardMs / 1000).toFixed(1)} s`}`,
+          message: `${id} is ${workerState}${isSilent(workerState) && lastHeardMs !== null ? `, silent for ${(lastHeardMs / 1000).toFixed(1)} s` : ""}`,
         };
     for (const { id, role } of state.masters)
       if (role === "unknown") yield { code: "MASTER_UNKNOWN", severity: "warning", message: `${id} does not answer` };

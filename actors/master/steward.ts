@@ -20,6 +20,7 @@ import {
   type Verdict,
 } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
+import { evensOut } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { Orders } from "./orders.ts";
@@ -212,8 +213,8 @@ export class Steward {
   #rebalance(judged: JudgedSet[]): void {
     if (this.crew.size >= Math.max(1, this.#config.repair.maxConcurrent / 2)) return;
     const workers = this.#workers
-      .all()
-      .filter((worker) => worker.mode === "active" && this.#workers.livenessOf(worker) === "live")
+      .candidates()
+      .filter((worker) => worker.mode === "active" && worker.liveness === "live")
       .map((worker) => ({ worker, used: 1 - worker.freeBytes / Math.max(1, worker.capacityBytes) }))
       .sort((a, b) => b.used - a.used);
     const fullest = workers[0];
@@ -224,7 +225,9 @@ export class Steward {
       if (!verdict.durable.includes(fullest.worker.id) || verdict.durable.includes(emptiest.worker.id)) continue;
       const others = verdict.durable.filter((id) => id !== fullest.worker.id).map((id) => this.#workers.get(id)?.zone);
       if (others.includes(emptiest.worker.zone) && fullest.worker.zone !== emptiest.worker.zone) continue;
-      const chunk = this.#queries.chunksOfSet(set.id, 0, LOOKED_AT).find(({ id }) => !this.crew.isTaken(id));
+      const chunk = this.#queries
+        .chunksOfSet(set.id, 0, LOOKED_AT)
+        .find(({ id, length }) => evensOut(fullest.worker, emptiest.worker, length) && !this.crew.isTaken(id));
       if (!chunk) continue;
       this.#machine.send({ type: "UNEVEN" });
       const reason = `${fullest.worker.id} is ${Math.round(fullest.used * 100)} % full, ${emptiest.worker.id} ${Math.round(emptiest.used * 100)} %`;

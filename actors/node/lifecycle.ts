@@ -46,11 +46,14 @@ const NEEDS: Record<string, string> = {
   EPERM: "not permitted. Start as the user that owns it, or name another place",
   EROFS: "the disk is read-only",
   ENOSPC: "the disk is full",
+  ENOENT: "there is no such file or folder",
   ENOTDIR: "a part of the path is a file",
+  EISDIR: "it is a folder",
+  ENAMETOOLONG: "the name is too long for this disk",
   EEXIST: "a file of that name is in the way",
 };
 
-/** What the machine refuses a node at its start, in words; null if the error is something else. */
+/** What the machine refuses, in words; null if the error is something else. */
 export function worldRefusal(error: unknown): StartRefused | null {
   const { code = "", message, path, syscall } = error as NodeJS.ErrnoException;
   const port = /port (\d+)/.exec(message)?.[1];

@@ -74,6 +74,14 @@ export function choose(workers: readonly Candidate[], wish: PlacementWish, rando
   return chosen.map(({ id }) => id);
 }
 
+/** Whether a chunk fits onto `to`, and moving it there from `from` leaves the two more alike than they were. */
+export function evensOut(from: Candidate, to: Candidate, lengthBytes: number): boolean {
+  const wish = { count: 1, sizeBytes: lengthBytes, exclude: new Set<NodeId>(), holders: new Set<NodeId>() };
+  const usedShare = ({ freeBytes, reservedBytes, capacityBytes }: Candidate, moreBytes: number): number =>
+    1 - (freeBytes - reservedBytes - moreBytes) / Math.max(1, capacityBytes);
+  return rejection(to, wish) === null && usedShare(to, lengthBytes) <= usedShare(from, -lengthBytes);
+}
+
 /** The account of a choice, to be kept with it. */
 export function explain(
   workers: readonly Candidate[],

@@ -1,5 +1,6 @@
 /** Everything that is printed: for people on a terminal, or as JSON for programs. Results on stdout, the rest on stderr. */
 import { writeSync } from "node:fs";
+import { worldRefusal } from "../../actors/node/lifecycle.ts";
 import { DfsError } from "../client/client.ts";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -83,7 +84,12 @@ export class Output {
     const { code, message, next, details } =
       error instanceof DfsError
         ? error
-        : { code: "FAILED", message: (error as Error).message, next: "", details: undefined };
+        : {
+            code: "FAILED",
+            message: (worldRefusal(error) ?? (error as Error)).message,
+            next: "",
+            details: undefined,
+          };
     if (this.json) print(JSON.stringify({ ...about, error: { code, message, next, details } }));
     else process.stderr.write(`${printable(message)}\n${next ? `  ${printable(next)}\n` : ""}`);
   }

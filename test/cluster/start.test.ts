@@ -91,7 +91,12 @@ test("what the machine refuses becomes one line with the remedy, our own mistake
 });
 
 test("a data directory that cannot be made stops each kind of node with one line and code 3", async () => {
-  const config = configFile("below-file.json", { dataDirectory: join(folder, "file", "data") });
+  const config = configFile("below-file.json", {
+    masters: [{ id: "master-1", url: "http://127.0.0.1:17470" }],
+    workers: [{ id: "worker-1", url: "http://127.0.0.1:17471", zone: "a" }],
+    gateways: [{ id: "gateway-1", url: "http://127.0.0.1:17472" }],
+    dataDirectory: join(folder, "file", "data"),
+  });
   for (const [script, ...args] of [
     ["actors/cluster.ts"],
     ["actors/master.ts", "--id", "master-1"],

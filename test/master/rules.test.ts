@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { chooseTrim, classifyReplicas, type Holder } from "../../actors/rules/classify-replicas.ts";
-import { type Candidate, choose, explain, rejection } from "../../actors/rules/placement.ts";
+import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/placement.ts";
 import { SEED, seeded } from "../support/random.ts";
 
 const worker = (id: string, more: Partial<Candidate> = {}): Candidate => ({
@@ -56,6 +56,17 @@ describe("placement", () => {
   ])("%p gets nothing, and the reason is said", (more, reason) => {
     expect(rejection(worker("w1", more), wish())).toBe(reason);
     expect(explain([worker("w1", more)], wish(), 0, "test").candidates[0]?.rejected).toBe(reason);
+  });
+
+  test("a chunk is moved only where it fits, and only if that evens out", () => {
+    const full = worker("full", { freeBytes: 25 });
+    const small = worker("small", { freeBytes: 49, capacityBytes: 60 });
+    expect(evensOut(full, worker("empty", { freeBytes: 90 }), 10)).toBe(true);
+    expect(evensOut(full, small, 20)).toBe(true);
+    expect(evensOut(full, small, 50)).toBe(false);
+    expect(evensOut(full, small, 40)).toBe(false);
+    expect(evensOut(full, { ...small, reservedBytes: 40 }, 10)).toBe(false);
+    expect(evensOut(full, { ...small, condition: "full" }, 1)).toBe(false);
   });
 
   test("a worker not yet heard by a new leader is better than none", () => {
