@@ -1,208 +1,199 @@
 /**
  * A group of masters as far as Raft goes, in a simulated world: the shipped machine, rules and driver, on disks that lose
- * what was not flushed, over a network that loses, doubles, delays and cuts. After every event the invariants are checked.
+ * what was not flushed, over a network that loses, doubles, delays and cuts. After every event `RaftChecks` looks at the
+ * master that moved. Scenarios steer it through `hold`, `cut`, `crash`, `pause` and `breakDisk`.
  */
 
 import { type Clock, type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/raft-driver.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
 import { decode, encode } from "../../actors/node/wire.ts";
-import {
-  append,
-  compact,
-  emptyLog,
-  entryAt,
-  type LogTail,
-  lastIndex,
-  termAt,
-  truncate,
-} from "../../actors/rules/raft/log-tail.ts";
+import { append, compact, emptyLog, lastIndex, termAt, truncate } from "../../actors/rules/raft/log-tail.ts";
 import { hasQuorum } from "../../actors/rules/raft/quorum.ts";
-import { World } from "./world.ts";
+import { CALM, type Knobs } from "./knobs.ts";
+import { type AppliedState, type Disk, fold, RaftChecks, type Seen, Violation } from "./raft-checks.ts";
+import type { World } from "./world.ts";
 
-export interface Knobs {
-  masters: number;
-  heartbeatMs: number;
-  electionMs: number;
-  loss: number;
-  duplication: number;
-  maxDelayMs: number;
-  maxFlushMs: number;
-  maxAppendEntries: number;
-  maxInflight: number;
-  proposeEveryMs: number;
-  readEveryMs: number;
-  crashEveryMs: number;
-  partitionEveryMs: number;
-  /** Kills a new leader soon after its election with this probability. */
-  newLeaderKiller: number;
-  /** Compacts when so many applied entries are in the log; 0: never. */
-  compactAfter: number;
+const SNAPSHOT_OFFER_EVERY_MS = 500;
+/** The applied state is flushed after so many entries, if nothing else asks for it. */
+const STATE_FLUSH_EVERY = 64;
+
+export interface GroupOptions extends RaftDriverOptions {
+  /** A planted bug: the disk says "flushed" before it is. */
+  lyingDisk?: boolean;
+  /** What is on the disks at the start, by master id. */
+  disks?: Record<string, Disk>;
 }
 
-export const CALM: Knobs = {
-  masters: 3,
-  heartbeatMs: 100,
-  electionMs: 1000,
-  loss: 0,
-  duplication: 0,
-  maxDelayMs: 2,
-  maxFlushMs: 1,
-  maxAppendEntries: 64,
-  maxInflight: 8,
-  proposeEveryMs: 20,
-  readEveryMs: 50,
-  crashEveryMs: 0,
-  partitionEveryMs: 0,
-  newLeaderKiller: 0,
-  compactAfter: 0,
-};
-
-/** Each seed draws a weather of its own. */
-export function drawKnobs(world: World): Knobs {
-  const random = world.random("knobs");
-  const one = <T>(...of: T[]): T => of[Math.floor(random() * of.length)] as T;
-  return {
-    masters: one(3, 3, 5),
-    heartbeatMs: 100,
-    electionMs: 1000,
-    loss: one(0, 0.02, 0.1, 0.3),
-    duplication: one(0, 0.05, 0.5),
-    maxDelayMs: one(2, 20, 100, 400),
-    maxFlushMs: one(0, 1, 10, 80),
-    maxAppendEntries: one(1, 2, 4, 64),
-    maxInflight: one(1, 4, 16),
-    proposeEveryMs: one(5, 20, 100),
-    readEveryMs: one(20, 100),
-    crashEveryMs: one(0, 1500, 4000),
-    partitionEveryMs: one(0, 2000, 5000),
-    newLeaderKiller: one(0, 0, 0.3, 0.8),
-    compactAfter: one(0, 5, 50),
-  };
+class DiskFailure extends Error {
+  override name = "DiskFailure";
 }
 
-/** What is on a node's disk: survives a crash, changes only when a flush ends. */
-interface Disk {
-  term: number;
-  vote: string | null;
-  log: LogTail;
-  /** The state machine: what was applied, in order. Survives, as a state that lags behind would be replayed. */
-  state: AppliedState;
-}
-interface AppliedState {
-  index: number;
-  term: number;
-  /** Rolling hash over everything applied. */
-  hash: number;
-}
+export const blankDisk = (): Disk => ({
+  term: 0,
+  vote: null,
+  log: emptyLog(),
+  state: { index: 0, term: 0, hash: 0 },
+});
 
-export class Violation extends Error {
-  override name = "Violation";
+type DiskTrouble = "slow" | "stuck" | "error";
+
+export class Master {
+  driver: RaftDriver | null = null;
+  incarnation = 0;
+  /** Proposals of this incarnation that wait for their entry to be applied. */
+  readonly waiting = new Map<number, { term: number; id: number }>();
+  seen: Seen = { role: "", term: 0, commit: 0, applied: 0, length: 0 };
+  /** Did something since it was last checked. */
+  hasMoved = false;
+  /** While it does not run: what happens to it then, all at once and late. */
+  late: { at: number; run: () => void }[] | null = null;
+  diskTrouble: DiskTrouble | null = null;
+  /** The write under way, and how to end it. */
+  writing: { store: () => void; end: () => void; isDue: boolean } | null = null;
+  /** Applied states since the state was last flushed, oldest first. */
+  unflushed: AppliedState[] = [];
+  snapshotsInstalled = 0;
+
   constructor(
-    readonly rule: string,
-    message: string,
-  ) {
-    super(`${rule}: ${message}`);
+    readonly id: string,
+    readonly disk: Disk,
+    readonly clockRate: number,
+  ) {}
+
+  /** @throws if it is down */
+  get running(): RaftDriver {
+    if (!this.driver) throw new Error(`${this.id} is down`);
+    return this.driver;
   }
 }
 
-const fold = (hash: number, entry: RaftEntry): number =>
-  Bun.hash.crc32(entry.data, Bun.hash.crc32(new Uint8Array(new Float64Array([hash, entry.index, entry.term]).buffer)));
-
-class Master {
-  driver: RaftDriver | null = null;
-  incarnation = 0;
-  disk: Disk = { term: 0, vote: null, log: emptyLog(), state: { index: 0, term: 0, hash: 0 } };
-  /** Proposals of this incarnation that wait for their entry to be applied. */
-  waiting = new Map<number, { term: number; id: number }>();
-  seen = { role: "", term: 0, commit: 0, applied: 0, length: 0 };
-  constructor(readonly id: string) {}
+/** A message that a scenario holds back. */
+export interface Held {
+  message: RaftMessage;
+  deliver: () => void;
 }
+
+/** Told of every event that reaches a machine, for recordings. */
+export type Tap = (master: Master, run: () => void, cause: RaftMessage | null) => void;
 
 export class RaftGroup {
   readonly world: World;
-  readonly masters: Master[];
+  readonly masters: readonly Master[];
   readonly knobs: Knobs;
   readonly configuration: Configuration;
+  readonly checks = new RaftChecks();
   readonly #network: () => number;
   readonly #disks: () => number;
   readonly #workload: () => number;
   readonly #nemesis: () => number;
   readonly #options: RaftDriverOptions;
+  readonly #byId: Map<string, Master>;
   /** `a→b`: messages from a to b are lost. */
   readonly cut = new Set<string>();
   faultsOn = true;
-
-  // what the checkers know
-  readonly #leaderOfTerm = new Map<number, string>();
-  readonly #entryHash = new Map<string, number>();
-  readonly #committed = new Map<number, { term: number; hash: number }>();
-  readonly #stateAt = new Map<number, number>();
-  maxCommitted = 0;
-  readonly acknowledged = new Map<number, { index: number; at: number }>();
-  #highestAcknowledged = 0;
-  readonly #reads = new Map<string, { startedAt: number; floor: number }>();
+  /** Every message that was sent goes by here first; true: it is held until `release`. */
+  hold: (message: RaftMessage) => boolean = () => false;
+  readonly held: Held[] = [];
+  onSend: (message: RaftMessage) => void = () => {};
+  onStart: (master: Master) => void = () => {};
+  tap: Tap | null = null;
+  readonly #reads = new Map<number, { floor: number; answer: (index: number | null) => void }>();
   #nextId = 1;
   #broken: unknown;
   readsDone = 0;
-  elections = 0;
-  /** A planted bug: the disk says "flushed" before it is. */
+  snapshotOffers = 0;
   readonly lyingDisk: boolean;
 
-  constructor(world: World, knobs: Knobs, options: RaftDriverOptions & { lyingDisk?: boolean } = {}) {
+  constructor(world: World, knobs: Knobs, { lyingDisk = false, disks = {}, ...options }: GroupOptions = {}) {
     this.world = world;
-    this.knobs = knobs;
-    this.lyingDisk = options.lyingDisk ?? false;
+    this.knobs = { ...knobs };
+    this.lyingDisk = lyingDisk;
     this.#options = { maxAppendEntries: knobs.maxAppendEntries, maxInflight: knobs.maxInflight, ...options };
     this.#network = world.random("network");
     this.#disks = world.random("disk");
     this.#workload = world.random("workload");
     this.#nemesis = world.random("nemesis");
-    this.masters = Array.from({ length: knobs.masters }, (_, n) => new Master(`m${n + 1}`));
+    const clocks = world.random("clocks");
+    this.masters = Array.from({ length: knobs.masters }, (_, n) => {
+      const id = `m${n + 1}`;
+      return new Master(id, disks[id] ?? blankDisk(), 1 + knobs.clockDrift * (2 * clocks() - 1));
+    });
+    this.#byId = new Map(this.masters.map((master) => [master.id, master]));
     this.configuration = { voters: [this.masters.map(({ id }) => id)], learners: [] };
-    for (const master of this.masters) this.start(master);
-    this.#every(knobs.proposeEveryMs, this.#workload, () => this.#proposeSomewhere());
-    this.#every(knobs.readEveryMs, this.#workload, () => this.#readSomewhere());
-    this.#every(knobs.crashEveryMs, this.#nemesis, () => this.#crashSomeone());
-    this.#every(knobs.partitionEveryMs, this.#nemesis, () => this.#partition());
+    this.#every("proposals", knobs.proposeEveryMs, () => this.#proposeSomewhere());
+    this.#every("reads", knobs.readEveryMs, () => this.#readSomewhere());
+    this.#every("crashes", knobs.crashEveryMs, () => this.#crashSomeone());
+    this.#every("partitions", knobs.partitionEveryMs, () => this.#partition());
+    this.#every("pauses", knobs.pauseEveryMs, () => this.#pauseSomeone());
+    this.#every("disk trouble", knobs.diskTroubleEveryMs, () => this.#troubleSomeone());
+    this.#every("transfers", knobs.transferEveryMs, () => this.#transferSomewhere());
   }
 
-  #every(meanMs: number, random: () => number, act: () => void): void {
+  /** Starts everyone. Apart from the constructor, so that scenarios and recordings can set their hooks before. */
+  boot(): this {
+    for (const master of this.masters) this.start(master);
+    return this;
+  }
+
+  #every(purpose: string, meanMs: number, act: () => void): void {
     if (meanMs <= 0) return;
+    const random = this.world.random(`when: ${purpose}`);
     const again = () =>
       this.world.schedule(meanMs * (0.5 + random()), () => {
-        act();
+        if (this.faultsOn) act();
         again();
       });
     again();
   }
 
   run(forMs: number): void {
-    this.world.run(this.world.now + forMs, () => this.check());
+    this.world.run(this.world.now + forMs, this.check);
+  }
+
+  /** Runs until it is so. @throws Violation if it is not, `withinMs` later */
+  until(isSo: () => boolean, withinMs: number, what: string): void {
+    const end = this.world.now + withinMs;
+    while (!isSo()) {
+      if (!this.world.step(end, this.check)) throw new Violation("liveness", `${what}: not within ${withinMs} ms`);
+    }
   }
 
   // ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Runs `run` as something that happens on this node: late, if the node does not run now. */
+  #happens(master: Master, incarnation: number, run: () => void, cause: RaftMessage | null = null): void {
+    if (master.incarnation !== incarnation || master.driver === null) return;
+    if (master.late) {
+      master.late.push({ at: this.world.now, run: () => this.#happens(master, incarnation, run, cause) });
+      return;
+    }
+    master.hasMoved = true;
+    if (this.tap) this.tap(master, run, cause);
+    else run();
+  }
+
   start(master: Master): void {
     const incarnation = ++master.incarnation;
-    const alive = () => master.incarnation === incarnation && master.driver !== null;
-    const guarded = (run: () => void) => () => {
-      if (alive()) run();
-    };
+    const { disk, clockRate } = master;
     const clock: Clock = {
-      now: () => this.world.now,
-      setTimeout: (callback, ms) =>
-        this.world.schedule(
-          ms,
-          guarded(() => callback()),
-        ),
+      now: () => this.world.now * clockRate,
+      setTimeout: (callback, ms) => {
+        const timer = { isCancelled: false, scheduled: null as unknown };
+        timer.scheduled = this.world.schedule(ms / clockRate, () =>
+          this.#happens(master, incarnation, () => {
+            if (!timer.isCancelled) callback();
+          }),
+        );
+        return timer;
+      },
       clearTimeout: (handle) => {
-        if (handle) this.world.cancel(handle as never);
+        const timer = handle as { isCancelled: boolean; scheduled: never } | undefined;
+        if (!timer) return;
+        timer.isCancelled = true;
+        this.world.cancel(timer.scheduled);
       },
     };
-    const chance = this.world.random(`${master.id}/${incarnation}`);
-    const { disk } = master;
-    // The state machine may have been ahead of what was flushed of the log only in a broken world; here it never is.
-    const driver = new RaftDriver(
+    master.driver = new RaftDriver(
       master.id,
       {
         term: disk.term,
@@ -216,62 +207,155 @@ export class RaftGroup {
       { heartbeatMs: this.knobs.heartbeatMs, electionMs: this.knobs.electionMs },
       {
         clock,
-        random: chance,
+        random: this.world.random(`${master.id}/${incarnation}`),
         send: (message) => this.#send(master, message),
         flush: (write, done) => this.#flush(master, incarnation, write, done),
-        defer: (callback) => void this.world.schedule(0, guarded(callback)),
+        defer: (callback) => void this.world.schedule(0, () => this.#happens(master, incarnation, callback)),
         apply: (entries) => this.#apply(master, entries),
         proposed: (firstIndex, count, term) => {
-          const id = this.#nextId - 1;
-          if (firstIndex !== null && count === 1) master.waiting.set(firstIndex, { term, id });
+          if (firstIndex !== null && count === 1) master.waiting.set(firstIndex, { term, id: this.#nextId - 1 });
         },
         readReady: (id, index) => this.#readReady(master, id, index),
         leaderChanged: () => {},
         sendSnapshot: (to) => this.#offerSnapshot(master, incarnation, to),
         installSnapshot: (offer) => this.#installSnapshot(master, incarnation, offer),
-        failed: (cause) => {
-          this.#broken ??= cause;
-        },
+        failed: (cause) => this.#failed(master, cause),
       },
       this.#options,
     );
-    master.driver = driver;
     master.waiting.clear();
+    master.late = null;
+    master.writing = null;
+    master.diskTrouble = null;
     master.seen = { role: "", term: disk.term, commit: disk.state.index, applied: disk.state.index, length: 0 };
-    driver.start();
+    master.hasMoved = true;
+    this.onStart(master);
+    master.driver.start();
   }
 
-  /** As if the power had gone: what was not flushed is lost. */
-  crash(master: Master): void {
+  #failed(master: Master, cause: unknown): void {
+    // P9: the process ends; whoever looks after it starts it again later.
+    if (cause instanceof DiskFailure) this.crash(master);
+    else this.#broken ??= cause;
+  }
+
+  /**
+   * As if the power had gone: what was not flushed is lost.
+   * @param keepsWrite what becomes of a write under way; by default chance decides
+   */
+  crash(master: Master, keepsWrite = this.#disks() < 0.5): void {
+    if (keepsWrite && master.writing) master.writing.store();
+    master.writing = null;
     master.driver?.stop();
     master.driver = null;
     master.incarnation++;
     master.waiting.clear();
+    if (this.knobs.lazyState && master.unflushed.length > 0) {
+      const kept = Math.floor(this.#disks() * master.unflushed.length);
+      master.disk.state = master.unflushed[kept] as AppliedState;
+    }
+    master.unflushed = [];
+  }
+
+  /** The process stands still: timers and messages reach it afterwards, all at once. */
+  pause(master: Master): void {
+    if (master.driver) master.late ??= [];
+  }
+
+  resume(master: Master): void {
+    const late = master.late;
+    master.late = null;
+    const { incarnation } = master;
+    const pausedAt = late?.[0]?.at ?? this.world.now;
+    // The host looks at the clock now and then; it finds out among the first things that happen.
+    if (this.world.now - pausedAt > this.knobs.electionMs)
+      late?.splice(Math.min(late.length, Math.floor(this.#nemesis() * 4)), 0, {
+        at: this.world.now,
+        run: () => this.#happens(master, incarnation, () => master.driver?.send({ type: "host.late" })),
+      });
+    for (const { run } of late ?? []) this.world.schedule(0, run);
   }
 
   leader(): Master | undefined {
-    return this.masters
-      .filter((master) => master.driver?.role === "leader")
-      .sort((a, b) => (b.driver as RaftDriver).state.term - (a.driver as RaftDriver).state.term)[0];
+    let found: Master | undefined;
+    for (const master of this.masters)
+      if (master.driver?.role === "leader" && (!found || master.driver.state.term > found.running.state.term))
+        found = master;
+    return found;
   }
 
   master(id: string): Master {
-    return this.masters.find((master) => master.id === id) as Master;
+    const master = this.#byId.get(id);
+    if (!master) throw new Error(`there is no ${id}`);
+    return master;
+  }
+
+  /** Makes this master campaign, as if its leader had asked for it, until it leads and its first entry is applied. */
+  elect(id: string): Master {
+    const master = this.master(id);
+    for (let tries = 0; tries < 20; tries++) {
+      this.campaign(master);
+      this.run(60);
+      if (master.driver?.isReady) return master;
+    }
+    throw new Violation("liveness", `${id} is not elected`);
+  }
+
+  campaign(master: Master): void {
+    const { term } = master.running.state;
+    master.hasMoved = true;
+    master.running.receive({ type: "rpc.timeoutNow", from: "nobody", to: master.id, term });
   }
 
   // ── network ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #send(from: Master, message: RaftMessage): void {
-    this.#checkDurableBefore(from, message);
+    if (!this.lyingDisk) this.checks.sent(from.id, from.disk, message);
+    this.onSend(message);
     const bytes = encode(message);
     const copies = this.faultsOn && this.#network() < this.knobs.duplication ? 2 : 1;
+    // One decoding serves all copies: nobody changes what they were sent.
+    let decoded: RaftMessage | null = null;
+    const deliver = () => {
+      decoded ??= decode(bytes) as RaftMessage;
+      this.deliver(decoded);
+    };
+    if (this.hold(message)) {
+      this.held.push({ message, deliver });
+      return;
+    }
     for (let n = 0; n < copies; n++) {
       if (this.faultsOn && this.#network() < this.knobs.loss) continue;
       const slow = this.faultsOn && this.#network() < 0.02 ? 10 : 1;
-      this.world.schedule(this.#network() * this.knobs.maxDelayMs * slow, () => {
-        if (this.cut.has(`${from.id}→${message.to}`)) return;
-        this.master(message.to).driver?.receive(decode(bytes) as RaftMessage);
-      });
+      this.world.schedule(this.#network() * this.knobs.maxDelayMs * slow, deliver);
+    }
+  }
+
+  /** Brings a message to where it goes, now, if the network lets it through. */
+  deliver(message: RaftMessage): void {
+    const to = this.master(message.to);
+    if (this.cut.has(`${message.from}→${message.to}`) || to.driver === null) {
+      this.#tellUnreachable(message);
+      return;
+    }
+    this.#happens(to, to.incarnation, () => to.driver?.receive(message), message);
+  }
+
+  /** The sender's transport may notice that nobody took it. */
+  #tellUnreachable({ from, to }: RaftMessage): void {
+    const sender = this.#byId.get(from);
+    if (!sender || !this.faultsOn || this.#network() > 0.2) return;
+    const { incarnation } = sender;
+    this.world.schedule(this.#network() * this.knobs.maxDelayMs, () =>
+      this.#happens(sender, incarnation, () => sender.driver?.send({ type: "peer.unreachable", id: to })),
+    );
+  }
+
+  /** Lets the held messages go that fit, in the order they were sent. */
+  release(fits: (message: RaftMessage) => boolean = () => true): void {
+    for (const { message, deliver } of this.held.splice(0)) {
+      if (fits(message)) this.world.schedule(0, deliver);
+      else this.held.push({ message, deliver });
     }
   }
 
@@ -287,15 +371,24 @@ export class RaftGroup {
     this.cut.clear();
   }
 
+  // ── the nemesis ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #someone(): Master {
+    return this.masters[Math.floor(this.#nemesis() * this.masters.length)] as Master;
+  }
+
+  #leaderOrSomeone(): Master {
+    const leader = this.leader();
+    return leader && this.#nemesis() < 0.5 ? leader : this.#someone();
+  }
+
   #partition(): void {
-    if (!this.faultsOn) return;
     this.heal();
     const random = this.#nemesis;
     const dice = random();
     if (dice < 0.3) return;
-    const some = () => this.masters[Math.floor(random() * this.masters.length)]?.id as string;
-    if (dice < 0.55) this.isolate(some());
-    else if (dice < 0.75) this.isolate(this.leader()?.id ?? some());
+    if (dice < 0.55) this.isolate(this.#someone().id);
+    else if (dice < 0.75) this.isolate((this.leader() ?? this.#someone()).id);
     else {
       // Asymmetric and partial cuts: each direction for itself.
       for (const a of this.masters)
@@ -304,21 +397,57 @@ export class RaftGroup {
   }
 
   #crashSomeone(): void {
-    if (!this.faultsOn) return;
-    const random = this.#nemesis;
-    const leader = this.leader();
-    const victim =
-      random() < 0.5 && leader ? leader : (this.masters[Math.floor(random() * this.masters.length)] as Master);
-    this.#crashFor(victim, random() * 3000);
+    this.#crashFor(this.#leaderOrSomeone(), this.#nemesis() * 3000);
   }
 
   #crashFor(victim: Master, ms: number): void {
     if (!victim.driver) return;
     this.crash(victim);
+    this.#startAfter(victim, ms);
+  }
+
+  #startAfter(victim: Master, ms: number): void {
     const { incarnation } = victim;
     this.world.schedule(ms, () => {
       if (victim.driver === null && victim.incarnation === incarnation) this.start(victim);
     });
+  }
+
+  #pauseSomeone(): void {
+    const victim = this.#leaderOrSomeone();
+    if (!victim.driver || victim.late) return;
+    this.pause(victim);
+    const { incarnation } = victim;
+    this.world.schedule(this.#nemesis() ** 2 * 6000, () => {
+      if (victim.incarnation === incarnation) this.resume(victim);
+    });
+  }
+
+  #troubleSomeone(): void {
+    const victim = this.#leaderOrSomeone();
+    const kinds: DiskTrouble[] = ["slow", "stuck", "error"];
+    const kind = kinds[Math.floor(this.#nemesis() * kinds.length)] as DiskTrouble;
+    const ms = this.#nemesis() * 5000;
+    if (!victim.driver || victim.diskTrouble) return;
+    victim.diskTrouble = kind;
+    const { incarnation } = victim;
+    this.world.schedule(ms, () => {
+      if (victim.driver === null) this.start(victim);
+      else if (victim.incarnation === incarnation) this.mendDisk(victim);
+    });
+  }
+
+  #transferSomewhere(): void {
+    const leader = this.leader();
+    const to = this.#someone();
+    if (!leader || leader === to) return;
+    this.transfer(leader, to.id);
+    // Cutting the leader from its successor, or either's death, is when transfers go wrong.
+    if (this.#nemesis() < 0.3) this.#crashFor(this.#nemesis() < 0.5 ? leader : to, this.#nemesis() * 2000);
+  }
+
+  transfer(leader: Master, to: string): void {
+    this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.transfer", to }));
   }
 
   // ── disk and state machine ───────────────────────────────────────────────────────────────────────────────────────
@@ -327,40 +456,63 @@ export class RaftGroup {
     const store = () => {
       const { disk } = master;
       if (write.hard) {
-        if (write.hard.term < disk.term) throw new Violation("I7", `${master.id} lowers its term on disk`);
-        if (write.hard.term === disk.term && disk.vote !== null && write.hard.vote !== disk.vote)
-          throw new Violation("I7", `${master.id} changes its vote in term ${disk.term}`);
+        this.checks.hardState(master.id, disk, write.hard);
         disk.term = write.hard.term;
         disk.vote = write.hard.vote;
       }
       for (const { truncateFrom, entries } of write.changes) {
         if (truncateFrom !== null) disk.log = truncate(disk.log, truncateFrom);
-        const added = entries.filter((entry) => entry.index > lastIndex(disk.log));
-        disk.log = append({ ...disk.log, entries: disk.log.entries.slice(0, disk.log.length) }, added);
+        const [first] = entries;
+        if (first && first.index !== lastIndex(disk.log) + 1)
+          throw new Violation("P7", `${master.id} stores ${first.index} behind ${lastIndex(disk.log)}`);
+        disk.log = append({ ...disk.log, entries: disk.log.entries.slice(0, disk.log.length) }, entries);
       }
     };
     const end = () => {
-      if (master.incarnation !== incarnation) return;
+      if (master.incarnation !== incarnation || master.writing !== writing) return;
+      if (master.diskTrouble === "stuck") {
+        writing.isDue = true;
+        return;
+      }
+      master.writing = null;
+      if (master.diskTrouble === "error") {
+        // Nobody knows whether a failed flush reached the disk.
+        if (this.#disks() < 0.5) store();
+        done(new DiskFailure("no space left on device"));
+        return;
+      }
       store();
       if (!this.lyingDisk) done();
     };
-    this.world.schedule(this.#disks() * this.knobs.maxFlushMs, end);
-    if (this.lyingDisk) done();
+    const writing = { store, end: () => this.#happens(master, incarnation, end), isDue: false };
+    const slow = master.diskTrouble === "slow" ? 300 + this.#disks() * 1200 : 0;
+    const delay = slow + this.#disks() * this.knobs.maxFlushMs;
+    if (this.lyingDisk) {
+      // Several writes may be under way; they end in order, for each takes as long as the one before or longer.
+      this.#lieAbout(master, incarnation, store, delay);
+      done();
+      return;
+    }
+    master.writing = writing;
+    this.world.schedule(delay, writing.end);
   }
 
-  /** I9: nothing leaves before what it promises is on disk. */
-  #checkDurableBefore(from: Master, message: RaftMessage): void {
-    if (this.lyingDisk) return;
-    const { disk, id } = from;
-    const promises = ["rpc.vote", "rpc.voteReply", "rpc.preVoteReply", "rpc.appendReply", "rpc.beatReply"];
-    if (promises.includes(message.type) && disk.term < message.term)
-      throw new Violation("I9", `${id} sends ${message.type} of term ${message.term} with ${disk.term} on disk`);
-    if (message.type === "rpc.voteReply" && message.granted && disk.vote !== message.to)
-      throw new Violation("I9", `${id} grants a vote that is not on its disk`);
-    if (message.type === "rpc.vote" && disk.vote !== id)
-      throw new Violation("I9", `${id} campaigns before its own vote is on disk`);
-    if (message.type === "rpc.appendReply" && message.success && lastIndex(disk.log) < message.match)
-      throw new Violation("I9", `${id} confirms ${message.match} with ${lastIndex(disk.log)} on disk`);
+  #lieAbout(master: Master, incarnation: number, store: () => void, delayMs: number): void {
+    const behind = Math.max(this.world.now + delayMs, this.#lies.get(master) ?? 0);
+    this.#lies.set(master, behind);
+    this.world.schedule(behind - this.world.now, () => {
+      if (master.incarnation === incarnation) store();
+    });
+  }
+  readonly #lies = new Map<Master, number>();
+
+  breakDisk(master: Master, trouble: DiskTrouble): void {
+    master.diskTrouble = trouble;
+  }
+
+  mendDisk(master: Master): void {
+    master.diskTrouble = null;
+    if (master.writing?.isDue) master.writing.end();
   }
 
   #apply(master: Master, entries: readonly RaftEntry[]): void {
@@ -368,22 +520,16 @@ export class RaftGroup {
     for (const entry of entries) {
       if (entry.index !== disk.state.index + 1)
         throw new Violation("I6", `${master.id} applies ${entry.index} after ${disk.state.index}`);
-      if (!this.lyingDisk && lastIndex(disk.log) < entry.index)
-        throw new Violation("I6", `${master.id} applies ${entry.index}, which is not on its disk`);
+      if (this.knobs.lazyState) master.unflushed.push(disk.state);
       disk.state = { index: entry.index, term: entry.term, hash: fold(disk.state.hash, entry) };
-      const known = this.#stateAt.get(entry.index);
-      if (known !== undefined && known !== disk.state.hash)
-        throw new Violation("I5", `${master.id} applies another entry at ${entry.index}`);
-      this.#stateAt.set(entry.index, disk.state.hash);
+      if (!this.lyingDisk) this.checks.applied(master.id, disk, entry);
       const waiting = master.waiting.get(entry.index);
       if (waiting) {
         master.waiting.delete(entry.index);
-        if (waiting.term === entry.term) {
-          this.acknowledged.set(waiting.id, { index: entry.index, at: this.world.now });
-          this.#highestAcknowledged = Math.max(this.#highestAcknowledged, entry.index);
-        }
+        if (waiting.term === entry.term) this.checks.acknowledged(waiting.id, entry);
       }
     }
+    if (master.unflushed.length > STATE_FLUSH_EVERY) master.unflushed = [];
     this.#maybeCompact(master);
   }
 
@@ -392,24 +538,25 @@ export class RaftGroup {
     const keep = this.knobs.compactAfter;
     if (keep === 0 || !driver || disk.state.index - disk.log.baseIndex < 2 * keep) return;
     const upTo = disk.state.index - keep;
-    this.world.schedule(0, () => {
-      if (master.driver !== driver || disk.log.baseIndex >= upTo || lastIndex(disk.log) < upTo) return;
-      disk.log = compact(disk.log, upTo);
-      driver.send({ type: "log.compacted", index: upTo });
-    });
+    const { incarnation } = master;
+    this.world.schedule(0, () =>
+      this.#happens(master, incarnation, () => {
+        if (disk.log.baseIndex >= upTo || lastIndex(disk.log) < upTo) return;
+        // Nothing is deleted from the log that the state on disk does not hold.
+        master.unflushed = [];
+        disk.log = compact(disk.log, upTo);
+        driver.send({ type: "log.compacted", index: upTo });
+      }),
+    );
   }
 
   // ── snapshots ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #offerSnapshot(leader: Master, incarnation: number, to: string): void {
     const { driver, disk } = leader;
-    if (
-      !driver ||
-      leader.incarnation !== incarnation ||
-      driver.role !== "leader" ||
-      driver.state.progress[to]?.mode !== "snapshot"
-    )
-      return;
+    if (!driver || leader.incarnation !== incarnation) return;
+    if (driver.role !== "leader" || driver.state.progress[to]?.mode !== "snapshot") return;
+    this.snapshotOffers++;
     this.#send(leader, {
       type: "rpc.snapshotOffer",
       from: leader.id,
@@ -422,174 +569,110 @@ export class RaftGroup {
       sizeBytes: 0,
       sha256: "0".repeat(64),
     });
-    this.world.schedule(500, () => this.#offerSnapshot(leader, incarnation, to));
+    this.world.schedule(SNAPSHOT_OFFER_EVERY_MS, () =>
+      this.#happens(leader, incarnation, () => this.#offerSnapshot(leader, incarnation, to)),
+    );
   }
 
   #installSnapshot(master: Master, incarnation: number, offer: RaftMessageOf<"rpc.snapshotOffer">): void {
-    this.world.schedule(this.#disks() * this.knobs.maxFlushMs * 5, () => {
-      if (master.incarnation !== incarnation || !master.driver) return;
+    const adopt = () => {
       const { disk, driver } = master;
-      if (offer.snapshotIndex > disk.state.index) {
-        const { snapshotIndex: index, snapshotTerm: term } = offer;
-        const keeps = termAt(disk.log, index) === term;
-        disk.log = keeps ? compact(disk.log, index) : emptyLog(index, term);
-        disk.state = { index, term, hash: Number(offer.url) };
+      if (!driver) return;
+      // As the host does: what waits is flushed first, then the pointer to the new state is committed.
+      driver.flushNow();
+      if (master.writing) {
+        this.world.schedule(1, () => this.#happens(master, incarnation, adopt));
+        return;
       }
-      driver.send({
-        type: "snapshot.installed",
-        index: offer.snapshotIndex,
-        term: offer.snapshotTerm,
-        configuration: offer.configuration,
-        success: true,
-      });
-      master.seen.applied = Math.max(master.seen.applied, driver.state.appliedIndex);
-    });
+      const { snapshotIndex: index, snapshotTerm: term } = offer;
+      if (index <= disk.state.index) return;
+      disk.log = termAt(disk.log, index) === term ? compact(disk.log, index) : emptyLog(index, term);
+      disk.state = { index, term, hash: Number(offer.url) };
+      master.unflushed = [];
+      master.snapshotsInstalled++;
+      driver.send({ type: "snapshot.installed", index, term, configuration: offer.configuration, success: true });
+    };
+    this.world.schedule(this.#disks() * this.knobs.maxFlushMs * 5, () => this.#happens(master, incarnation, adopt));
   }
 
   // ── workload ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   propose(master: Master): number {
     const id = this.#nextId++;
+    master.hasMoved = true;
     master.driver?.send({ type: "client.propose", entries: [{ kind: "command", data: encode(id) }] });
     return id;
   }
 
   #proposeSomewhere(): void {
-    if (!this.faultsOn) return;
-    const leaders = this.masters.filter((master) => master.driver?.role === "leader");
+    const leaders = this.masters.filter(({ driver, late }) => driver?.role === "leader" && late === null);
     const chosen = leaders[Math.floor(this.#workload() * leaders.length)];
     if (chosen) this.propose(chosen);
   }
 
-  read(master: Master): number {
+  /** @param answer the index that the read is good for, or null: ask elsewhere */
+  read(master: Master, answer: (index: number | null) => void = () => {}): void {
     const id = this.#nextId++;
-    this.#reads.set(`${master.id}/${id}`, { startedAt: this.world.now, floor: this.#highestAcknowledged });
-    master.driver?.send({ type: "client.read", id });
-    return id;
+    this.#reads.set(id, { floor: this.checks.highestAcknowledged, answer });
+    this.#happens(master, master.incarnation, () => master.driver?.send({ type: "client.read", id }));
   }
 
   #readSomewhere(): void {
-    const ready = this.masters.filter((master) => master.driver?.role === "leader");
-    const chosen = ready[Math.floor(this.#workload() * ready.length)];
+    const leaders = this.masters.filter(({ driver }) => driver?.role === "leader");
+    const chosen = leaders[Math.floor(this.#workload() * leaders.length)];
     if (chosen) this.read(chosen);
   }
 
-  /** I10: a read that was confirmed sees every change that was acknowledged before it was asked. */
   #readReady(master: Master, id: number, index: number | null): void {
-    const key = `${master.id}/${id}`;
-    const asked = this.#reads.get(key);
-    this.#reads.delete(key);
+    const asked = this.#reads.get(id);
+    this.#reads.delete(id);
+    asked?.answer(index);
     if (!asked || index === null) return;
     this.readsDone++;
-    if (index < asked.floor)
-      throw new Violation("I10", `${master.id} answers a read at ${index}; ${asked.floor} was acknowledged before`);
+    this.checks.readAnswered(master.id, index, asked.floor);
   }
 
-  // ── invariants ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  check(): void {
+  readonly check = (): void => {
     if (this.#broken) throw this.#broken;
-    for (const master of this.masters) if (master.driver) this.#checkMaster(master, master.driver);
-  }
-
-  #checkMaster(master: Master, driver: RaftDriver): void {
-    const { state, role } = driver;
-    const { seen } = master;
-    if (state.commitIndex < seen.commit) throw new Violation("I6", `${master.id}'s commit index falls`);
-    if (state.appliedIndex < seen.applied) throw new Violation("I6", `${master.id}'s applied index falls`);
-    if (state.appliedIndex > Math.min(state.commitIndex, lastIndex(state.log)))
-      throw new Violation("I6", `${master.id} applied ${state.appliedIndex}, committed ${state.commitIndex}`);
-    if (state.term < seen.term) throw new Violation("I7", `${master.id}'s term falls`);
-    const isNewLeader = role === "leader" && (seen.role !== "leader" || seen.term !== state.term);
-    if (isNewLeader) this.#checkNewLeader(master, driver);
-    if (role === "leader" && !isNewLeader && lastIndex(state.log) < seen.length)
-      throw new Violation("I2", `${master.id} shortens its own log while it leads`);
-    if (state.commitIndex > seen.commit || isNewLeader) this.#checkCommitted(master, driver, seen.commit);
-    for (let index = Math.max(seen.length, state.log.baseIndex) + 1; index <= lastIndex(state.log); index++)
-      this.#checkEntry(master, driver, index);
-    seen.role = role;
-    seen.term = state.term;
-    seen.commit = state.commitIndex;
-    seen.applied = state.appliedIndex;
-    seen.length = lastIndex(state.log);
-    if (isNewLeader && this.faultsOn && this.#nemesis() < this.knobs.newLeaderKiller)
-      this.world.schedule(this.#nemesis() * 80, () => this.#crashFor(master, this.#nemesis() * 2500));
-  }
-
-  #checkNewLeader(master: Master, driver: RaftDriver): void {
-    const { term, log } = driver.state;
-    this.elections++;
-    const other = this.#leaderOfTerm.get(term);
-    if (other !== undefined && other !== master.id)
-      throw new Violation("I1", `${other} and ${master.id} lead term ${term}`);
-    this.#leaderOfTerm.set(term, master.id);
-    for (let index = Math.max(1, log.baseIndex); index <= this.maxCommitted; index++) {
-      const committed = this.#committed.get(index);
-      if (committed && termAt(log, index) !== committed.term)
-        throw new Violation("I4", `${master.id} leads term ${term} without committed entry ${index}`);
+    for (const master of this.masters) {
+      if (!master.hasMoved) continue;
+      master.hasMoved = false;
+      if (!master.driver || !this.checks.check(master.id, master.driver, master.seen)) continue;
+      if (!this.faultsOn || this.#nemesis() >= this.knobs.newLeaderKiller) continue;
+      const { incarnation } = master;
+      this.world.schedule(this.#nemesis() * 80, () => {
+        if (master.incarnation === incarnation) this.#crashFor(master, this.#nemesis() * 2500);
+      });
     }
-  }
-
-  /** I3: entries with the same index and term are the same, and so is everything before them. */
-  #checkEntry(_: Master, driver: RaftDriver, index: number): void {
-    const entry = entryAt(driver.state.log, index) as RaftEntry;
-    const before = termAt(driver.state.log, index - 1) ?? 0;
-    const key = `${index}/${entry.term}`;
-    const hash = Bun.hash.crc32(entry.data, before);
-    const known = this.#entryHash.get(key);
-    if (known !== undefined && known !== hash) throw new Violation("I3", `two entries ${key}`);
-    this.#entryHash.set(key, hash);
-  }
-
-  #checkCommitted(master: Master, driver: RaftDriver, from: number): void {
-    const { log, commitIndex } = driver.state;
-    for (let index = Math.max(from, log.baseIndex) + 1; index <= commitIndex; index++) {
-      const entry = entryAt(log, index);
-      if (!entry) throw new Violation("I6", `${master.id} commits ${index}, which it does not hold`);
-      const hash = Bun.hash.crc32(entry.data);
-      const known = this.#committed.get(index);
-      if (known && (known.term !== entry.term || known.hash !== hash))
-        throw new Violation("I5", `${master.id} commits another entry at ${index} than was committed before`);
-      this.#committed.set(index, { term: entry.term, hash });
-    }
-    this.maxCommitted = Math.max(this.maxCommitted, commitIndex);
-  }
-
-  // ── phases ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  };
 
   /** Faults end; within bounded time there is a leader, everyone agrees, and new commands succeed. */
   settle(forMs = 15_000): void {
     this.faultsOn = false;
     Object.assign(this.knobs, { maxDelayMs: CALM.maxDelayMs, maxFlushMs: CALM.maxFlushMs });
     this.heal();
-    for (const master of this.masters) if (!master.driver) this.start(master);
+    this.hold = () => false;
+    this.release();
+    for (const master of this.masters) {
+      if (!master.driver) this.start(master);
+      if (master.late) this.resume(master);
+      this.mendDisk(master);
+    }
     this.run(forMs);
     const leader = this.leader();
     if (!leader?.driver?.isReady) throw new Violation("liveness", `no leader within ${forMs} ms of calm`);
     const id = this.propose(leader);
     this.run(3000);
-    if (!this.acknowledged.has(id)) throw new Violation("liveness", "a command in calm weather was not acknowledged");
-    for (const { index } of this.acknowledged.values())
-      if (index > this.maxCommitted) throw new Violation("I8", `acknowledged ${index} is not committed`);
-    const ahead = Math.max(...this.masters.map(({ disk }) => disk.state.index));
-    for (const { id: masterId, disk } of this.masters)
-      if (disk.state.index < ahead - 200)
-        throw new Violation("liveness", `${masterId} applied ${disk.state.index} of ${ahead}`);
-    if (!hasQuorum(this.configuration, (masterId) => this.master(masterId).disk.state.index >= leaderCommit(leader)))
-      throw new Violation("liveness", "no quorum applied what the leader committed");
+    if (!this.checks.isAcknowledged(id))
+      throw new Violation("liveness", "a command in calm weather was not acknowledged");
+    this.checks.checkAcknowledged();
+    const { commitIndex } = leader.running.state;
+    for (const { id: other, disk } of this.masters)
+      if (disk.state.index < commitIndex)
+        throw new Violation("liveness", `${other} applied ${disk.state.index} of ${commitIndex}`);
+    if (!hasQuorum(this.configuration, (other) => this.master(other).disk.state.hash === leader.disk.state.hash))
+      throw new Violation("I5", "no quorum has the leader's state");
   }
-}
-
-const leaderCommit = (leader: Master): number => (leader.driver as RaftDriver).state.commitIndex - 50;
-
-/** One seed: a stormy time of its own kind, then calm. @returns how many events it took */
-export function simulateRaft(
-  seed: number,
-  options: RaftDriverOptions & { lyingDisk?: boolean; knobs?: Partial<Knobs>; stormMs?: number } = {},
-) {
-  const world = new World(seed);
-  const group = new RaftGroup(world, { ...drawKnobs(world), ...options.knobs }, options);
-  group.run(options.stormMs ?? 20_000);
-  group.settle();
-  return { events: world.events, committed: group.maxCommitted, elections: group.elections, reads: group.readsDone };
 }

@@ -35,17 +35,25 @@ export class World {
 
   /** Runs what is due until `until`; `after` is called behind every event. */
   run(until: number, after: () => void): void {
+    while (this.step(until, after)) {}
+  }
+
+  /** Runs the next event, if one is due until `until`; otherwise it is `until` then. */
+  step(until: number, after: () => void): boolean {
     for (;;) {
       const next = this.#heap[0];
-      if (!next || next.at > until) break;
+      if (!next || next.at > until) {
+        this.now = until;
+        return false;
+      }
       this.#pop();
       if (next.run === null) continue;
       this.now = next.at;
       this.events++;
       next.run();
       after();
+      return true;
     }
-    this.now = until;
   }
 
   #before = (a: Scheduled, b: Scheduled): boolean => a.at < b.at || (a.at === b.at && a.sequence < b.sequence);

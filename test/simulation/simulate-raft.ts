@@ -1,0 +1,55 @@
+/** One seed's life: a stormy time of its own kind, then calm. */
+import { drawKnobs, type Knobs } from "./knobs.ts";
+import { Violation } from "./raft-checks.ts";
+import { type GroupOptions, RaftGroup } from "./raft-group.ts";
+import { World } from "./world.ts";
+
+export interface RunOptions extends GroupOptions {
+  knobs?: Partial<Knobs>;
+  stormMs?: number;
+  /** Called before anything happens. */
+  prepare?: (group: RaftGroup) => void;
+}
+
+export interface Run {
+  seed: number;
+  events: number;
+  committed: number;
+  elections: number;
+  reads: number;
+}
+
+/** A life that broke a rule, with what is needed to live it again. */
+export interface Failure {
+  seed: number;
+  rule: string;
+  message: string;
+  knobs: Knobs;
+  stormMs: number;
+  atMs: number;
+}
+
+export const STORM_MS = 20_000;
+
+const ruleOf = (cause: unknown): string =>
+  cause instanceof Violation ? cause.rule : cause instanceof Error ? cause.message : String(cause);
+
+export function simulateRaft(seed: number, options: RunOptions = {}): Run | Failure {
+  const { knobs: fixed, stormMs = STORM_MS, prepare, ...groupOptions } = options;
+  const world = new World(seed);
+  const knobs = { ...drawKnobs(world), ...fixed };
+  const group = new RaftGroup(world, knobs, groupOptions);
+  prepare?.(group);
+  try {
+    group.boot();
+    group.run(stormMs);
+    group.settle();
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    return { seed, rule: ruleOf(cause), message, knobs, stormMs, atMs: world.now };
+  }
+  const { checks, readsDone } = group;
+  return { seed, events: world.events, committed: checks.maxCommitted, elections: checks.elections, reads: readsDone };
+}
+
+export const isFailure = (life: Run | Failure): life is Failure => "rule" in life;
