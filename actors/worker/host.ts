@@ -61,6 +61,8 @@ const RHYTHM: Rhythm = {
 };
 /** Blocks are counted into the record, never told one by one. */
 const TRAFFIC_SAMPLE_MS = 1000;
+/** Refusals that waiting does not cure. */
+const NEEDS_A_PERSON: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "WRONG_CLUSTER", "WRONG_NODE"]);
 /** A report holds at most this many chunks of a kind; the next one the rest. */
 const REPORT_LIMIT = 256;
 
@@ -98,6 +100,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   const background = new AbortController();
   /** Answers of the leader are waited for this long: long enough for a busy one, short enough to notice a dead one. */
   const askTimeoutMs = Math.max(1000, config.heartbeatMs);
+  /** Why the leader refuses us, as told last. */
+  let toldReason = "";
   /** Counts registrations: the comparison with the leader starts anew with each. */
   let registrations = 0;
 
@@ -233,7 +237,12 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     if (error instanceof Refusal && error.code === "STALE_TERM") leader.distrust();
     if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
     const { silentMs } = leader;
-    machine.send({ type: "LEADER_SILENT", silentMs, reason: (error as Error).message });
+    const reason = (error as Error).message;
+    if (error instanceof Refusal && NEEDS_A_PERSON.has(error.code) && reason !== toldReason) {
+      toldReason = reason;
+      log.warn({ event: "refused-by-leader", code: error.code }, `the leader does not take ${id} in: ${reason}`);
+    }
+    machine.send({ type: "LEADER_SILENT", silentMs, reason });
   }
 
   /** Once around quickly after each registration, then slowly for ever. */

@@ -87,6 +87,29 @@ test("a name that leads here without being ours is refused by a gateway without 
   expect(statusOf(answer)).toBe(403);
 });
 
+test("a worker with another secret is not taken in, and its log says so once", async () => {
+  const child = Bun.spawn(
+    [
+      ...[process.execPath, "actors/worker.ts", "--config", cluster.configPath],
+      ...["--id", "worker-8", "--port", "17488", "--data", join(outside, "worker-8")],
+    ],
+    { cwd: PROJECT, env: { ...Bun.env, DFS_CLUSTER_SECRET: "0".repeat(64) }, stdout: "pipe", stderr: "ignore" },
+  );
+  setTimeout(() => child.kill("SIGTERM"), 2500);
+  const lines = (await new Response(child.stdout).text())
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(lines.filter(({ level }) => level >= 40).map(({ event, msg }) => [event, msg])).toEqual([
+    [
+      "refused-by-leader",
+      "the leader does not take worker-8 in: The signature of worker-8 does not match: another cluster secret?",
+    ],
+  ]);
+  const { workers } = (await (await fetch(`${cluster.url}/cluster`)).json()) as { workers: { id: string }[] };
+  expect(workers.map(({ id }) => id)).not.toContain("worker-8");
+}, 20_000);
+
 test("an id that would be a path names no folder, and an address of everywhere is no address", async () => {
   const config = loadConfig(cluster.configPath);
   for (const id of ["../outside", "a/b", "", "..", "A"]) expect(() => dataDirectoryOf(config, id)).toThrow("--id is");
