@@ -50,6 +50,13 @@ export const Config = Type.Object(
       {
         heartbeatMs: Ms("the leading master tells the others this often that it is there", 10, 10_000),
         electionMs: Ms("silence after which another master stands for election; at least ten beats", 100, 60_000),
+        keepEntries: Type.Integer({
+          minimum: 10,
+          maximum: 10_000_000,
+          description:
+            "log entries kept behind what is applied; a master that missed more gets a copy of the whole state instead",
+        }),
+        maxStaleMs: Ms("a master that does not lead answers `consistency=eventual` up to this age", 300, 3_600_000),
       },
       { additionalProperties: false },
     ),
