@@ -1,11 +1,13 @@
 /** `bun actors/master.ts --id master-1`: starts one master of config.json. */
 
+import { Value } from "@sinclair/typebox/value";
 import { openRecords } from "../databases/records.ts";
 import { startMaster } from "./master/host.ts";
 import { livenessMachine } from "./master/liveness.machine.ts";
 import { raftMachine } from "./master/raft.machine.ts";
 import { repairMachine } from "./master/repair.machine.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
+import { Url } from "./messages/primitives.ts";
 import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
 import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
 import { createLogger } from "./node/log.ts";
@@ -15,16 +17,20 @@ import { loadSecret } from "./node/secret.ts";
 const command = nodeCommand("master", "A master: keeps the metadata, watches the workers, repairs.")
   .requiredOption("--id <id>", "which master of the configuration to be")
   .option("--data <dir>", "data directory (default: <dataDirectory>/<id>)")
+  .option("--join", "with an empty data directory: wait to be added to a group that exists (dfs masters add)")
+  .option("--url <url>", "address to serve at, for a master that the configuration does not list")
   .parse();
 
 await run(async () => {
-  const flags = command.opts<{ config: string; id: string; data?: string }>();
+  const flags = command.opts<{ config: string; id: string; data?: string; join?: boolean; url?: string }>();
   const config = loadConfig(flags.config);
-  const self = config.masters.find(({ id }) => id === flags.id);
+  const listed = config.masters.find(({ id }) => id === flags.id);
+  const self = flags.url ? { id: flags.id, url: flags.url } : listed;
   if (!self)
     throw new ConfigError(
-      `--id is ${flags.id}; allowed: ${config.masters.map(({ id }) => id).join(", ")} (masters of ${flags.config})`,
+      `--id is ${flags.id}; allowed: ${config.masters.map(({ id }) => id).join(", ")} (masters of ${flags.config}), or another with --url http://host:port`,
     );
+  if (!Value.Check(Url, self.url)) throw new ConfigError(`--url is ${self.url}; allowed: ${Url.description}`);
   const log = createLogger(self.id, config.logLevel);
   const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
@@ -37,6 +43,7 @@ await run(async () => {
     dataDirectory,
     secret: loadSecret(config.dataDirectory),
     log,
+    joins: flags.join ?? false,
   });
   onStopSignal(log, async () => {
     await master.stop();

@@ -12,6 +12,11 @@ export interface MasterIdentity {
   nodeId: string;
 }
 
+/** Where a new log starts: at nothing, or at a state that was restored. */
+export interface Genesis extends MasterIdentity {
+  configuration: Configuration;
+}
+
 /** One transaction: hard state, truncations and entries, all of it or nothing (P7). */
 export interface LogWrite {
   hard: { term: number; vote: string | null } | null;
@@ -44,6 +49,12 @@ CREATE TABLE log (
   idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, kind TEXT NOT NULL, data BLOB NOT NULL, crc INTEGER NOT NULL
 ) STRICT;
 PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** Beside version 1, so that logs that are older than it go on. */
+const INCARNATION = `
+CREATE TABLE IF NOT EXISTS incarnation (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL) STRICT;
+INSERT OR IGNORE INTO incarnation VALUES (1, lower(hex(randomblob(8))));
 `;
 
 export class LogDamaged extends Error {
@@ -82,12 +93,17 @@ export class MasterLog {
   #lastIndex: number;
   #lastCrc: number;
 
+  /** Names this data directory: a new one is another master, whatever its id. */
+  readonly incarnation: string;
+
   /** @param genesis what to write into a new, empty log */
-  constructor(path: string, genesis: MasterIdentity & { configuration: Configuration }) {
+  constructor(path: string, genesis: Genesis) {
     this.#db = openDatabase({ path, schema: SCHEMA, schemaVersion: SCHEMA_VERSION, synchronous: "FULL" });
     this.#db
       .prepare("INSERT OR IGNORE INTO meta VALUES (1, ?, ?, 0, NULL, 0, 0, 0, ?, 0, 0)")
       .run(genesis.clusterId, genesis.nodeId, JSON.stringify(genesis.configuration));
+    this.#db.exec(INCARNATION);
+    this.incarnation = (this.#db.query("SELECT value FROM incarnation").get() as { value: string }).value;
     const meta = this.#meta();
     this.identity = { clusterId: meta.cluster_id, nodeId: meta.node_id };
     this.#insert = this.#db.prepare("INSERT INTO log (idx, term, kind, data, crc) VALUES (?, ?, ?, ?, ?)");

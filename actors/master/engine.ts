@@ -8,7 +8,7 @@
 
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { LogDamaged, type MasterIdentity, MasterLog } from "../../databases/master-log.ts";
+import { type Genesis, LogDamaged, type MasterIdentity, MasterLog } from "../../databases/master-log.ts";
 import { Metadata } from "../../databases/metadata.ts";
 import { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Command, CommandResult, ValueOf } from "../messages/commands.ts";
@@ -18,6 +18,7 @@ import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../me
 import { decode, encode } from "../node/wire.ts";
 import type { Proposal } from "../rules/decide/once.ts";
 import { entryAt, lastIndex } from "../rules/raft/log-tail.ts";
+import { encodeConfiguration } from "../rules/raft/membership.ts";
 import type { RaftTimings } from "../rules/raft/state.ts";
 import { type Clock, RaftDriver } from "./raft-driver.ts";
 
@@ -26,9 +27,9 @@ const MAX_PENDING = 20_000;
 /** Entries proposed at once: more would hold up the event loop. */
 const MAX_BATCH = 512;
 const APPLIED_AT_ONCE = 256;
-/** The log keeps this many applied entries, and is cut back when it has twice as many. */
-const KEPT_ENTRIES = 10_000;
 const COMPACTED_AT_ONCE = 5_000;
+/** Entries held at most for somebody who fetches a snapshot. */
+const MAX_HELD = 1_000_000;
 
 export interface Outcome {
   result: CommandResult;
@@ -46,14 +47,18 @@ type EntryData = [Command, number, number, number, string | null, number, number
 
 export interface EngineOptions {
   dataDirectory: string;
-  genesis: MasterIdentity & { configuration: Configuration };
+  genesis: Genesis;
   timings: RaftTimings;
+  /** The log keeps this many applied entries, and is cut back when it has twice as many. */
+  keepEntries: number;
   send(message: RaftMessage): void;
   /** Where the others reach the leader of that id. */
   urlOf(id: NodeId): string | null;
   leaderChanged(leaderId: NodeId | null, term: number): void;
   sendSnapshot(to: NodeId): void;
   installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
+  /** Entries behind this index are held: a snapshot that ends there is on its way to somebody. Infinity: none is. */
+  neededFrom(): number;
   /** A flush, an apply or an invariant failed: must end the process, for a failed flush is never retried (P9). */
   onFailure(cause: unknown): void;
 }
@@ -66,6 +71,8 @@ const clock: Clock = {
 
 export class MetadataEngine {
   readonly identity: MasterIdentity;
+  /** Of this data directory; see `MasterLog`. */
+  readonly incarnation: string;
   readonly raft: RaftDriver;
   readonly #log: MasterLog;
   readonly #options: EngineOptions;
@@ -93,6 +100,7 @@ export class MetadataEngine {
     const { dataDirectory, genesis } = options;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
     this.identity = this.#log.identity;
+    this.incarnation = this.#log.incarnation;
     const recovered = this.#log.recover();
     this.#metadata = new Metadata(statePath(dataDirectory, recovered.stateGeneration));
     this.#queries = new MetadataQueries(this.#metadata);
@@ -200,6 +208,16 @@ export class MetadataEngine {
     const { result } = await this.execute({ command, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null });
     if (!result.ok) throw new Refusal(result.code as ErrorCode, result.message, result.details ?? {});
     return result.value as ValueOf<C["type"]>;
+  }
+
+  /** Puts a new configuration into the log at once. @returns its index, once it is committed. @throws NOT_LEADER */
+  async proposeConfiguration(configuration: Configuration): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const data = encodeConfiguration(configuration);
+    this.#handing = [{ data, settle: resolve, refuse: reject }];
+    this.raft.send({ type: "client.propose", entries: [{ kind: "configuration", data }] });
+    for (const { refuse } of this.#handing.splice(0)) refuse(this.notLeader());
+    return (await promise).index;
   }
 
   #schedulePropose(): void {
@@ -310,10 +328,12 @@ export class MetadataEngine {
    * @returns true if there is more to cut; call again later
    */
   compact(): boolean {
-    if (this.#log.lastIndex - this.#log.baseIndex <= 2 * KEPT_ENTRIES) return false;
+    const { keepEntries, neededFrom } = this.#options;
+    if (this.#log.lastIndex - this.#log.baseIndex <= 2 * keepEntries) return false;
     const { index } = this.#metadata.makeDurable();
     const before = this.#log.baseIndex;
-    const base = this.#log.compact(index - KEPT_ENTRIES, COMPACTED_AT_ONCE);
+    const held = Math.max(neededFrom(), this.#log.lastIndex - MAX_HELD);
+    const base = this.#log.compact(Math.min(index - keepEntries, held), COMPACTED_AT_ONCE);
     if (base > before) this.raft.send({ type: "log.compacted", index: base });
     return base > before;
   }

@@ -3,6 +3,7 @@ import { Elysia } from "elysia";
 import { LogDamaged } from "../../databases/master-log.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import type { Config } from "../messages/config.ts";
+import { ErrorCodes } from "../messages/errors.ts";
 import { MasterMailbox } from "../messages/master.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
@@ -15,11 +16,17 @@ import {
   SERVER_OPTIONS,
 } from "../node/mailbox.ts";
 import { verifySignature } from "../node/signature.ts";
+import { lastIndex } from "../rules/raft/log-tail.ts";
+import { membersOf } from "../rules/raft/quorum.ts";
 import { MetadataEngine } from "./engine.ts";
+import { foundingConfiguration } from "./founding.ts";
+import { Freshness } from "./freshness.ts";
+import { MembershipDesk } from "./membership-desk.ts";
 import { masterMetrics } from "./metrics.ts";
 import { Office } from "./office.ts";
 import { RaftTransport } from "./raft-transport.ts";
 import { Snapshots } from "./snapshots.ts";
+import { staleReads } from "./stale-reads.ts";
 
 const LATENESS_CHECK_MS = 100;
 const COMPACTION_EVERY_MS = 1000;
@@ -31,6 +38,8 @@ export interface MasterOptions {
   dataDirectory: string;
   secret: string;
   log: Logger;
+  /** With an empty data directory: wait to be added to a group that exists, instead of founding one. */
+  joins?: boolean;
 }
 
 export interface Master {
@@ -44,10 +53,12 @@ const clusterIdOf = (secret: string): string =>
   new Bun.CryptoHasher("sha256", secret).update("cluster id").digest("hex").slice(0, 32);
 
 /** @throws StartRefused if the data directory is in use, damaged, or of another master */
-export async function startMaster({ config, nodeId, url, dataDirectory, secret, log }: MasterOptions): Promise<Master> {
+export async function startMaster(options: MasterOptions): Promise<Master> {
+  const { config, nodeId, url, dataDirectory, secret, log, joins = false } = options;
   const clusterId = clusterIdOf(secret);
   const identity: Identity = { nodeId, secret, clusterId: () => clusterId };
   const transport = new RaftTransport(identity, config.masters, log);
+  const founders = await foundingConfiguration({ config, nodeId, url, dataDirectory, identity, log, joins });
   const engine = openEngine();
   const snapshots = new Snapshots({
     engine,
@@ -57,17 +68,33 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
     log,
     send: (offer) => transport.send(offer),
   });
-  transport.receive = (message) => engine.raft.receive(message);
-  transport.unreachable = (id) => engine.raft.send({ type: "peer.unreachable", id });
+  const self = { url, incarnation: engine.incarnation };
+  transport.connect({
+    ...self,
+    configuration: () => engine.raft.state.configuration,
+    receive: (message) => engine.raft.receive(message),
+    unreachable: (id) => engine.raft.send({ type: "peer.unreachable", id }),
+    isDead: (reason) => {
+      log.fatal({ event: "dead-master", reason }, ErrorCodes.DEAD_MASTER.next);
+      process.exit(ExitCode.dataDirectoryRefused);
+    },
+  });
+  const urlOf = (id: string) => (id === nodeId ? url : transport.urlOf(id));
+  const freshness = new Freshness(identity, engine, urlOf);
+  const stale = staleReads(engine, freshness, config.raft.maxStaleMs);
   let office: Office | null = null;
 
   /** The office follows the role: open exactly while this master leads and knows all that was committed before. */
   function followRole(): void {
     if (engine.raft.isReady === (office !== null)) return;
     office?.close();
-    office = engine.raft.isReady ? new Office({ config, nodeId, clusterId, identity, engine, log }) : null;
+    office = engine.raft.isReady ? openOffice() : null;
     log.info({ event: office ? "office-opened" : "office-closed", term: engine.term }, "leadership changed");
   }
+  const openOffice = (): Office => {
+    const members = new MembershipDesk({ engine, self, heard: (id) => transport.heard(id), log });
+    return new Office({ config, nodeId, clusterId, identity, engine, members, urlOf, log });
+  };
   const inOffice = (): Office => {
     followRole();
     if (office) return office;
@@ -77,15 +104,41 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
 
   const leaderHandlers: unknown = Object.fromEntries(
     Object.keys(MasterMailbox)
-      .filter((type) => type !== "RAFT")
+      .filter((type) => type !== "RAFT" && type !== "MASTER_STATUS")
       .map((type) => [
         type,
         (message: never, sender: string) => inOffice().handlers[type as keyof Office["handlers"]](message, sender),
       ]),
   );
+  /** What may be answered from an older state is, unless this master leads and knows better. */
+  const readFresh = <T extends keyof typeof stale>(type: T): Office["handlers"][T] =>
+    ((message: never, sender: string) =>
+      (message as { consistency?: string }).consistency === "eventual" && !engine.raft.isReady
+        ? stale[type](message, sender)
+        : inOffice().handlers[type](message, sender)) as Office["handlers"][T];
   const handlers: Handlers<typeof MasterMailbox> = {
     ...(leaderHandlers as Office["handlers"]),
-    RAFT: ({ messages }) => transport.take(messages),
+    STAT: readFresh("STAT"),
+    LOCATE: readFresh("LOCATE"),
+    LIST: readFresh("LIST"),
+    MASTER_STATUS: () => {
+      const { state, role } = engine.raft;
+      const { term, leaderId, commitIndex, appliedIndex, log: entries, configuration } = state;
+      return {
+        id: nodeId,
+        url,
+        role,
+        term,
+        leader: leaderId,
+        commitIndex,
+        appliedIndex,
+        lastIndex: lastIndex(entries),
+        stateAgeMs: freshness.ageMs,
+        incarnation: engine.incarnation,
+        configuration,
+      };
+    },
+    RAFT: (batch, sender) => transport.take(batch, sender),
   };
 
   const metrics = masterMetrics(engine, () => office);
@@ -124,6 +177,7 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
   }, LATENESS_CHECK_MS);
 
   const compaction = setInterval(() => engine.compact(), COMPACTION_EVERY_MS);
+  tellDifferences();
   engine.start();
   log.info({ event: "started", url, clusterId, term: engine.term, dataDirectory }, "master started");
 
@@ -133,18 +187,35 @@ export async function startMaster({ config, nodeId, url, dataDirectory, secret, 
     async stop() {
       clearInterval(lateness);
       clearInterval(compaction);
+      freshness.stop();
       await server.stop();
       office?.close();
       engine.close();
     },
   };
 
+  /** The data says who belongs to the masters; config.json only says where they were at first. */
+  function tellDifferences(): void {
+    const { configuration } = engine.raft.state;
+    const members = membersOf(configuration).sort();
+    const listed = config.masters.map(({ id }) => id).sort();
+    if (members.length === 0)
+      log.warn({ event: "waiting-to-be-added" }, `waits to be added: dfs masters add ${nodeId} ${url}`);
+    else if (members.join() !== listed.join())
+      log.warn(
+        { event: "masters-differ", members, listed },
+        `the masters are ${members.join(", ")} by their data, ${listed.join(", ")} by the configuration: the data counts; dfs masters add|remove changes it`,
+      );
+  }
+
   function openEngine(): MetadataEngine {
     try {
       const engine = new MetadataEngine({
         dataDirectory,
-        genesis: { clusterId, nodeId, configuration: { voters: [config.masters.map(({ id }) => id)], learners: [] } },
+        genesis: { clusterId, nodeId, configuration: founders },
         timings: config.raft,
+        keepEntries: config.raft.keepEntries,
+        neededFrom: () => snapshots.neededFrom,
         send: (message) => transport.send(message),
         urlOf: (id) => transport.urlOf(id),
         leaderChanged: (leaderId, term) =>

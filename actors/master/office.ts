@@ -12,6 +12,7 @@ import type { Logger } from "../node/log.ts";
 import type { Handlers, Identity } from "../node/mailbox.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import type { MetadataEngine } from "./engine.ts";
+import type { MembershipDesk } from "./membership-desk.ts";
 import { Orders } from "./orders.ts";
 import { PlacementDesk } from "./placement-desk.ts";
 import { Reconciliation } from "./reconciliation.ts";
@@ -25,23 +26,27 @@ export interface OfficeParts {
   clusterId: string;
   identity: Identity;
   engine: MetadataEngine;
+  members: MembershipDesk;
+  urlOf(id: string): string | null;
   log: Logger;
 }
 
 /** The part of the mailbox that only a leader answers. */
-type LeaderMailbox = Omit<typeof MasterMailbox, "RAFT">;
+export type LeaderMailbox = Omit<typeof MasterMailbox, "RAFT" | "MASTER_STATUS">;
 
 export class Office {
   readonly workers: WorkerRegistry;
   readonly steward: Steward;
   readonly handlers: Handlers<LeaderMailbox>;
   readonly #engine: MetadataEngine;
+  readonly #members: MembershipDesk;
   readonly #metadata: Metadata;
   readonly #queries: MetadataQueries;
 
   constructor(parts: OfficeParts) {
     const { config, engine, log } = parts;
     this.#engine = engine;
+    this.#members = parts.members;
     this.#metadata = engine.metadata;
     this.#queries = engine.queries;
     const state = { metadata: this.#metadata, queries: this.#queries };
@@ -60,7 +65,7 @@ export class Office {
     reports: Reports,
     reconciliation: Reconciliation,
   ): Handlers<LeaderMailbox> {
-    const { config, clusterId, log } = parts;
+    const { config, clusterId, log, members } = parts;
     const { workers, steward } = this;
     const engine = this.#engine;
     const metadata = this.#metadata;
@@ -128,6 +133,12 @@ export class Office {
         return { accepted };
       },
       CLUSTER_STATE: () => reports.clusterState(),
+      CHANGE_MASTERS: ({ change, id, url }) => members.change(change, id, url),
+      TRANSFER_LEADERSHIP: async ({ to }) => ({ leader: await members.transfer(to) }),
+      READ_INDEX: async () => {
+        await engine.confirmRead();
+        return { index: engine.appliedIndex };
+      },
       REGISTER: async (message) => {
         if (message.clusterId !== null && message.clusterId !== clusterId)
           throw new Refusal(
@@ -167,6 +178,7 @@ export class Office {
   }
 
   close(): void {
+    this.#members.stop();
     this.steward.stop();
     this.workers.stop();
   }

@@ -2,15 +2,18 @@
  * Carries Raft messages between masters over their mailboxes: batched per peer and lane, never more than one request of
  * a lane under way to a peer, so that beats and votes do not wait behind entries. The receiver's answer brings back what
  * its next flush made it say to the sender.
+ *
+ * Batches also tell which data directory speaks. One that is not the one its peers knew under that id has forgotten its
+ * votes: it is told so, and stops.
  */
 import type { Config } from "../messages/config.ts";
 import { isErrorCode, Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
 import type { NodeId } from "../messages/primitives.ts";
-import { MAX_APPEND_BYTES, MAX_BATCH_MESSAGES, type RaftMessage } from "../messages/raft.ts";
+import { type Configuration, MAX_APPEND_BYTES, MAX_BATCH_MESSAGES, type RaftMessage } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, send } from "../node/mailbox.ts";
-import { becauseOf } from "../node/recorder-cause.ts";
+import { type Identity, type MessageOf, send } from "../node/mailbox.ts";
+import { membersOf } from "../rules/raft/quorum.ts";
 
 type Lane = "control" | "data";
 
@@ -27,6 +30,23 @@ interface LaneState {
   isSending: boolean;
 }
 
+/** What a peer said of itself. */
+export interface Heard {
+  url: string;
+  incarnation: string;
+}
+
+/** This master, and what it takes messages for. */
+export interface RaftEnd {
+  url: string;
+  incarnation: string;
+  configuration(): Configuration;
+  receive(message: RaftMessage): void;
+  unreachable(id: NodeId): void;
+  /** The others know another data directory under our id. */
+  isDead(reason: string): void;
+}
+
 const bytesOf = (message: RaftMessage): number =>
   message.type === "rpc.append" ? message.entries.reduce((sum, { data }) => sum + data.length + 32, 64) : 128;
 
@@ -38,8 +58,8 @@ export class RaftTransport {
   /** Answers being put together for a peer whose request is still open. */
   readonly #collecting = new Map<NodeId, RaftMessage[]>();
   readonly #complainedAt = new Map<NodeId, number>();
-  receive: (message: RaftMessage) => void = () => {};
-  unreachable: (id: NodeId) => void = () => {};
+  readonly #heard = new Map<NodeId, Heard>();
+  #end: RaftEnd | null = null;
 
   constructor(identity: Identity, masters: Config["masters"], log: Logger) {
     this.#identity = identity;
@@ -47,8 +67,21 @@ export class RaftTransport {
     this.#log = log;
   }
 
+  connect(end: RaftEnd): void {
+    this.#end = end;
+  }
+
+  heard(id: NodeId): Heard | null {
+    return this.#heard.get(id) ?? null;
+  }
+
+  /** What it last called from, else what config.json says, else what the group agreed on. */
   urlOf(id: NodeId): string | null {
-    return this.#urls.get(id) ?? null;
+    return this.#heard.get(id)?.url ?? this.#urls.get(id) ?? this.#end?.configuration().nodes?.[id]?.url ?? null;
+  }
+
+  #knownIncarnation(id: NodeId): string | null {
+    return this.#end?.configuration().nodes?.[id]?.incarnation ?? null;
   }
 
   send(message: RaftMessage): void {
@@ -81,27 +114,30 @@ export class RaftTransport {
   }
 
   async #drain(to: NodeId, kind: Lane, lane: LaneState): Promise<void> {
-    const url = this.#urls.get(to);
-    while (lane.queue.length > 0 && url !== undefined) {
+    while (lane.queue.length > 0) {
       let bytes = 0;
       const fits = lane.queue.findIndex((message, n) => {
         bytes += bytesOf(message);
         return n > 0 && (bytes > MAX_BATCH_BYTES || n >= MAX_BATCH_MESSAGES);
       });
       const messages = lane.queue.splice(0, fits === -1 ? lane.queue.length : fits);
+      const url = this.urlOf(to);
+      const end = this.#end;
+      if (url === null || end === null) continue;
+      const { url: ownUrl, incarnation } = end;
       try {
         const answer = await send<typeof MasterMailbox, "RAFT">(
           this.#identity,
           url,
-          { type: "RAFT", messages },
+          { type: "RAFT", url: ownUrl, incarnation, expects: this.#knownIncarnation(to), messages },
           { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS },
         );
-        becauseOf(answer, () => {
-          for (const message of answer.messages) this.receive(message);
-        });
+        this.#heard.set(to, { url, incarnation: answer.incarnation });
+        for (const message of answer.messages) end.receive(message);
       } catch (error) {
         this.#complain(to, error);
-        if (kind === "data") this.unreachable(to);
+        if (kind === "data") end.unreachable(to);
+        if (error instanceof Refusal && error.details.deadMaster === this.#identity.nodeId) end.isDead(error.message);
       }
     }
     lane.isSending = false;
@@ -115,18 +151,48 @@ export class RaftTransport {
   }
 
   /** Takes a batch in, and answers with what the flush that it caused made us say to the sender. */
-  async take(messages: readonly RaftMessage[]): Promise<{ messages: RaftMessage[] }> {
+  async take(
+    batch: MessageOf<typeof MasterMailbox, "RAFT">,
+    sender: string,
+  ): Promise<{ incarnation: string; messages: RaftMessage[] }> {
+    const { messages, url, incarnation } = batch;
+    const end = this.#end;
+    if (end === null) throw new Refusal("NOT_READY", "This master is still starting");
     const from = messages[0]?.from;
-    if (from === undefined || !this.#urls.has(from) || messages.some((message) => message.from !== from))
-      throw new Refusal("INVALID_MESSAGE", "A Raft batch comes from one master of this cluster");
+    if (from !== sender || messages.some((message) => message.from !== from))
+      throw new Refusal("INVALID_MESSAGE", "A Raft batch comes from the one master that signed it");
+    this.#checkIncarnations(from, batch, end);
+    this.#heard.set(from, { url, incarnation });
     const isFirst = !this.#collecting.has(from);
     const answers = this.#collecting.get(from) ?? [];
     this.#collecting.set(from, answers);
-    for (const message of messages) this.receive(message);
+    for (const message of messages) end.receive(message);
     // The driver flushes in the turn after this one.
     await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
-    if (!isFirst) return { messages: [] };
+    if (!isFirst) return { incarnation: end.incarnation, messages: [] };
     this.#collecting.delete(from);
-    return { messages: answers };
+    return { incarnation: end.incarnation, messages: answers };
+  }
+
+  #checkIncarnations(
+    from: NodeId,
+    { incarnation, expects }: { incarnation: string; expects: string | null },
+    end: RaftEnd,
+  ) {
+    const known = this.#knownIncarnation(from);
+    if (known !== null && known !== incarnation)
+      throw new Refusal(
+        "DEAD_MASTER",
+        `${from} was known with another data directory: this one has forgotten its votes`,
+        {
+          deadMaster: from,
+        },
+      );
+    if (expects === null || expects === end.incarnation) return;
+    const reason = `${from} knows ${this.#identity.nodeId} with another data directory`;
+    const members = membersOf(end.configuration());
+    // A master of a history that was given up may say so too; it is none of ours.
+    if (members.length === 0 || members.includes(from)) end.isDead(reason);
+    throw new Refusal("DEAD_MASTER", reason);
   }
 }

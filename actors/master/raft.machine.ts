@@ -25,6 +25,7 @@ import {
   startElection,
 } from "../rules/raft/election.ts";
 import { compact } from "../rules/raft/log-tail.ts";
+import { forgetMember } from "../rules/raft/membership.ts";
 import { votersOf } from "../rules/raft/quorum.ts";
 import { read, refuseRead } from "../rules/raft/reads.ts";
 import {
@@ -121,6 +122,7 @@ export const raftMachine = raftSetup
       sendBeats: handle(beat),
       noteBeatReply: handle(noteBeatReply),
       noteAppendReply: handle(noteAppendReply),
+      forgetMember: handle<EventOf<"admin.forget">>((state, { id }) => forgetMember(state, id)),
       noteSnapshotReply: handle(noteSnapshotReply),
       noteUnreachable: handle<EventOf<"peer.unreachable">>((state, { id }) => noteUnreachable(state, id)),
       forgetActivity: handle(forgetActivity),
@@ -251,6 +253,7 @@ export const raftMachine = raftSetup
           "rpc.beatReply": { guard: "isSameTerm", actions: "noteBeatReply" },
           "rpc.snapshotReply": { guard: "isSameTerm", actions: "noteSnapshotReply" },
           "peer.unreachable": { actions: "noteUnreachable" },
+          "admin.forget": { actions: "forgetMember" },
           "client.propose": [{ guard: "wantsTransfer", actions: "refuseProposals" }, { actions: "propose" }],
           "client.read": { actions: "read" },
           "disk.flushed": { actions: "noteOwnFlushed" },

@@ -6,6 +6,7 @@ import type { Config } from "../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
 import { type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
+import { membersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { PlacementDesk } from "./placement-desk.ts";
 import type { Steward } from "./steward.ts";
@@ -17,6 +18,7 @@ interface Parts {
   config: Config;
   nodeId: string;
   clusterId: string;
+  urlOf(id: string): string | null;
   engine: MetadataEngine;
   metadata: Metadata;
   queries: MetadataQueries;
@@ -53,7 +55,9 @@ export class Reports {
       clusterId,
       leader: nodeId,
       term: engine.term,
-      masters: config.masters.map(({ id, url }) => this.#master(id, url)),
+      masters: membersOf(engine.raft.state.configuration)
+        .sort()
+        .map((id) => this.#master(id)),
       steward: steward.state,
       workers: workers
         .all()
@@ -86,8 +90,9 @@ export class Reports {
   }
 
   /** The leader knows the others by what they last confirmed; whoever is silent is unknown. */
-  #master(id: string, url: string): ClusterStateAnswer["masters"][number] {
+  #master(id: string): ClusterStateAnswer["masters"][number] {
     const { state } = this.#parts.engine.raft;
+    const url = this.#parts.urlOf(id) ?? "http://unknown";
     const { term, commitIndex, appliedIndex, timings } = state;
     if (id === state.id) return { id, url, role: "leader", term, commitIndex, appliedIndex, lag: 0 };
     const progress = state.progress[id];

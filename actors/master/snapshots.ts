@@ -11,6 +11,7 @@ import type { RaftMessageOf } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, refusalOf } from "../node/mailbox.ts";
 import { sign } from "../node/signature.ts";
+import { configurationAt } from "../rules/raft/membership.ts";
 import type { MetadataEngine } from "./engine.ts";
 
 const OFFER_EVERY_MS = 2000;
@@ -33,6 +34,8 @@ export class Snapshots {
   readonly #send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
   #making: Promise<Snapshot> | null = null;
   #installing = false;
+  #offering = 0;
+  #offeredIndex = 0;
 
   constructor(parts: {
     engine: MetadataEngine;
@@ -51,10 +54,18 @@ export class Snapshots {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
+  /** The log behind a snapshot that somebody is fetching is kept, or it would need another one at once. */
+  get neededFrom(): number {
+    return this.#offering > 0 ? this.#offeredIndex : Number.POSITIVE_INFINITY;
+  }
+
   // ── the leader's side ────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Offers a snapshot, again and again, until the follower has it or this master leads no more. */
   async offer(to: NodeId): Promise<void> {
+    this.#offering++;
+    // Nothing more is cut off until there is a snapshot.
+    if (this.#offering === 1) this.#offeredIndex = 0;
     try {
       const { raft } = this.#engine;
       const needed = () => raft.role === "leader" && raft.state.progress[to]?.mode === "snapshot";
@@ -65,6 +76,7 @@ export class Snapshots {
           snapshot = await this.#latest();
         }
         if (!needed()) return;
+        this.#offeredIndex = snapshot.index;
         this.#send({
           type: "rpc.snapshotOffer",
           from: raft.state.id,
@@ -72,7 +84,7 @@ export class Snapshots {
           term: raft.state.term,
           snapshotIndex: snapshot.index,
           snapshotTerm: snapshot.term,
-          configuration: raft.state.configuration,
+          configuration: configurationAt(raft.state, snapshot.index),
           url: `${this.#url}/raft/snapshots/${snapshot.index}`,
           sizeBytes: snapshot.sizeBytes,
           sha256: snapshot.sha256,
@@ -81,6 +93,8 @@ export class Snapshots {
       }
     } catch (err) {
       this.#log.error({ event: "snapshot-failed", to, err }, "a snapshot could not be made");
+    } finally {
+      this.#offering--;
     }
   }
 

@@ -44,6 +44,11 @@ export const ErrorCodes = {
   TOO_MANY_ENTRIES: { status: 409, next: "Copy the directory in smaller parts." },
   PRECONDITION_FAILED: { status: 412, next: "The file is not in the state that the request demanded; read it again." },
   NOT_MODIFIED: { status: 304, next: "" },
+  NO_SUCH_MASTER: { status: 404, next: "GET /cluster/masters lists the masters." },
+  MASTERS_UNCHANGED: {
+    status: 409,
+    next: "GET /cluster/masters shows who belongs to the masters and how far each is; try again when the reason is gone.",
+  },
   // uploads
   UPLOAD_OFFSET_MISMATCH: { status: 409, next: "HEAD the upload and go on from its Upload-Offset." },
   UPLOAD_BUSY: { status: 409, next: "Another request is writing to this upload; wait for it or abort it." },
@@ -76,6 +81,10 @@ export const ErrorCodes = {
   UNAUTHENTICATED: { status: 401, next: "The request must be signed with the cluster secret." },
   WRONG_CLUSTER: { status: 403, next: "This node belongs to another cluster." },
   WRONG_NODE: { status: 403, next: "Another worker with this id is alive; give each its own id and data directory." },
+  DEAD_MASTER: {
+    status: 403,
+    next: "Another data directory stood behind this id: remove the master, and start it under a new id with --join.",
+  },
   UNKNOWN_WORKER: { status: 404, next: "Register first." },
   STALE_TERM: { status: 409, next: "A newer leader exists; this order is void." },
   CHECKSUM_MISMATCH: { status: 422, next: "The block was damaged on its way; send it again." },

@@ -17,7 +17,7 @@ import {
   WorkerCondition,
   WorkerMode,
 } from "./primitives.ts";
-import { RaftBatch, RaftBatchAnswer } from "./raft.ts";
+import { Configuration, Incarnation, RaftBatch, RaftBatchAnswer } from "./raft.ts";
 
 // ── from gateways ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -74,8 +74,13 @@ export const ReplaceWorkers = Type.Object({
 });
 export const ReplacementWorkers = Type.Object({ workers: Type.Array(WorkerAddress) });
 
-export const Stat = Type.Object({ type: Type.Literal("STAT"), path: FilePath });
-export const StatAnswer = Type.Object({ entry: Nullable(EntryInfo), index: LogIndex });
+/** `eventual`: any master may answer, from a state of a bounded age that it tells. */
+export const Consistency = Type.Optional(Type.Union([Type.Literal("strong"), Type.Literal("eventual")]));
+/** The answer shows every change acknowledged this long ago; left out by a leader: every change acknowledged. */
+const Age = Type.Optional(Type.Integer({ minimum: 0, description: "ms" }));
+
+export const Stat = Type.Object({ type: Type.Literal("STAT"), path: FilePath, consistency: Consistency });
+export const StatAnswer = Type.Object({ entry: Nullable(EntryInfo), index: LogIndex, ageMs: Age });
 
 /** A run of a file's chunks, in order, with the workers that hold good copies, best first. */
 export const Locate = Type.Object({
@@ -85,6 +90,7 @@ export const Locate = Type.Object({
   etag: Nullable(Type.String({ maxLength: 128 })),
   offset: ByteCount,
   limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+  consistency: Consistency,
 });
 export const LocatedChunk = Type.Object({
   chunkId: ChunkId,
@@ -100,6 +106,7 @@ export const LocateAnswer = Type.Object({
   chunks: Type.Array(LocatedChunk),
   workers: Type.Array(WorkerAddress),
   index: LogIndex,
+  ageMs: Age,
 });
 export type LocateAnswer = Static<typeof LocateAnswer>;
 
@@ -113,12 +120,14 @@ export const List = Type.Object({
   delimiter: Type.Boolean(),
   after: Type.String({ maxLength: 4097 }),
   limit: Type.Integer({ minimum: 1, maximum: 1000 }),
+  consistency: Consistency,
 });
 export const ListAnswer = Type.Object({
   entries: Type.Array(EntryInfo),
   /** null: that was the last page. */
   next: Nullable(Type.String()),
   index: LogIndex,
+  ageMs: Age,
 });
 export type ListAnswer = Static<typeof ListAnswer>;
 
@@ -337,6 +346,43 @@ export const Reconciled = Type.Object({
   missing: Type.Integer({ minimum: 0 }),
 });
 
+// ── about the masters ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Any master: who are you, how far are you, and who leads? */
+export const MasterStatus = Type.Object({ type: Type.Literal("MASTER_STATUS") });
+export const MasterStatusAnswer = Type.Object({
+  id: NodeId,
+  url: Url,
+  /** follower, precandidate, candidate, leader; `founding`: its data directory is new, and it waits for the others. */
+  role: Type.String({ maxLength: 32 }),
+  term: Term,
+  leader: Nullable(NodeId),
+  commitIndex: LogIndex,
+  appliedIndex: LogIndex,
+  lastIndex: LogIndex,
+  /** How old its state is at most; null: it cannot tell, no leader has confirmed it. */
+  stateAgeMs: Nullable(Type.Integer({ minimum: 0 })),
+  incarnation: Nullable(Incarnation),
+  /** Who belongs to the group, as far as it knows; null while founding. */
+  configuration: Nullable(Configuration),
+});
+export type MasterStatusAnswer = Static<typeof MasterStatusAnswer>;
+
+/** Who belongs to the masters: one change at a time. A learner is promoted by itself once it has caught up. */
+export const ChangeMasters = Type.Object({
+  type: Type.Literal("CHANGE_MASTERS"),
+  change: Type.Union([Type.Literal("addLearner"), Type.Literal("promote"), Type.Literal("remove")]),
+  id: NodeId,
+  url: Nullable(Url),
+});
+export const MastersChanged = Type.Object({ configuration: Configuration, index: LogIndex });
+
+/** Hand leadership over, to a voter that has caught up; commands wait meanwhile. */
+export const TransferLeadership = Type.Object({ type: Type.Literal("TRANSFER_LEADERSHIP"), to: NodeId });
+
+/** Up to which entry must a master have applied to know every change acknowledged by now? */
+export const ReadIndex = Type.Object({ type: Type.Literal("READ_INDEX") });
+
 // ── from masters ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** All that a master's mailbox takes: message schema and answer schema by type. */
@@ -354,5 +400,9 @@ export const MasterMailbox = {
   REGISTER: { message: Register, answer: Registered },
   HEARTBEAT: { message: Heartbeat, answer: HeartbeatAck },
   RECONCILE: { message: Reconcile, answer: Reconciled },
+  MASTER_STATUS: { message: MasterStatus, answer: MasterStatusAnswer },
+  CHANGE_MASTERS: { message: ChangeMasters, answer: MastersChanged },
+  TRANSFER_LEADERSHIP: { message: TransferLeadership, answer: Type.Object({ leader: Nullable(NodeId) }) },
+  READ_INDEX: { message: ReadIndex, answer: Type.Object({ index: LogIndex }) },
   RAFT: { message: RaftBatch, answer: RaftBatchAnswer },
 } as const;

@@ -3,7 +3,7 @@
  * They travel in batches; an HTTP answer carries whatever the receiver has to say back by then.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import { LogIndex, NodeId, Term } from "./primitives.ts";
+import { LogIndex, NodeId, Nullable, Term, Url } from "./primitives.ts";
 
 /** Entries of one append, and their bytes, at most. */
 export const MAX_APPEND_ENTRIES = 512;
@@ -13,10 +13,26 @@ export const MAX_BATCH_MESSAGES = 1024;
 const header = { from: NodeId, to: NodeId, term: Term };
 const lastLog = { lastIndex: LogIndex, lastTerm: Term };
 
+/** Names one data directory of a master. */
+export const Incarnation = Type.String({ pattern: "^[0-9a-f]{16}$" });
+
 /** Who votes. A list of voter sets: a quorum is a majority of each, so that joint configurations fit in. */
 export const Configuration = Type.Object({
   voters: Type.Array(Type.Array(NodeId, { maxItems: 16 }), { minItems: 1, maxItems: 2 }),
   learners: Type.Array(NodeId, { maxItems: 16 }),
+  /** What is known of members beyond config.json, agreed like everything else. */
+  nodes: Type.Optional(
+    Type.Record(
+      Type.String(),
+      Type.Object({
+        url: Url,
+        /** Drawn when its data directory was made. Another one under the same id is a master that forgot its votes. */
+        incarnation: Nullable(Incarnation),
+      }),
+    ),
+  ),
+  /** Removed; an id is never taken again. */
+  retired: Type.Optional(Type.Array(NodeId)),
 });
 export type Configuration = Static<typeof Configuration>;
 
@@ -115,6 +131,14 @@ export type RaftMessageOf<T extends RaftMessage["type"]> = Extract<RaftMessage, 
 /** One POST between masters, and its answer. */
 export const RaftBatch = Type.Object({
   type: Type.Literal("RAFT"),
+  /** Of the sender: where it is reached, and its data directory. */
+  url: Url,
+  incarnation: Incarnation,
+  /** The receiver's data directory as the sender knows it; another one must not vote under this id. */
+  expects: Nullable(Incarnation),
   messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }),
 });
-export const RaftBatchAnswer = Type.Object({ messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }) });
+export const RaftBatchAnswer = Type.Object({
+  incarnation: Incarnation,
+  messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }),
+});

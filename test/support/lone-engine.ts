@@ -11,11 +11,13 @@ export function loneEngine(dataDirectory: string, clusterId = "c"): MetadataEngi
     dataDirectory,
     genesis: { clusterId, nodeId: "master-1", configuration },
     timings: { heartbeatMs: 100, electionMs: 1000 },
+    keepEntries: 10_000,
     send: () => {},
     urlOf: () => null,
     leaderChanged: () => {},
     sendSnapshot: () => {},
     installSnapshot: () => {},
+    neededFrom: () => Number.POSITIVE_INFINITY,
     onFailure: fail,
   });
 }

@@ -372,6 +372,10 @@ export class MemoryCluster {
     const addresses = () => this.workers.map(({ address }) => address);
     const handlers: Handlers<typeof MasterMailbox> = {
       RAFT: no,
+      MASTER_STATUS: no,
+      CHANGE_MASTERS: no,
+      TRANSFER_LEADERSHIP: no,
+      READ_INDEX: no,
       EXECUTE: (proposal) => this.#execute(proposal),
       PLACE_CHUNKS: async ({ count, replicationFactor, minReplicas, exclude }) => {
         const workerIds = this.#place(replicationFactor, exclude);

@@ -2,8 +2,8 @@
 
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration } from "../../messages/raft.ts";
-import { hasQuorum, isVoter, majorityOf } from "./quorum.ts";
-import type { RaftState } from "./state.ts";
+import { hasQuorum, isVoter, majorityOf, membersOf } from "./quorum.ts";
+import type { RaftState, Step } from "./state.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -14,9 +14,11 @@ export const encodeConfiguration = (configuration: Configuration): Uint8Array =>
 export const decodeConfiguration = (data: Uint8Array): Configuration => JSON.parse(decoder.decode(data));
 
 export type MembershipChange =
-  | { kind: "addLearner"; id: NodeId }
+  | { kind: "addLearner"; id: NodeId; url?: string }
   | { kind: "promote"; id: NodeId }
-  | { kind: "remove"; id: NodeId };
+  | { kind: "remove"; id: NodeId }
+  /** Who votes stays as it is; what members told of themselves is written down. */
+  | { kind: "identify"; nodes: NonNullable<Configuration["nodes"]> };
 
 /** @returns the configuration after the change, or why it must not be made now */
 export function planChange(
@@ -29,12 +31,21 @@ export function planChange(
   if (state.configurationIndex > state.commitIndex) return { refused: "another change is not committed yet" };
   const { configuration } = state;
   const [voters = []] = configuration.voters;
+  const { nodes = {}, retired = [] } = configuration;
+  if (change.kind === "identify") return { configuration: { ...configuration, nodes: { ...nodes, ...change.nodes } } };
   const { id } = change;
   switch (change.kind) {
     case "addLearner":
       if (isVoter(configuration, id) || configuration.learners.includes(id))
         return { refused: `${id} is a member already` };
-      return { configuration: { voters: [voters], learners: [...configuration.learners, id] } };
+      if (retired.includes(id)) return { refused: `${id} was removed before; an id is never taken again` };
+      return {
+        configuration: {
+          ...configuration,
+          learners: [...configuration.learners, id],
+          ...(change.url ? { nodes: { ...nodes, [id]: { url: change.url, incarnation: null } } } : {}),
+        },
+      };
     case "promote": {
       if (!configuration.learners.includes(id)) return { refused: `${id} is not a learner` };
       const learner = state.progress[id];
@@ -45,14 +56,18 @@ export function planChange(
       )
         return { refused: `${id} has not caught up yet` };
       return {
-        configuration: { voters: [[...voters, id]], learners: configuration.learners.filter((other) => other !== id) },
+        configuration: {
+          ...configuration,
+          voters: [[...voters, id]],
+          learners: configuration.learners.filter((other) => other !== id),
+        },
       };
     }
     case "remove": {
+      const { [id]: _, ...others } = nodes;
+      const without = { ...configuration, nodes: others, retired: [...retired, id] };
       if (configuration.learners.includes(id))
-        return {
-          configuration: { voters: [voters], learners: configuration.learners.filter((other) => other !== id) },
-        };
+        return { configuration: { ...without, learners: configuration.learners.filter((other) => other !== id) } };
       if (!voters.includes(id)) return { refused: `${id} is not a member` };
       if (id === state.id) return { refused: "hand leadership over first" };
       const left = voters.filter((other) => other !== id);
@@ -61,7 +76,26 @@ export function planChange(
         at - (state.progress[other]?.lastActiveAt ?? Number.NEGATIVE_INFINITY) < state.timings.electionMs;
       if (left.length === 0 || !hasQuorum({ voters: [left], learners: [] }, answering))
         return { refused: `without ${id}, fewer than ${majorityOf(left.length)} of ${left.length} voters answer` };
-      return { configuration: { voters: [left], learners: configuration.learners } };
+      return { configuration: { ...without, voters: [left] } };
     }
   }
+}
+
+/** The configuration in force at an index that the log still holds, or at its base. */
+export function configurationAt(state: RaftState, index: number): Configuration {
+  if (state.configurationIndex <= index) return state.configuration;
+  const earlier = state.earlierConfigurations.findLast((known) => known.index <= index);
+  return (earlier ?? state.earlierConfigurations[0] ?? state).configuration;
+}
+
+/** Removed masters are fed until they know it, so that they go quiet; then the leader forgets them. */
+export function removedMembers(state: RaftState): NodeId[] {
+  const members = membersOf(state.configuration);
+  return Object.keys(state.progress).filter((id) => !members.includes(id));
+}
+
+export function forgetMember(state: RaftState, id: NodeId): Step {
+  if (membersOf(state.configuration).includes(id)) return {};
+  const { [id]: _, ...progress } = state.progress;
+  return { patch: { progress } };
 }

@@ -104,7 +104,9 @@ export type RaftEvent =
   | ({ type: "peer.unreachable"; id: NodeId } & At)
   /** The event loop was late by more than an election: what we believe of the others may be old (R8). */
   | ({ type: "host.late" } & At)
-  | ({ type: "admin.transfer"; to: NodeId } & At);
+  | ({ type: "admin.transfer"; to: NodeId } & At)
+  /** A removed master knows that it is out, or had time enough to hear it. */
+  | ({ type: "admin.forget"; id: NodeId } & At);
 
 export type Effect =
   /** Make durable, in this order and atomically (P7): hard state, truncation, entries. */
