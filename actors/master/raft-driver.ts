@@ -97,6 +97,7 @@ export class RaftDriver {
   #isDeferred = false;
   #isDraining = false;
   #isStopped = false;
+  #stuck: unknown;
 
   constructor(
     id: NodeId,
@@ -261,12 +262,16 @@ export class RaftDriver {
     this.#ports.flush(batch.write, (error) => {
       if (this.#isStopped) return;
       this.#isFlushing = false;
+      this.#ports.clock.clearTimeout(this.#stuck);
       // P9: a failed flush is never tried again.
       if (error !== undefined) return this.#fail(error);
       for (const message of batch.thenSend) this.#ports.send(message);
       if (batch.last) this.send({ type: "disk.flushed", lastIndex: batch.last.index, lastTerm: batch.last.term });
       if (!isEmpty(this.#open) || this.#open.thenSend.length > 0) this.#flush();
     });
+    // R8: a leader whose disk hangs would freeze the group with its beats. Whoever waits for its disk cannot campaign.
+    if (this.#isFlushing)
+      this.#stuck = this.#ports.clock.setTimeout(() => this.send({ type: "host.late" }), this.state.timings.electionMs);
   }
 
   /** Flushes what waits for this turn's flush, now: before the log is changed from outside. */

@@ -153,13 +153,14 @@ export class RaftChecks {
       throw new Violation("I7", `${id} changes its vote in term ${disk.term}`);
   }
 
-  /** I9: nothing leaves before what it promises is on disk. */
+  /** I9: nothing leaves before what it promises is on disk. A later term on disk keeps an earlier vote as well. */
   sent(id: string, disk: Disk, message: RaftMessage): void {
     if (PROMISES.has(message.type) && disk.term < message.term)
       throw new Violation("I9", `${id} sends ${message.type} of term ${message.term} with ${disk.term} on disk`);
-    if (message.type === "rpc.voteReply" && message.granted && disk.vote !== message.to)
+    const isSameTerm = disk.term === message.term;
+    if (message.type === "rpc.voteReply" && message.granted && isSameTerm && disk.vote !== message.to)
       throw new Violation("I9", `${id} grants a vote that is not on its disk`);
-    if (message.type === "rpc.vote" && disk.vote !== id)
+    if (message.type === "rpc.vote" && isSameTerm && disk.vote !== id)
       throw new Violation("I9", `${id} campaigns before its own vote is on disk`);
     if (message.type === "rpc.appendReply" && message.success && lastIndex(disk.log) < message.match)
       throw new Violation("I9", `${id} confirms ${message.match} with ${lastIndex(disk.log)} on disk`);

@@ -214,8 +214,9 @@ export function noteAppendReply(state: RaftState, event: Extract<RaftEvent, { ty
       chain(next, advanceCommit(next), (committed) => chain(committed, feedOne(committed, from), handOver)),
     );
   }
-  if (prevIndex <= known.match || known.mode === "snapshot")
-    return { patch: { progress: { ...state.progress, [from]: answered } } };
+  // Only the answer to the probe that is out moves it: each late or doubled one would start a search of its own.
+  const isStale = known.mode === "probe" ? prevIndex !== known.next - 1 : prevIndex <= known.match;
+  if (isStale || known.mode === "snapshot") return { patch: { progress: { ...state.progress, [from]: answered } } };
   const agreed = lastIndexNotAbove(state.log, Math.min(hintIndex, prevIndex - 1), hintTerm);
   const progress: Progress = {
     ...answered,
