@@ -27,17 +27,10 @@ export function linesOf(chart: Chart, state: ChartState): StateLine[] {
   ];
 }
 
-/** Ids of all states that a value means: `a.b|a.c` → the machine, a, a.b, a.c. */
-export function activeStates(machine: string, value: string): Set<string> {
-  const ids = new Set([machine]);
-  for (const part of value.split("|")) {
-    let id = machine;
-    for (const key of part.split(".")) {
-      id += `.${key}`;
-      ids.add(id);
-    }
-  }
-  return ids;
+/** Ids of all states of one part of a value: `a.b` → the machine, a, a.b. */
+export function statesOfPart(machine: string, part: string): string[] {
+  const keys = part.split(".");
+  return keys.map((_, n) => [machine, ...keys.slice(0, n + 1)].join("."));
 }
 
 /**

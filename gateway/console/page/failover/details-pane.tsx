@@ -12,6 +12,7 @@ import { edgeInWords } from "./chart-text.ts";
 import { EventRow } from "./events-list.tsx";
 import { machines, selected, source, trace, version } from "./playback.ts";
 import { shareLink } from "./share.ts";
+import { toneOf } from "./tones.ts";
 
 export function DetailsPane() {
   version.value;
@@ -99,7 +100,7 @@ function Facts({ record }: { record: StepRecord }) {
       {v !== "" && (
         <>
           <dt>{f === undefined ? "State" : "After"}</dt>
-          <dd class="mono after">{inLines(v)}</dd>
+          <dd class={`mono to ${toneOf(m, v)}`}>{inLines(v)}</dd>
         </>
       )}
       {edges.map((edge) => (

@@ -5,6 +5,7 @@ import type { StepRecord } from "../../api.ts";
 import { idOf } from "../../order.ts";
 import { clockTime, durationInWords } from "../words.ts";
 import { goTo, instant, isTelling, selected, trace, version } from "./playback.ts";
+import { matcherOf } from "./record-filter.ts";
 import { shortState, toneOf } from "./tones.ts";
 import { upperBound } from "./trace.ts";
 
@@ -13,20 +14,6 @@ const SPARE_ROWS = 6;
 
 export const filterText = signal("");
 export const showsAll = signal(false);
-
-/** Words that all must occur; `node:`, `machine:` and `event:` narrow one down to its column. Pure. */
-export function matcherOf(text: string): (record: StepRecord) => boolean {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  return (record) =>
-    words.every((word) => {
-      const [, column, rest = ""] = /^(node|machine|event|subject):(.*)$/.exec(word) ?? [];
-      if (column === "node") return record.n.includes(rest);
-      if (column === "machine") return record.m.toLowerCase().includes(rest);
-      if (column === "event") return record.e.toLowerCase().includes(rest);
-      if (column === "subject") return record.s.toLowerCase().includes(rest);
-      return `${record.n} ${record.m} ${record.s} ${record.e} ${record.v} ${record.k}`.toLowerCase().includes(word);
-    });
-}
 
 const SEARCHED = 60_000;
 
@@ -160,7 +147,7 @@ export function EventRow({
         {f !== undefined || k === "init" ? (
           <span class={`to ${tone}`}> → {shortState(v)}</span>
         ) : (
-          <span class="quiet"> {k === "tr" ? "" : k}</span>
+          <span class="quiet"> {k === "tr" || k === "proc" ? "" : k}</span>
         )}
       </span>
     </button>

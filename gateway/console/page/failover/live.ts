@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import type { About, Drill, MachineList, NodeStatus, RecordPage, Report, StateAt, StreamEvents } from "../../api.ts";
 import { msOf } from "../../order.ts";
 import { ask, askJson, noteAnswer, noteSilence } from "../ask.ts";
+import { EventParser, type ServerEvent } from "./event-parser.ts";
 import {
   about,
   addRecords,
@@ -29,33 +30,6 @@ const DEAD_AFTER_MS = 25_000;
 export const streamProblem = signal<string | null>("connecting");
 
 let attempt: AbortController | null = null;
-
-export interface ServerEvent {
-  event: string;
-  data: string;
-  id: string | null;
-}
-
-/** Cuts a text stream into server-sent events. Pure, but for what it keeps of an unfinished one. */
-export class EventParser {
-  #rest = "";
-
-  push(text: string): ServerEvent[] {
-    const parts = (this.#rest + text.replaceAll("\r\n", "\n")).split("\n\n");
-    this.#rest = parts.pop() ?? "";
-    return parts.flatMap((part) => {
-      const fields = new Map<string, string>();
-      for (const line of part.split("\n")) {
-        const [, name = "", value = ""] = /^([a-z]+): ?(.*)$/.exec(line) ?? [];
-        if (name) fields.set(name, fields.has(name) ? `${fields.get(name)}\n${value}` : value);
-      }
-      const data = fields.get("data");
-      return data === undefined
-        ? []
-        : [{ event: fields.get("event") ?? "message", data, id: fields.get("id") ?? null }];
-    });
-  }
-}
 
 async function begin(): Promise<string> {
   const [known, charts] = await Promise.all([

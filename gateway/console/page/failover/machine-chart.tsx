@@ -1,11 +1,11 @@
 /** One machine, drawn from its own definition; lit where its actors are, with a token for each of them. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import type { ActorState, Chart, ChartEdge, ChartState, Layout, StepRecord } from "../../api.ts";
+import type { ActorState, Box, Chart, ChartEdge, ChartState, Layout, StepRecord } from "../../api.ts";
 import { idOf } from "../../order.ts";
 import { Icon } from "../shell/icon.tsx";
 import { wantsStillness } from "../theme.ts";
-import { activeStates, edgeInWords, linesOf, tokenStates } from "./chart-text.ts";
+import { edgeInWords, linesOf, statesOfPart, tokenStates } from "./chart-text.ts";
 import { shortName } from "./node-state.ts";
 import { goTo, instant, onPassed, trace, version } from "./playback.ts";
 import { type Tone, toneOf } from "./tones.ts";
@@ -20,13 +20,16 @@ export interface Token {
   isOver: boolean;
 }
 
-const MARGIN = 14;
+/** How a state is lit: by the tone of those in it, or plainly if they differ. */
+type Light = Tone | "mixed";
+
+const MARGIN = 16;
 const MOST_TOKENS = 5;
 
 /** The actors of a machine at the shown instant, by the state that they sit in. */
-function tokensOf(machine: string): { tokens: Map<string, Token[]>; lit: Map<string, Tone>; count: number } {
+function tokensOf(machine: string): { tokens: Map<string, Token[]>; lit: Map<string, Light>; count: number } {
   const tokens = new Map<string, Token[]>();
-  const lit = new Map<string, Tone>();
+  const lit = new Map<string, Light>();
   const actors = trace()
     .actorsAt(instant.value)
     .filter(({ track }) => track.m === machine)
@@ -42,7 +45,10 @@ function tokensOf(machine: string): { tokens: Map<string, Token[]>; lit: Map<str
       step,
       isOver,
     };
-    for (const id of activeStates(machine, step.v)) if (!lit.has(id) || tone !== "good") lit.set(id, tone);
+    for (const part of step.v.split("|")) {
+      const light = toneOf(machine, part);
+      for (const id of statesOfPart(machine, part)) lit.set(id, (lit.get(id) ?? light) === light ? light : "mixed");
+    }
     for (const id of tokenStates(machine, step.v)) tokens.set(id, [...(tokens.get(id) ?? []), token]);
   }
   return { tokens, lit, count: actors.length };
@@ -63,14 +69,23 @@ export function MachineChart({ chart, layout }: { chart: Chart; layout: Layout |
         ) : (
           <>
             {chart.description}{" "}
-            {count === 0 ? "None is there at this instant." : count === 1 ? "One is there." : `${count} are there.`}
+            {count === 0
+              ? "Nobody is in it at this instant."
+              : `${count} ${count === 1 ? "is" : "are"} in it at this instant.`}
           </>
         )}
       </p>
       {layout ? (
         <Drawing {...{ chart, layout, tokens, lit }} onLook={(id) => (looked.value = id)} />
       ) : (
-        <Outline {...{ chart, tokens, lit }} parent={chart.machine} />
+        <section
+          class="outline-scroll"
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys
+          tabIndex={0}
+          aria-label={`States of the ${chart.machine} machine`}
+        >
+          <Outline {...{ chart, tokens, lit }} parent={chart.machine} />
+        </section>
       )}
     </div>
   );
@@ -80,7 +95,7 @@ interface DrawingProps {
   chart: Chart;
   layout: Layout;
   tokens: Map<string, Token[]>;
-  lit: Map<string, Tone>;
+  lit: Map<string, Light>;
   onLook: (state: string | null) => void;
 }
 
@@ -144,10 +159,10 @@ function Drawing({ chart, layout, tokens, lit, onLook }: DrawingProps) {
           ))}
           {backdrop}
           <g ref={runners} class="runners" />
-          {chart.states.slice(1).map(({ id }) => {
+          {chart.states.slice(1).map(({ id, key }) => {
             const there = tokens.get(id);
             const box = layout.states[id];
-            return there && box ? <Tokens key={id} tokens={there} x={box.x + box.width} y={box.y} /> : null;
+            return there && box ? <Tokens key={id} tokens={there} box={box} name={key} /> : null;
           })}
         </svg>
       </section>
@@ -170,7 +185,7 @@ interface BoxProps {
   chart: Chart;
   state: ChartState;
   layout: Layout;
-  tone: Tone | null;
+  tone: Light | null;
   onLook: (state: string | null) => void;
 }
 
@@ -180,7 +195,6 @@ function StateBox({ chart, state, layout, tone, onLook }: BoxProps) {
   const lines = linesOf(chart, state);
   const isRegion = chart.states.find(({ id }) => id === state.parent)?.type === "parallel";
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: the same words are in the box's title
     <g
       class={`state ${state.type} ${isRegion ? "region" : ""} ${tone ? `lit ${tone}` : ""}`}
       data-state={state.id}
@@ -292,15 +306,19 @@ function pathOf(points: readonly (readonly [number, number])[]): string {
   return path;
 }
 
-function Tokens({ tokens, x, y }: { tokens: Token[]; x: number; y: number }) {
+const TOKEN_STEP = 25;
+const NAME_CHAR = 7.3;
+
+/** On the upper edge, to the right, never over the state's name. */
+function Tokens({ tokens, box, name }: { tokens: Token[]; box: Box; name: string }) {
   const shown = tokens.slice(0, tokens.length > MOST_TOKENS ? MOST_TOKENS - 1 : MOST_TOKENS);
   const rest = tokens.length - shown.length;
-  const step = 25;
-  const right = x - 4;
+  const width = (shown.length + (rest > 0 ? 1.2 : 0)) * TOKEN_STEP;
+  const left = Math.max(box.x + box.width - width, box.x + 14 + name.length * NAME_CHAR);
   return (
     <g class="tokens">
       {rest > 0 && (
-        <g class="token more" transform={`translate(${right} ${y})`}>
+        <g class="token more" transform={`translate(${left + (shown.length + 0.6) * TOKEN_STEP} ${box.y})`}>
           <title>{tokens.map(({ title }) => title).join("\n")}</title>
           <rect x="-15" y="-11" width="30" height="22" rx="11" />
           <text text-anchor="middle" dominant-baseline="central">
@@ -309,15 +327,13 @@ function Tokens({ tokens, x, y }: { tokens: Token[]; x: number; y: number }) {
         </g>
       )}
       {shown.map((token, n) => {
-        const fromRight = shown.length - 1 - n + (rest > 0 ? 1.15 : 0);
         const record = trace().get(idOf(token.step));
         return (
           // biome-ignore lint/a11y/noStaticElementInteractions: the list of nodes and of events lead there by keys
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the list of nodes and of events lead there by keys
           <g
             key={token.key}
             class={`token ${token.tone} ${token.isOver ? "over" : ""}`}
-            transform={`translate(${right - fromRight * step} ${y})`}
+            transform={`translate(${left + (n + 0.5) * TOKEN_STEP} ${box.y})`}
             data-token={token.label}
             onClick={() => record && goTo(record)}
           >
