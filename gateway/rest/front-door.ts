@@ -85,7 +85,7 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
     }
     log.error(
       { event: "request-failed", id, method: request.method, path: rawPath(request.url), err: error },
-      "failed",
+      `${request.method} ${rawPath(request.url)} failed`,
     );
     return problemResponse(new Refusal("INTERNAL", "The gateway failed while answering"), id);
   }
