@@ -6,6 +6,7 @@
  */
 import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { openLauncherControl } from "./launcher-control.ts";
 import type { Config } from "./messages/config.ts";
 import { DEFAULT_CONFIG_PATH, dataDirectoryOf, loadConfig } from "./node/config.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
@@ -76,7 +77,12 @@ function openLog(path: string): number {
   return openSync(path, "a", 0o600);
 }
 
-function startNode(config: Config, configPath: string, node: { kind: Kind; id: string; url: string }): Node {
+function startNode(
+  config: Config,
+  configPath: string,
+  node: { kind: Kind; id: string; url: string },
+  args: string[] = [],
+): Node {
   const directory = dataDirectoryOf(config, node.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logPath = join(directory, "node.log");
@@ -84,7 +90,7 @@ function startNode(config: Config, configPath: string, node: { kind: Kind; id: s
   const logStart = statSync(logPath).size;
   // Own process groups: a Ctrl-C in the terminal reaches us alone, and we stop the nodes in order.
   // The open pipe to each node's standard input is its proof that we live; when it closes, the node stops.
-  const child = Bun.spawn([process.execPath, SCRIPTS[node.kind], "--id", node.id, "--config", configPath], {
+  const child = Bun.spawn([process.execPath, SCRIPTS[node.kind], "--id", node.id, "--config", configPath, ...args], {
     cwd: PROJECT,
     env: { ...Bun.env, [LAUNCHED_ENV]: "1" },
     stdin: "pipe",
@@ -93,7 +99,8 @@ function startNode(config: Config, configPath: string, node: { kind: Kind; id: s
     detached: true,
   });
   closeSync(log);
-  return { ...node, logPath, logStart, process: child };
+  const { kind, id, url } = node;
+  return { kind, id, url, logPath, logStart, process: child };
 }
 
 /** Follows a node's log; what `isShown` and is worth a person's attention comes out in short form. */
@@ -179,6 +186,7 @@ async function start(configPath: string): Promise<void> {
   loadSecret(config.dataDirectory);
 
   const nodes = nodesOf(config).map((node) => startNode(config, resolve(configPath), node));
+  const closeControl = config.drills ? openLauncherControl({ config, nodes: () => nodes, start: startAnew }) : () => {};
   let phase: "starting" | "running" | "stopping" = "starting";
   // Nodes that start and stop together complain of each other; that is no news.
   const isShown = (level: number): boolean => level >= (phase === "running" ? LogLevel.warn : LogLevel.error);
@@ -186,6 +194,7 @@ async function start(configPath: string): Promise<void> {
 
   const finish = async (exitCode: number): Promise<never> => {
     phase = "stopping";
+    closeControl();
     await stopAll(nodes, "SIGTERM");
     for (const stop of stopFollowing) stop();
     say("Stopped.");
@@ -205,7 +214,7 @@ async function start(configPath: string): Promise<void> {
       }
     });
 
-  for (const [n, node] of nodes.entries())
+  const watch = (node: Node, n: number): void => {
     void node.process.exited.then((exitCode) => {
       if (phase === "stopping") return;
       stopFollowing[n]?.();
@@ -216,6 +225,20 @@ async function start(configPath: string): Promise<void> {
       say("The cluster did not start; stopping what was started.");
       void finish(exitCode || ExitCode.crashed);
     });
+  };
+  for (const [n, node] of nodes.entries()) watch(node, n);
+
+  /** For drills: a node that they stopped, again. */
+  function startAnew(id: string, args: string[]): void {
+    const n = nodes.findIndex((node) => node.id === id);
+    const stopped = nodes[n];
+    if (!stopped || phase !== "running") return;
+    const node = startNode(config, resolve(configPath), stopped, args);
+    nodes[n] = node;
+    stopFollowing[n] = followLog(node, isShown);
+    watch(node, n);
+    say(`  ${id} was started again by a drill.`);
+  }
 
   const [gateway] = config.gateways;
   if (gateway) await untilReady(gateway.url, () => phase === "starting");

@@ -8,7 +8,9 @@ import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { openRecords } from "../databases/records.ts";
 import { ConfigError, dataDirectoryOf, isEverywhere, loadConfig } from "./node/config.ts";
+import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
+import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
@@ -61,6 +63,7 @@ await run(async () => {
   const log = createLogger(flags.id, config.logLevel);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);
+  if (takesPartInDrills(config)) allowDrills();
   if (records) startRecording(flags.id, records);
   const worker = await startWorker({
     id: flags.id,

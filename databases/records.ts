@@ -6,7 +6,7 @@
  * torn: the database stays whole). Records explain, they do not decide, so no write waits for the disk.
  */
 import type { Database } from "bun:sqlite";
-import { renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ActorState, RecordCursor, StepRecord } from "../actors/messages/records.ts";
 import { DatabaseRefused, openDatabase } from "./sqlite.ts";
@@ -35,16 +35,27 @@ export function openRecords(
   directory: string,
   { enabled, keepRecords }: { enabled: boolean; keepRecords: number },
 ): NodeRecords | null {
-  if (!enabled) return null;
-  const path = join(directory, "records.db");
+  return enabled ? openAnyway(join(directory, "records.db"), (path) => new NodeRecords(path, { keepRecords })) : null;
+}
+
+/** @returns null as `openRecords` */
+export function openFollowedRecords(
+  directory: string,
+  { enabled, keepRecords }: { enabled: boolean; keepRecords: number },
+): FollowedRecords | null {
+  const open = (path: string): FollowedRecords => new FollowedRecords(path, { keepRecords });
+  return enabled ? openAnyway(join(directory, "followed-records.db"), open) : null;
+}
+
+/** A damaged record of the past is put aside: it is no reason not to start. */
+function openAnyway<Store>(path: string, open: (path: string) => Store): Store | null {
   try {
-    return new NodeRecords(path, { keepRecords });
+    return open(path);
   } catch (cause) {
-    if (!(cause instanceof DatabaseRefused) || / in use /.test(cause.message)) return null;
-    // Damaged: a record of the past is no reason not to start.
+    if (!(cause instanceof DatabaseRefused) || / in use /.test(cause.message) || !existsSync(path)) return null;
     renameSync(path, `${path}.damaged-${Date.now()}`);
     for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
-    return new NodeRecords(path, { keepRecords });
+    return open(path);
   }
 }
 

@@ -1,9 +1,12 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
-import { loadConfig } from "../actors/node/config.ts";
+import { dataDirectoryOf, loadConfig } from "../actors/node/config.ts";
 import { ExitCode, nodeCommand, onStopSignal, run, StartRefused } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
+import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
+import { openFollowedRecords, openRecords } from "../databases/records.ts";
+import { openConsole } from "./console/open-console.ts";
 import type { Gateway } from "./rest/context.ts";
 import { isLoopback } from "./rest/front-door.ts";
 import { createRestServer } from "./rest/server.ts";
@@ -35,17 +38,24 @@ await run(async () => {
     );
 
   const log = createLogger(id, config.logLevel);
-  const data = openDataPath({ config, gatewayId: id, secret: loadSecret(config.dataDirectory), log });
+  const secret = loadSecret(config.dataDirectory);
+  const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
+  const directory = dataDirectoryOf(config, id);
+  const own = openRecords(directory, config.recording);
+  const followed = own && openFollowedRecords(directory, config.recording);
+  if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });
   const app = createRestServer(gateway).listen(listenOptions(url));
   log.info({ event: "listening", url }, `gateway ${id} serves at ${url}`);
 
   onStopSignal(log, async () => {
     gateway.stopping = true;
     app.server?.stop();
+    gateway.console?.stop();
     const busy = () => (app.server?.pendingRequests ?? 0) > 0 || transfersUnderWay(gateway);
     for (const since = performance.now(); busy() && performance.now() - since < STOP_PATIENCE_MS; ) await Bun.sleep(50);
     await data.close();
+    stopRecording();
     app.server?.stop(true);
   });
 });

@@ -150,9 +150,18 @@ export const Machines = Type.Object({ type: Type.Literal("MACHINES") });
 export const MachinesAnswer = Type.Object({ charts: Type.Array(Chart) });
 export type MachinesAnswer = Static<typeof MachinesAnswer>;
 
+/** A drill: be deaf to these nodes for a while. DRILLS_NOT_ALLOWED unless the launcher allows it. */
+export const CutLink = Type.Object({
+  type: Type.Literal("CUT_LINK"),
+  peers: Type.Array(NodeId, { minItems: 1, maxItems: 16 }),
+  forMs: Type.Integer({ minimum: 1, maximum: 600_000 }),
+});
+export type CutLink = Static<typeof CutLink>;
+
 /** What every node's mailbox takes besides its own messages. */
 export const RecordsMailbox = {
   RECORDS_AFTER: { message: RecordsAfter, answer: RecordsAnswer },
   MACHINE_STATES: { message: MachineStates, answer: MachineStatesAnswer },
   MACHINES: { message: Machines, answer: MachinesAnswer },
+  CUT_LINK: { message: CutLink, answer: Type.Object({ cut: Count }) },
 } as const;

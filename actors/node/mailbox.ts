@@ -8,6 +8,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
 import { isErrorCode, Refusal } from "../messages/errors.ts";
 import { RecordsMailbox } from "../messages/records.ts";
+import { cutLink } from "./link-cut.ts";
 import type { Logger } from "./log.ts";
 import { recorder, recordsHandlers } from "./recorder.ts";
 import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause, withCause } from "./recorder-cause.ts";
@@ -48,7 +49,7 @@ export const listenOptions = (url: string, hostname?: string) => {
 /** The Elysia plugin that serves `POST /messages`. */
 export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M>, identity: Identity, log: Logger) {
   const takes: MailboxSchema = { ...RecordsMailbox, ...schema };
-  const handles = { ...recordsHandlers, ...handlers };
+  const handles = { ...recordsHandlers, CUT_LINK: cutLink, ...handlers };
   const checks = new Map(Object.entries(takes).map(([type, { message }]) => [type, TypeCompiler.Compile(message)]));
   return new Elysia({ name: "mailbox", ...SERVER_OPTIONS }).post(
     "/messages",

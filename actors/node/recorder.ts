@@ -106,6 +106,8 @@ interface Track {
   watched: string;
   steps: Step[];
   repeats: Map<string, Repeats>;
+  /** When each change of state was last seen. */
+  changes: Map<string, number>;
   endedAt: number;
 }
 
@@ -204,6 +206,7 @@ export class Recorder {
       watched: "",
       steps: [],
       repeats: new Map(),
+      changes: new Map(),
       endedAt: 0,
     };
     this.#tracks.set(actor, track);
@@ -232,7 +235,8 @@ export class Recorder {
     const alike = track.repeats.get(`${step.event.type} ${track.state.v}`);
     if (alike && (alike.count > 0 || this.#now() - alike.emittedAt < COALESCE_MS)) continueAs(alike);
     else {
-      this.#flushRepeats(track.repeats, this.#now(), true);
+      if (track.repeats.size > 0 && !this.#isRhythm(track, `${step.event.type} ${track.state.v}`, this.#now()))
+        this.#flushRepeats(track.repeats, this.#now(), true);
       step.reserved = this.#reserve();
       continueAs({ id: `${this.#node}/${this.boot}/${step.reserved.q}`, h: step.reserved.h });
     }
@@ -271,7 +275,7 @@ export class Recorder {
       continueAs(alike);
       return;
     }
-    if (isNews) this.#flushRepeats(track.repeats, now, true);
+    if (isNews && !this.#isRhythm(track, `${signature} ${value}`, now)) this.#flushRepeats(track.repeats, now, true);
     const kind: RecordKind = isFirst
       ? "init"
       : snapshot.status === "error"
@@ -308,6 +312,14 @@ export class Recorder {
     }
     if (kind !== "ignored") continueAs({ id: recordId(record), h });
     if (ends) track.endedAt = now;
+  }
+
+  /** A change that comes and goes all the time, like a pulse, is no reason to tell early what was counted. */
+  #isRhythm(track: Track, change: string, now: number): boolean {
+    const last = track.changes.get(change) ?? 0;
+    if (track.changes.size > MOST_KINDS_PENDING) track.changes.clear();
+    track.changes.set(change, now);
+    return now - last < COALESCE_MS;
   }
 
   /** Draws these machines for whoever asks, also before the first of them runs. */
@@ -416,11 +428,9 @@ export class Recorder {
 
   #flushRepeats(repeats: Map<string, Repeats>, now: number, all: boolean): void {
     for (const [signature, one] of repeats) {
-      if (!all && now - one.emittedAt < 0.9 * COALESCE_MS) continue;
-      if (one.count === 0) {
-        repeats.delete(signature);
-        continue;
-      }
+      const isOld = now - one.emittedAt >= 0.9 * COALESCE_MS;
+      if (one.count === 0 && isOld) repeats.delete(signature);
+      if (one.count === 0 || !(all || isOld)) continue;
       const { f: _f, tm: _tm, w: _w, ...template } = one.template;
       const record = this.#emit({ ...template, l: one.last, ...(one.count > 1 ? { r: one.count } : {}) }, null, false);
       record.t = one.first;

@@ -7,6 +7,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { Refusal } from "../messages/errors.ts";
 import { BlockHeader } from "../messages/worker.ts";
+import { assertLinked } from "./link-cut.ts";
 
 /** Clocks of two nodes may differ by this much; an overheard request can be repeated no longer. */
 const TOLERANCE_MS = 5 * 60_000;
@@ -59,5 +60,6 @@ export function verifySignature(
       "UNAUTHENTICATED",
       `The request of ${sender} is dated more than ${TOLERANCE_MS / 60_000} minutes off: check the clocks`,
     );
+  assertLinked(sender);
   return sender;
 }

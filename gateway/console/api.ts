@@ -26,6 +26,7 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { ActorState, Chart, StepRecord } from "../../actors/messages/records.ts";
+import { RECORDING_FORMAT, RECORDING_VERSION } from "./recording-format.ts";
 
 export type {
   ActorState,
@@ -245,9 +246,6 @@ export const RefusalList = Type.Object({
 export type RefusalList = Static<typeof RefusalList>;
 
 // ── recordings ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-export const RECORDING_FORMAT = "dfs-recording";
-export const RECORDING_VERSION = 1;
 
 /** Line 1. Line 2 is `{"keyframe": ActorState[]}`, the state before the first record; then one record a line. */
 export const RecordingHeader = Type.Object({

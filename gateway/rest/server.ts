@@ -1,6 +1,7 @@
 /** The gateway's REST server, assembled: the front door, then a file per verb. */
 import { type AnyElysia, Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { consoleRoutes } from "../console/routes.ts";
 import { servePage } from "../console/serve-page.ts";
 import { clusterState } from "./cluster-state.ts";
 import type { Gateway } from "./context.ts";
@@ -41,6 +42,7 @@ export function createRestServer(gateway: Gateway): AnyElysia {
     .use(health(gateway))
     .use(metricsRoute(metrics))
     .use(servePage())
+    .use(consoleRoutes(gateway))
     .use(openApi(() => openApiDocument(app)));
   return app;
 }

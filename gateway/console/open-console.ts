@@ -1,0 +1,64 @@
+/** Builds the console of one gateway: its own recorder, the follower of all others, reports, drills. */
+import type { Config } from "../../actors/messages/config.ts";
+import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-socket.ts";
+import type { Logger } from "../../actors/node/log.ts";
+import type { Identity } from "../../actors/node/mailbox.ts";
+import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/recorder.ts";
+import type { DataPath } from "../transfer/api.ts";
+import { uploadMachine } from "../transfer/upload.machine.ts";
+import { Console } from "./console.ts";
+import { Drills } from "./drills.ts";
+import { type FollowedStore, Follower } from "./follower.ts";
+
+export interface ConsoleOptions {
+  gatewayId: string;
+  config: Config;
+  secret: string;
+  data: DataPath;
+  log: Logger;
+  /** The gateway's own records, and the store for everybody's. */
+  own: RecordStore;
+  followed: FollowedStore;
+}
+
+const NOTICE_EVERY_MS = 5000;
+const TRAFFIC_EVERY_MS = 1000;
+const SOFTWARE = "dfs 0.1.0";
+
+export function openConsole({ gatewayId, config, secret, data, log, own, followed }: ConsoleOptions): Console {
+  registerMachines(uploadMachine);
+  startRecording(gatewayId, own);
+  recorder()?.sample("traffic", TRAFFIC_EVERY_MS, () => {
+    const { bytesIn, bytesOut, uploads, downloads, uploadsDone, uploadsFailed, downloadsDone, downloadsFailed } =
+      data.transfers.activity();
+    return {
+      ...{ bytesIn, bytesOut, uploads: uploads.length, downloads: downloads.length },
+      ...{ uploadsDone, uploadsFailed, downloadsDone, downloadsFailed },
+    };
+  });
+  let clusterId: string | null = null;
+  const identity: Identity = { nodeId: gatewayId, secret, clusterId: () => clusterId };
+  const follower = new Follower({ config, gatewayId, identity, store: followed, log });
+  const notice = async (): Promise<void> => {
+    try {
+      const state = await data.masters.clusterState();
+      clusterId = state.clusterId;
+      follower.noticeWorkers(state.workers);
+    } catch {
+      // no leader now: what config.json lists is followed all the same
+    }
+  };
+  void notice();
+  setInterval(() => void notice(), NOTICE_EVERY_MS).unref();
+  const socket = takesPartInDrills(config) ? launcherSocket(config) : null;
+  return new Console({
+    ...{ config, gatewayId, log, follower },
+    software: SOFTWARE,
+    clusterId: async () => {
+      if (clusterId === null) await notice();
+      return clusterId ?? "";
+    },
+    store: followed,
+    drills: new Drills({ config, gatewayId, data, identity, log, launcherSocket: socket }),
+  });
+}
