@@ -93,7 +93,7 @@ export const raftMachine = raftSetup
       isLowerTerm: ({ context, event }) => isRpc(event) && event.message.term < context.term,
       grantsVote: ({ context, event }) => event.type === "rpc.vote" && grantsVote(context, event.message),
       answersOurPreVote: ({ context, event }) =>
-        event.type === "rpc.preVoteReply" && event.message.forTerm === context.term + 1,
+        event.type === "rpc.preVoteReply" && event.message.forTerm === context.term + 1 && !raisesTerm(context, event),
       isQuorumActive: ({ context }) => isQuorumActive(context),
       isTermStartApplied: ({ context }) => context.appliedIndex >= context.termStartIndex,
       wantsTransfer: ({ context }) => context.transferTo !== null,

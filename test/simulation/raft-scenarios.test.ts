@@ -83,6 +83,23 @@ test("3. a master stuck at a higher term with a shorter log makes the leader lea
   group.settle();
 });
 
+test("3b. a master with the best log, one term behind the only other one left, learns the term and is elected", () => {
+  const group = calmGroup();
+  group.crash(group.master("m3"));
+  group.hold = isA("rpc.append");
+  group.propose(group.master("m1"));
+  group.run(50);
+  group.isolate("m1");
+  group.held.length = 0;
+  group.hold = () => false;
+  group.campaign(group.master("m2"));
+  group.until(() => role(group, "m1") === "precandidate" && role(group, "m2") === "precandidate", 4 * T, "both ask");
+  expect(state(group, "m2").term).toBe(state(group, "m1").term + 1);
+  group.heal();
+  group.until(() => ready(group) !== undefined, 3 * T, "a leader");
+  expect(ready(group)?.id).toBe("m1");
+});
+
 test("4. a leader that is heard but hears nobody steps down, and the others elect one", () => {
   const group = calmGroup();
   group.cut.add("m2→m1").add("m3→m1");
