@@ -4,8 +4,9 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { Elysia } from "elysia";
-import { Refusal } from "../../actors/messages/errors.ts";
+import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { recorder } from "../../actors/node/recorder.ts";
 import { isConsolePage } from "../console/serve-page.ts";
 import type { Gateway } from "./context.ts";
 import type { Metrics } from "./metrics.ts";
@@ -79,16 +80,28 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
     const id = idOf(request);
     const refusal = asRefusal(error, request, routes());
     if (refusal) {
+      note(request, refusal.code, refusal.message);
       if (refusal.status >= 500)
         log.warn({ event: "refused", id, code: refusal.code, path: rawPath(request.url) }, refusal.message);
       return problemResponse(refusal, id, refusal instanceof RefusalWithHeaders ? refusal.headers : {});
     }
+    note(request, "INTERNAL", String(error));
     log.error(
       { event: "request-failed", id, method: request.method, path: rawPath(request.url), err: error },
       `${request.method} ${rawPath(request.url)} failed`,
     );
     return problemResponse(new Refusal("INTERNAL", "The gateway failed while answering"), id);
   }
+}
+
+/** Outcomes that are nobody's decision. */
+const FAILED = new Set<ErrorCode>(["INTERNAL", "TIMEOUT", "OUTCOME_UNKNOWN"]);
+
+/** Refusals go into the record, as kinds of requests, not as single ones; the console's own stay out. */
+function note(request: Request, code: ErrorCode, reason: string): void {
+  const [, area = ""] = rawPath(request.url).split("/");
+  if (code === "NOT_MODIFIED" || area === "console") return;
+  recorder()?.refused(`${request.method} /${area.slice(0, 40)}`, code, reason, {}, FAILED.has(code));
 }
 
 /** Names that no name server can lead elsewhere. */
