@@ -103,8 +103,14 @@ function startNode(
   return { kind, id, url, logPath, logStart, process: child };
 }
 
+interface LogFollower {
+  /** Shows at once what was written until now. */
+  read(): void;
+  stop(): void;
+}
+
 /** Follows a node's log; what `isShown` and is worth a person's attention comes out in short form. */
-function followLog(node: Node, isShown: (level: number) => boolean): () => void {
+function followLog(node: Node, isShown: (level: number) => boolean): LogFollower {
   let position = node.logStart;
   let rest = "";
   const read = (): void => {
@@ -122,9 +128,12 @@ function followLog(node: Node, isShown: (level: number) => boolean): () => void 
     }
   };
   const timer = setInterval(read, LOG_POLL_MS);
-  return () => {
-    clearInterval(timer);
-    read();
+  return {
+    read,
+    stop() {
+      clearInterval(timer);
+      read();
+    },
   };
 }
 
@@ -190,13 +199,13 @@ async function start(configPath: string): Promise<void> {
   let phase: "starting" | "running" | "stopping" = "starting";
   // Nodes that start and stop together complain of each other; that is no news.
   const isShown = (level: number): boolean => level >= (phase === "running" ? LogLevel.warn : LogLevel.error);
-  const stopFollowing = nodes.map((node) => followLog(node, isShown));
+  const logs = nodes.map((node) => followLog(node, isShown));
 
   const finish = async (exitCode: number): Promise<never> => {
     phase = "stopping";
     closeControl();
     await stopAll(nodes, "SIGTERM");
-    for (const stop of stopFollowing) stop();
+    for (const log of logs) log.stop();
     say("Stopped.");
     process.exit(exitCode);
   };
@@ -217,7 +226,7 @@ async function start(configPath: string): Promise<void> {
   const watch = (node: Node, n: number): void => {
     void node.process.exited.then((exitCode) => {
       if (phase === "stopping") return;
-      stopFollowing[n]?.();
+      logs[n]?.stop();
       const how = node.process.signalCode ? `was killed by ${node.process.signalCode}` : `ended with code ${exitCode}`;
       say(`  ${node.id} ${how}. Its log: ${node.logPath}`);
       if (phase === "running") return say(`  The others go on. To start it again: ${startAgain(node, configPath)}`);
@@ -235,7 +244,7 @@ async function start(configPath: string): Promise<void> {
     if (!stopped || phase !== "running") return;
     const node = startNode(config, resolve(configPath), stopped, args);
     nodes[n] = node;
-    stopFollowing[n] = followLog(node, isShown);
+    logs[n] = followLog(node, isShown);
     watch(node, n);
     say(`  ${id} was started again by a drill.`);
   }
@@ -243,6 +252,7 @@ async function start(configPath: string): Promise<void> {
   const [gateway] = config.gateways;
   if (gateway) await untilReady(gateway.url, () => phase === "starting");
   if (phase !== "starting") return;
+  for (const log of logs) log.read();
   phase = "running";
   announce(config);
 }
