@@ -3,7 +3,7 @@ import type { Chart, ChartEdge, ChartState } from "../../api.ts";
 
 /** `heartbeat [isCurrentTerm] / adopt` */
 export function edgeInWords({ kind, event, guard, delay, actions }: ChartEdge): string {
-  const what = kind === "after" ? `after ${delay}` : kind === "always" ? "at once" : event;
+  const what = kind === "after" ? `after ${delay}` : kind === "always" ? kind : event;
   return [what, guard ? `[${guard}]` : "", actions.length > 0 ? `/ ${actions.join(", ")}` : ""]
     .filter(Boolean)
     .join(" ");

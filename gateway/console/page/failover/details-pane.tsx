@@ -78,13 +78,14 @@ function edgesOf(record: StepRecord): ChartEdge[] {
 const inLines = (value: string) => value.split("|").map((part) => <div key={part}>{part}</div>);
 
 function Facts({ record }: { record: StepRecord }) {
-  const { d, c, f, v, tm, r, l, t, m, a, k } = record;
+  const { n, s, d, c, f, v, tm, r, l, t, m, k } = record;
   const edges = edgesOf(record);
   return (
     <dl class="facts">
       <dt>What</dt>
       <dd>
-        {k === "tr" ? "a transition" : KINDS[k]} of {a === m ? m : `${a} (${m})`}
+        {KINDS[k]} of {m}
+        {s === n ? "" : `, about ${s}`}
       </dd>
       <dt>When</dt>
       <dd class="mono">

@@ -119,18 +119,24 @@ function Drawing({ chart, layout, tokens, lit, onLook }: DrawingProps) {
   const shown = scale.value ?? Math.min(1.35, Math.max(fit, 0.7));
   // Everything but tokens and light stays as it is, thirty times a second.
   const backdrop = useMemo(() => <Arrows chart={chart} layout={layout} />, [chart, layout]);
-  const activeId = [...tokens.keys()][0];
-  useEffect(() => {
-    if (!activeId || fit >= shown - 0.01) return;
-    const box = layout.states[activeId];
-    const element = frame.current;
-    if (!box || !element) return;
-    element.scrollTo({
-      left: (box.x + box.width / 2 + MARGIN) * shown - room.value.width / 2,
-      top: (box.y + box.height / 2 + MARGIN) * shown - room.value.height / 2,
-      behavior: wantsStillness() ? "auto" : "smooth",
+  const scrolled = useSignal({ left: 0, top: 0 });
+  const centre = (x: number, y: number, behavior: ScrollBehavior): void =>
+    frame.current?.scrollTo({
+      left: (x + MARGIN) * shown - room.value.width / 2,
+      top: (y + MARGIN) * shown - room.value.height / 2,
+      behavior,
     });
-  }, [activeId, chart.machine]);
+  const isWhole = fit >= shown - 0.01;
+  const follows = newestState(tokens);
+  useEffect(() => {
+    const box = follows === null || isWhole ? undefined : layout.states[follows];
+    if (!box) return;
+    const isWide = box.width * shown > room.value.width;
+    const isHigh = box.height * shown > room.value.height;
+    const x = isWide ? box.x + room.value.width / 2 / shown - MARGIN : box.x + box.width / 2;
+    const y = isHigh ? box.y + room.value.height / 2 / shown - MARGIN : box.y + box.height / 2;
+    centre(x, y, wantsStillness() ? "auto" : "smooth");
+  }, [follows, chart.machine, isWhole]);
   return (
     <div class="chart-room">
       <section
@@ -139,6 +145,9 @@ function Drawing({ chart, layout, tokens, lit, onLook }: DrawingProps) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keys
         tabIndex={0}
         aria-label={`Drawing of the ${chart.machine} machine`}
+        onScroll={({ currentTarget: { scrollLeft: left, scrollTop: top } }) => {
+          scrolled.value = { left, top };
+        }}
       >
         <svg
           class="chart"
@@ -166,6 +175,16 @@ function Drawing({ chart, layout, tokens, lit, onLook }: DrawingProps) {
           })}
         </svg>
       </section>
+      {!isWhole && (
+        <Overview
+          {...{ chart, layout, lit }}
+          x={scrolled.value.left / shown - MARGIN}
+          y={scrolled.value.top / shown - MARGIN}
+          width={room.value.width / shown}
+          height={room.value.height / shown}
+          onGo={(x, y) => centre(x, y, "auto")}
+        />
+      )}
       <div class="chart-zoom button-group">
         <button type="button" class="icon-button" aria-label="Smaller" onClick={() => (scale.value = shown / 1.2)}>
           −
@@ -178,6 +197,51 @@ function Drawing({ chart, layout, tokens, lit, onLook }: DrawingProps) {
         </button>
       </div>
     </div>
+  );
+}
+
+/** The state that was entered last: where one looks. */
+function newestState(tokens: Map<string, Token[]>): string | null {
+  let newest: { id: string; h: string } | null = null;
+  for (const [id, there] of tokens)
+    for (const { step } of there) if (newest === null || step.h > newest.h) newest = { id, h: step.h };
+  return newest?.id ?? null;
+}
+
+const OVERVIEW = { width: 168, height: 110 };
+
+interface OverviewProps extends Pick<DrawingProps, "chart" | "layout" | "lit"> {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  onGo: (x: number, y: number) => void;
+}
+
+/** The whole machine, small, for those that are larger than the room: where it is lit, and what part is seen. */
+function Overview({ chart, layout, lit, x, y, width, height, onGo }: OverviewProps) {
+  const scale = Math.min(OVERVIEW.width / layout.width, OVERVIEW.height / layout.height);
+  const go = (event: PointerEvent): void => {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    onGo((event.clientX - box.left) / scale, (event.clientY - box.top) / scale);
+  };
+  return (
+    <svg
+      class="overview"
+      width={layout.width * scale}
+      height={layout.height * scale}
+      viewBox={`0 0 ${layout.width} ${layout.height}`}
+      aria-hidden="true"
+      onPointerDown={go}
+      onPointerMove={(event) => event.buttons === 1 && go(event)}
+    >
+      {chart.states.slice(1).map(({ id, type }) => {
+        const box = layout.states[id];
+        const isLeaf = type !== "compound" && type !== "parallel";
+        return box && <rect key={id} {...box} rx="20" class={isLeaf ? `leaf ${lit.get(id) ?? ""}` : ""} />;
+      })}
+      <rect class="window" {...{ x, y, width, height }} rx="10" />
+    </svg>
   );
 }
 
