@@ -7,8 +7,10 @@ import { makeDirectories, remove, transferNames } from "./changes.ts";
 import { EXIT_CODE_HELP, ExitCode, exitCodeOf } from "./exit-code.ts";
 import { get } from "./get.ts";
 import { explain, list, stat } from "./look.ts";
+import { backup, MASTERS_ORDERS, masters } from "./masters.ts";
 import { Output } from "./output.ts";
 import { put } from "./put.ts";
+import { machines, record, replay } from "./recordings.ts";
 import type { Session } from "./session.ts";
 import { orderWorker, status, top, WORKER_ORDERS } from "./watch.ts";
 
@@ -227,6 +229,45 @@ define("worker", "Say what is wanted of a worker.")
         0,
         `dfs worker ${WORKER_ORDERS.join("|")} ${id}`,
       );
+    }),
+  );
+
+define("masters", "Who keeps the metadata, and how far each is; add, remove, or hand leadership over.")
+  .argument("[order]", MASTERS_ORDERS.join(", "), "list")
+  .argument("[id]", "master")
+  .argument("[url]", "with add: where it serves, http://host:port")
+  .action(
+    action((session, order: string, id: string | undefined, url: string | undefined) =>
+      masters(session, order, id, url),
+    ),
+  );
+
+define("backup", "Keep the metadata of this moment in a file; `master --restore FILE` begins with it.")
+  .argument("<file>")
+  .action(action((session, file: string) => backup(session, file)));
+
+define("record", "Save the last minutes of the cluster as one file: what every state machine did, and why.")
+  .option("-m, --minutes <n>", "so much of the past", atLeastOne, 10)
+  .option("-o, --output <file>", "where to")
+  .action(
+    action((session, command: Command) => {
+      const { minutes, output: file, url, token } = command.optsWithGlobals();
+      return record(session, { url: gatewayUrl(url), token: token ?? Bun.env.DFS_TOKEN }, { minutes, file });
+    }),
+  );
+
+define("replay", "Open a recording in the browser, with no cluster behind it.")
+  .argument("<file>", "as `dfs record` or the console saved it")
+  .option("--port <n>", "serve it there (default: any free port)", atLeastOne)
+  .action(action((session, file: string, command: Command) => replay(session, file, command.opts().port ?? null)));
+
+define("machines", "Print the state machines: as text, as --mermaid, or as --json for XState's editor.")
+  .argument("[name]", "raft, liveness, steward, repair, worker or upload (left out: all)")
+  .option("--mermaid", "as a Mermaid state diagram")
+  .action(
+    action(async (session, ...given: unknown[]) => {
+      const command = given.pop() as Command;
+      return machines(session, given[0] as string | undefined, { mermaid: command.opts().mermaid ?? false });
     }),
   );
 

@@ -91,7 +91,7 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
           {answer.now && (
             <details class="why">
               <summary>Where a new chunk would go now</summary>
-              <DecisionTable decision={answer.now} />
+              <DecisionTable decision={answer.now} holders={null} />
             </details>
           )}
         </>
@@ -161,7 +161,9 @@ function ChunkRow({ chunk, wanted }: { chunk: ExplainedChunk; wanted: number }) 
             </>
           )}
         </dl>
-        {chunk.decision && <DecisionTable decision={chunk.decision} />}
+        {chunk.decision && (
+          <DecisionTable decision={chunk.decision} holders={new Set(chunk.replicas.map(({ worker }) => worker))} />
+        )}
       </details>
     </li>
   );
@@ -178,7 +180,8 @@ const ReplicaFact = (replica: Omit<ExplainedChunk["replicas"][number], "url" | "
   </>
 );
 
-const DecisionTable = ({ decision }: { decision: Decision }) => (
+/** @param holders null: nothing was written by this decision yet */
+const DecisionTable = ({ decision, holders }: { decision: Decision; holders: ReadonlySet<string> | null }) => (
   <div class="decision">
     <p>
       <span class="quiet">Decided {dateInWords(decision.at)}:</span> {decision.rule}
@@ -188,7 +191,7 @@ const DecisionTable = ({ decision }: { decision: Decision }) => (
         <tr>
           <th>Worker</th>
           <th class="number">Score</th>
-          <th>Turned down because</th>
+          <th>Verdict</th>
         </tr>
       </thead>
       <tbody>
@@ -196,7 +199,9 @@ const DecisionTable = ({ decision }: { decision: Decision }) => (
           <tr key={worker} class={rejected ? "quiet" : ""}>
             <td>{worker}</td>
             <td class="number">{Number.isFinite(score) ? score.toFixed(2) : "–"}</td>
-            <td>{rejected ?? "chosen or next in line"}</td>
+            <td>
+              {rejected ?? (holders === null ? "would do" : holders.has(worker) ? "holds a copy" : "would have done")}
+            </td>
           </tr>
         ))}
       </tbody>
