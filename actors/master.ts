@@ -6,10 +6,13 @@ import { startMaster } from "./master/host.ts";
 import { livenessMachine } from "./master/liveness.machine.ts";
 import { raftMachine } from "./master/raft.machine.ts";
 import { repairMachine } from "./master/repair.machine.ts";
+import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
+import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
@@ -18,11 +21,22 @@ const command = nodeCommand("master", "A master: keeps the metadata, watches the
   .requiredOption("--id <id>", "which master of the configuration to be")
   .option("--data <dir>", "data directory (default: <dataDirectory>/<id>)")
   .option("--join", "with an empty data directory: wait to be added to a group that exists (dfs masters add)")
+  .option(
+    "--restore <file>",
+    "make an empty data directory from a backup (dfs backup), as the first master of a new group",
+  )
   .option("--url <url>", "address to serve at, for a master that the configuration does not list")
   .parse();
 
 await run(async () => {
-  const flags = command.opts<{ config: string; id: string; data?: string; join?: boolean; url?: string }>();
+  const flags = command.opts<{
+    config: string;
+    id: string;
+    data?: string;
+    join?: boolean;
+    url?: string;
+    restore?: string;
+  }>();
   const config = loadConfig(flags.config);
   const listed = config.masters.find(({ id }) => id === flags.id);
   const self = flags.url ? { id: flags.id, url: flags.url } : listed;
@@ -35,13 +49,16 @@ await run(async () => {
   const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);
+  if (takesPartInDrills(config)) allowDrills();
   if (records) startRecording(self.id, records);
+  const secret = loadSecret(config.dataDirectory);
+  if (flags.restore) await restoreMaster({ file: flags.restore, dataDirectory, nodeId: self.id, secret, log });
   const master = await startMaster({
     config,
     nodeId: self.id,
     url: self.url,
     dataDirectory,
-    secret: loadSecret(config.dataDirectory),
+    secret,
     log,
     joins: flags.join ?? false,
   });

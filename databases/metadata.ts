@@ -128,6 +128,18 @@ export class Metadata {
     return { index, term };
   }
 
+  /** Makes a copy of the state the beginning of another history. Sessions end: what they had under way is unknown. */
+  beginHistory({ index, term, skippedChunkIds }: { index: number; term: number; skippedChunkIds: number }): void {
+    this.#db
+      .transaction(() => {
+        this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
+        this.#db.query("UPDATE totals SET next_chunk_id = next_chunk_id + ?").run(skippedChunkIds);
+        this.#db.exec("DELETE FROM sessions; DELETE FROM outcomes");
+      })
+      .immediate();
+    this.makeDurable();
+  }
+
   /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
   damage(): string | null {
     const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };

@@ -6,9 +6,16 @@
  * is committed and applied here. Reads are confirmed by a quorum before they look at the state (ReadIndex).
  */
 
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Genesis, LogDamaged, type MasterIdentity, MasterLog } from "../../databases/master-log.ts";
+import { StateMissing } from "../../databases/backup.ts";
+import {
+  type Genesis,
+  LogDamaged,
+  type MasterIdentity,
+  MasterLog,
+  type RecoveredLog,
+} from "../../databases/master-log.ts";
 import { Metadata } from "../../databases/metadata.ts";
 import { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Command, CommandResult, ValueOf } from "../messages/commands.ts";
@@ -102,20 +109,10 @@ export class MetadataEngine {
     this.identity = this.#log.identity;
     this.incarnation = this.#log.incarnation;
     const recovered = this.#log.recover();
-    this.#metadata = new Metadata(statePath(dataDirectory, recovered.stateGeneration));
+    const path = statePath(dataDirectory, recovered.stateGeneration);
+    this.#metadata = openState(path, recovered, () => this.#log.close());
     this.#queries = new MetadataQueries(this.#metadata);
     const applied = this.#metadata.applied();
-    const damage = this.#metadata.damage();
-    if (damage) throw new LogDamaged(`dfs_metadata.db is damaged: ${damage}`);
-    const last = recovered.baseIndex + recovered.entries.length;
-    if (applied.index > last)
-      throw new LogDamaged(
-        `the applied state is at ${applied.index}, beyond the log's end ${last}: these files are not of one master`,
-      );
-    if (applied.index < recovered.baseIndex)
-      throw new LogDamaged(
-        `the applied state is at ${applied.index}, but the log starts behind ${recovered.baseIndex}: restore dfs_metadata.db from a backup`,
-      );
     this.#appliedIndex = applied.index;
     this.#appliedLogTime = applied.logTime;
     this.#lastWallTime = applied.wallTime;
@@ -381,6 +378,58 @@ export class MetadataEngine {
     this.#log.close();
   }
 }
+
+/**
+ * Opens the applied state and judges it by the log, as RAFT.md §2.6 has it. A state that the log can build anew is put
+ * aside if it is damaged.
+ *
+ * @throws LogDamaged if the two are not of one master; StateMissing if only a leader's state can help
+ */
+function openState(path: string, log: RecoveredLog, closeLog: () => void): Metadata {
+  const last = log.baseIndex + log.entries.length;
+  const judged = openUndamaged(path);
+  const { index, term } = judged.applied();
+  const own = index === log.baseIndex ? log.baseTerm : log.entries[index - log.baseIndex - 1]?.term;
+  const refuse = (error: LogDamaged): never => {
+    judged.close();
+    closeLog();
+    throw error;
+  };
+  if (index > last)
+    refuse(
+      new LogDamaged(
+        `the applied state is at entry ${index}, behind the log's end ${last}: the log lost what it had flushed, or these files are not of one master. Remove this master and start another under a new id`,
+      ),
+    );
+  if (index < log.baseIndex)
+    refuse(
+      new StateMissing(`the applied state is at entry ${index}, and the log holds only what follows ${log.baseIndex}`),
+    );
+  if (own !== term)
+    refuse(
+      new LogDamaged(
+        `the applied state ends with term ${term} at entry ${index}, the log has term ${own} there: these files are not of one master`,
+      ),
+    );
+  return judged;
+}
+
+function openUndamaged(path: string): Metadata {
+  let metadata: Metadata | null = null;
+  try {
+    metadata = new Metadata(path);
+    if (metadata.damage() === null) return metadata;
+  } catch (cause) {
+    if (!isDamage(cause)) throw cause;
+  }
+  metadata?.close();
+  for (const end of ["", "-wal", "-shm"])
+    if (existsSync(`${path}${end}`)) renameSync(`${path}${end}`, `${path}.damaged${end}`);
+  return new Metadata(path);
+}
+
+/** Not: in use by another process, or of a newer program. */
+const isDamage = (cause: unknown): boolean => /malformed|not a database|corrupt/i.test((cause as Error).message);
 
 /** The first generation lies beside the log; each snapshot installed brings another. */
 const statePath = (dataDirectory: string, generation: number): string =>

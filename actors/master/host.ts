@@ -1,5 +1,6 @@
 /** One master: opens its databases, takes part in the group, and answers its mailbox. The I/O around the machines. */
 import { Elysia } from "elysia";
+import { rebuildState, StateMissing } from "../../databases/backup.ts";
 import { LogDamaged } from "../../databases/master-log.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import type { Config } from "../messages/config.ts";
@@ -18,9 +19,11 @@ import {
 import { verifySignature } from "../node/signature.ts";
 import { lastIndex } from "../rules/raft/log-tail.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
+import { clusterIdOf } from "./cluster-id.ts";
 import { MetadataEngine } from "./engine.ts";
 import { foundingConfiguration } from "./founding.ts";
 import { Freshness } from "./freshness.ts";
+import { leadersState } from "./leaders-state.ts";
 import { MembershipDesk } from "./membership-desk.ts";
 import { masterMetrics } from "./metrics.ts";
 import { Office } from "./office.ts";
@@ -48,10 +51,6 @@ export interface Master {
   stop(): Promise<void>;
 }
 
-/** The same for all masters that share the secret, so that a new group agrees on it without asking. */
-const clusterIdOf = (secret: string): string =>
-  new Bun.CryptoHasher("sha256", secret).update("cluster id").digest("hex").slice(0, 32);
-
 /** @throws StartRefused if the data directory is in use, damaged, or of another master */
 export async function startMaster(options: MasterOptions): Promise<Master> {
   const { config, nodeId, url, dataDirectory, secret, log, joins = false } = options;
@@ -59,7 +58,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const identity: Identity = { nodeId, secret, clusterId: () => clusterId };
   const transport = new RaftTransport(identity, config.masters, log);
   const founders = await foundingConfiguration({ config, nodeId, url, dataDirectory, identity, log, joins });
-  const engine = openEngine();
+  const engine = await openEngineOrRebuild();
   const snapshots = new Snapshots({
     engine,
     identity,
@@ -144,6 +143,18 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const metrics = masterMetrics(engine, () => office);
   const server = new Elysia(SERVER_OPTIONS)
     .use(mailbox(MasterMailbox, handlers, identity, log))
+    .get("/raft/backup", async ({ request }) => {
+      try {
+        verifySignature(secret, request.headers.get("authorization"), "GET", "/raft/backup", "");
+        inOffice();
+        await engine.confirmRead();
+        const { manifest, body } = await snapshots.backup();
+        log.info({ event: "backup", index: manifest.index, bytes: manifest.sizeBytes }, "a backup is being fetched");
+        return new Response(body, { headers: { "content-type": "application/octet-stream" } });
+      } catch (error) {
+        return refusalResponse(error, log);
+      }
+    })
     .get("/raft/snapshots/:index", async ({ params, request }) => {
       try {
         const { pathname } = new URL(request.url);
@@ -208,6 +219,22 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       );
   }
 
+  /** A master that lost its applied state keeps its log and its votes, and takes part again once it has the leader's. */
+  async function openEngineOrRebuild(): Promise<MetadataEngine> {
+    try {
+      return openEngine();
+    } catch (cause) {
+      if (!(cause instanceof StateMissing)) throw cause;
+      log.warn({ event: "state-missing", err: cause }, "the applied state is gone; the leader is asked for its own");
+      if (config.masters.every(({ id }) => id === nodeId))
+        throw new StartRefused(`${nodeId} cannot start: ${cause.message}`, ExitCode.dataDirectoryRefused);
+      const source = await leadersState(config, nodeId, identity, log);
+      const { index } = await rebuildState(source, { dataDirectory, nodeId, clusterId });
+      log.warn({ event: "state-rebuilt", index }, "the applied state is the leader's now");
+      return openEngine();
+    }
+  }
+
   function openEngine(): MetadataEngine {
     try {
       const engine = new MetadataEngine({
@@ -237,6 +264,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       }
       return engine;
     } catch (cause) {
+      if (cause instanceof StateMissing) throw cause;
       if (cause instanceof DatabaseRefused || cause instanceof LogDamaged)
         throw new StartRefused(`${nodeId} cannot start: ${cause.message}`, ExitCode.dataDirectoryRefused);
       throw cause;

@@ -2,9 +2,10 @@
  * Snapshots of the applied state for masters that need entries which the log no longer holds. The leader makes one on
  * demand, beside its work; the follower fetches it over HTTP, checks it, and adopts it in one transaction.
  */
-import { createReadStream, mkdirSync, rmSync, statSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
+import { createReadStream, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { type BackupManifest, backupHead } from "../../databases/backup.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { RaftMessageOf } from "../messages/raft.ts";
@@ -15,6 +16,7 @@ import { configurationAt } from "../rules/raft/membership.ts";
 import type { MetadataEngine } from "./engine.ts";
 
 const OFFER_EVERY_MS = 2000;
+const PIECE_BYTES = 1 << 20;
 const FETCH_TIMEOUT_MS = 30 * 60_000;
 
 interface Snapshot {
@@ -33,6 +35,7 @@ export class Snapshots {
   readonly #log: Logger;
   readonly #send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
   #making: Promise<Snapshot> | null = null;
+  #drafts = 0;
   #installing = false;
   #offering = 0;
   #offeredIndex = 0;
@@ -108,11 +111,13 @@ export class Snapshots {
 
   async #make(): Promise<Snapshot> {
     mkdirSync(this.#folder, { recursive: true });
-    const draft = join(this.#folder, "draft.db");
-    rmSync(draft, { force: true });
+    const draft = join(this.#folder, `draft-${++this.#drafts}.db`);
     const applied = await this.#engine.metadata.copyTo(draft);
     const path = join(this.#folder, `${applied.index}.db`);
     await rename(draft, path);
+    // A file that is being read outlives its name.
+    for (const name of readdirSync(this.#folder))
+      if (name !== `${applied.index}.db` && !name.startsWith("draft-")) rmSync(join(this.#folder, name));
     const snapshot = { ...applied, path, sizeBytes: statSync(path).size, sha256: await sha256Of(path) };
     this.#log.info({ event: "snapshot-made", index: snapshot.index, bytes: snapshot.sizeBytes }, "snapshot made");
     return snapshot;
@@ -124,6 +129,21 @@ export class Snapshots {
     if (!snapshot || String(snapshot.index) !== index)
       throw new Refusal("NO_SUCH_FILE", `There is no snapshot ${index}`);
     return Bun.file(snapshot.path);
+  }
+
+  /** A backup of the state as it is now. The caller has made sure that this master leads. */
+  async backup(): Promise<{ manifest: BackupManifest; body: ReadableStream<Uint8Array> }> {
+    const making = this.#make();
+    this.#making = making;
+    making.catch(() => {
+      if (this.#making === making) this.#making = null;
+    });
+    const { index, term, sizeBytes, sha256, path } = await making;
+    const file = await open(path, "r");
+    const configuration = configurationAt(this.#engine.raft.state, index);
+    const { clusterId } = this.#engine.identity;
+    const manifest = { clusterId, index, term, configuration, at: Date.now(), sizeBytes, sha256 };
+    return { manifest, body: streamOf(backupHead(manifest), file) };
   }
 
   // ── the follower's side ──────────────────────────────────────────────────────────────────────────────────────────
@@ -173,6 +193,32 @@ export class Snapshots {
     const folder = await open(dirname(path), "r");
     await folder.sync().finally(() => folder.close());
   }
+}
+
+function streamOf(head: Uint8Array, file: FileHandle): ReadableStream<Uint8Array> {
+  const pieces = (async function* () {
+    try {
+      yield head;
+      for (;;) {
+        const { bytesRead, buffer } = await file.read(new Uint8Array(PIECE_BYTES), 0, PIECE_BYTES);
+        if (bytesRead === 0) return;
+        yield buffer.subarray(0, bytesRead);
+      }
+    } finally {
+      await file.close();
+    }
+  })();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: async () => void (await pieces.return(undefined)),
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 async function sha256Of(path: string): Promise<string> {

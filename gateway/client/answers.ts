@@ -80,6 +80,27 @@ export interface Cluster extends Omit<ClusterStateAnswer, "repairs"> {
   gateway?: { id: string; bytesIn: number; bytesOut: number; uploads: unknown[]; downloads: unknown[] };
 }
 
+/** The masters, each by its own account; null where one did not answer. */
+export interface MasterGroup {
+  leader: string | null;
+  term: number;
+  masters: {
+    id: string;
+    url: string;
+    /** voter, learner, removed, none (waits to be added) or unknown */
+    member: string;
+    role: string;
+    term: number | null;
+    leader: string | null;
+    commitIndex: number | null;
+    appliedIndex: number | null;
+    lastIndex: number | null;
+    lag: number | null;
+    stateAgeMs: number | null;
+  }[];
+}
+export type MastersOrder = { add: string; url: string } | { remove: string } | { transfer: string };
+
 /** An upload that outlives connections. */
 export interface OpenedUpload {
   id: string;

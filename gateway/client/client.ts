@@ -16,7 +16,7 @@
  */
 import type { WorkerMode } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { Cluster, Explanation, ListedEntry, StoredFile } from "./answers.ts";
+import type { Cluster, Explanation, ListedEntry, MasterGroup, MastersOrder, StoredFile } from "./answers.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
 import { DfsError } from "./dfs-error.ts";
 import { type Download, download, type GetOptions, storedFileOf } from "./download.ts";
@@ -24,7 +24,15 @@ import { filesPath } from "./file-url.ts";
 import { type ResumableOptions, uploadResumably } from "./resumable-upload.ts";
 import { type Attempts, createTransport, type Transport } from "./transport.ts";
 
-export type { Cluster, ExplainedChunk, Explanation, ListedEntry, StoredFile } from "./answers.ts";
+export type {
+  Cluster,
+  ExplainedChunk,
+  Explanation,
+  ListedEntry,
+  MasterGroup,
+  MastersOrder,
+  StoredFile,
+} from "./answers.ts";
 export { ClientErrorCodes, DfsError } from "./dfs-error.ts";
 export type { Download, GetOptions } from "./download.ts";
 export type { ResumableOptions } from "./resumable-upload.ts";
@@ -89,6 +97,11 @@ export interface DfsClient {
   explain(path: string, options?: CallOptions): Promise<Explanation>;
   cluster(options?: CallOptions): Promise<Cluster>;
   setWorkerMode(workerId: string, mode: WorkerMode, options?: CallOptions): Promise<void>;
+  /** Every master, by its own account. */
+  masters(options?: CallOptions): Promise<MasterGroup>;
+  orderMasters(order: MastersOrder, options?: CallOptions): Promise<MasterGroup>;
+  /** The metadata as it is at one moment, to be kept in a file; `master --restore FILE` takes it. */
+  backup(options?: CallOptions): Promise<ReadableStream<Uint8Array>>;
 }
 
 export interface ListOptions extends CallOptions {
@@ -159,6 +172,21 @@ export function createClient(options: ClientOptions): DfsClient {
         fromIndex = page.next ?? null;
       }
       return whole as Explanation;
+    },
+    masters: (call) =>
+      transport.json("/cluster/masters", { what: "Asking for the masters", ...call }) as Promise<MasterGroup>,
+    orderMasters: (order, call) =>
+      transport.json("/cluster/masters", {
+        method: "POST",
+        what: "Changing the masters",
+        headers: { "content-type": "application/json" },
+        body: () => JSON.stringify(order),
+        ...call,
+      }) as Promise<MasterGroup>,
+    async backup(call) {
+      const { body } = await transport.request("/cluster/backup", { what: "Making a backup", ...call });
+      if (!body) throw new DfsError("UNEXPECTED_ANSWER", "The backup has no content");
+      return body as ReadableStream<Uint8Array>;
     },
     cluster: (call) => transport.json("/cluster", { what: "Asking for the cluster", ...call }) as Promise<Cluster>,
     setWorkerMode: (workerId, mode, call) =>

@@ -6,13 +6,24 @@ import type { ClientCommand, CommandOf, CommandResult, ValueOf } from "../../act
 import type { Config } from "../../actors/messages/config.ts";
 import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
-import { type AnswerOf, type Identity, isRetryable, type MessageOf, send } from "../../actors/node/mailbox.ts";
-import type { ChangeOptions, Masters } from "../transfer/api.ts";
+import {
+  type AnswerOf,
+  type Identity,
+  isRetryable,
+  type MessageOf,
+  refusalOf,
+  send,
+} from "../../actors/node/mailbox.ts";
+import { sign } from "../../actors/node/signature.ts";
+import type { ChangeOptions, Consistency, Masters, MastersOrder } from "../transfer/api.ts";
+import { askMasters } from "./master-group.ts";
 
 type Mailbox = typeof MasterMailbox;
 type MessageType = keyof Mailbox & string;
 
 const ATTEMPT_TIMEOUT_MS = 5000;
+/** A master that does not lead has its answer at hand. */
+const EVENTUAL_TIMEOUT_MS = 1000;
 const QUERY_BUDGET_MS = 10_000;
 const COMMAND_BUDGET_MS = 15_000;
 /** No master even takes the connection: long enough for one that is being restarted, short enough for a person. */
@@ -49,7 +60,8 @@ class NeverReceived extends Refusal {
 }
 
 export class MasterClient implements Masters {
-  readonly #urls: string[];
+  /** By id: those of config.json, and those that joined since. */
+  readonly #masters: Map<string, string>;
   readonly #identity: Identity;
   #leaderUrl: string;
   #clusterId: string | null = null;
@@ -57,13 +69,37 @@ export class MasterClient implements Masters {
   readonly #waiting: (() => void)[] = [];
 
   constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string) {
-    this.#urls = config.masters.map((master) => master.url);
-    this.#leaderUrl = this.#urls[0] as string;
+    this.#masters = new Map(config.masters.map(({ id, url }) => [id, url]));
+    this.#leaderUrl = config.masters[0]?.url as string;
     this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
   }
 
   get identity(): Identity {
     return this.#identity;
+  }
+
+  get #urls(): string[] {
+    return [...new Set(this.#masters.values())];
+  }
+
+  /**
+   * A question that may be answered from a state of some age: the masters that do not lead are asked first, in any
+   * order, and the leader if none of them is fresh enough.
+   */
+  async read<T extends "STAT" | "LOCATE" | "LIST">(
+    message: MessageOf<Mailbox, T> & { type: T; consistency?: Consistency },
+  ): Promise<AnswerOf<Mailbox, T>> {
+    if (message.consistency === "eventual") {
+      const others = this.#urls.filter((url) => url !== this.#leaderUrl).sort(() => Math.random() - 0.5);
+      for (const url of others) {
+        try {
+          return await send<Mailbox, T>(this.#identity, url, message, { timeoutMs: EVENTUAL_TIMEOUT_MS });
+        } catch (error) {
+          if (!isRetryable(error)) throw error;
+        }
+      }
+    }
+    return this.ask<T>(message);
   }
 
   /**
@@ -219,8 +255,13 @@ export class MasterClient implements Masters {
     return (await this.ask({ type: "STAT", path })).entry;
   }
 
-  list(page: { prefix: string; delimiter: boolean; after: string; limit: number }) {
-    return this.ask({ type: "LIST", ...page });
+  async look(path: string, consistency: Consistency) {
+    const { entry, ageMs = 0 } = await this.read<"STAT">({ type: "STAT", path, consistency });
+    return { entry, ageMs };
+  }
+
+  list(page: { prefix: string; delimiter: boolean; after: string; limit: number; consistency?: Consistency }) {
+    return this.read<"LIST">({ type: "LIST", ...page });
   }
 
   rename(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
@@ -247,7 +288,33 @@ export class MasterClient implements Masters {
   async clusterState(patience?: Patience) {
     const state = await this.ask({ type: "CLUSTER_STATE" }, patience);
     this.#clusterId ??= state.clusterId;
+    for (const { id, url } of state.masters) this.#masters.set(id, url);
     return state;
+  }
+
+  view() {
+    return askMasters(this.#identity, this.#masters);
+  }
+
+  async order(order: MastersOrder) {
+    if ("transfer" in order) await this.ask({ type: "TRANSFER_LEADERSHIP", to: order.transfer });
+    else if ("add" in order)
+      await this.ask({ type: "CHANGE_MASTERS", change: "addLearner", id: order.add, url: order.url });
+    else await this.ask({ type: "CHANGE_MASTERS", change: "remove", id: order.remove, url: null });
+    if ("add" in order) this.#masters.set(order.add, order.url);
+    return this.view();
+  }
+
+  async backup(signal: AbortSignal) {
+    // Finds the leader first: the stream itself follows no hints.
+    await this.clusterState();
+    const path = "/raft/backup";
+    const response = await fetch(`${this.#leaderUrl}${path}`, {
+      headers: { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") },
+      signal,
+    });
+    if (!response.ok || !response.body) throw await refusalOf(response, this.#leaderUrl);
+    return response.body as ReadableStream<Uint8Array>;
   }
 
   async setWorkerMode(

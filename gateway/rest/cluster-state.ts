@@ -6,6 +6,7 @@ import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/
 import { WorkerMode } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import { clusterMasters } from "./cluster-masters.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readJson } from "./json-body.ts";
@@ -32,6 +33,7 @@ const ClusterJson = Type.Object({
 
 export const clusterState = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS)
+    .use(clusterMasters(gateway))
     .get(
       "/cluster",
       async ({ request }) => {

@@ -1,5 +1,6 @@
 /** How fresh an answer about names must be, and what the answer says of its own freshness. */
 import { Type } from "@sinclair/typebox";
+import type { Consistency } from "../transfer/api.ts";
 
 export const ConsistencyQuery = {
   consistency: Type.Optional(
@@ -9,10 +10,8 @@ export const ConsistencyQuery = {
     }),
   ),
 };
-export type Consistency = "strong" | "eventual";
-
-/** The leader answers both kinds, from the state that holds every acknowledged change: the age is 0. */
-export const consistencyHeaders = (asked: Consistency = "strong"): Record<string, string> => ({
+/** @param ageMs how old the state was that the answer comes from; 0: the leader gave it, and a majority confirmed it */
+export const consistencyHeaders = (asked: Consistency = "strong", ageMs = 0): Record<string, string> => ({
   "x-dfs-consistency": asked,
-  "x-dfs-age-ms": "0",
+  "x-dfs-age-ms": String(ageMs),
 });

@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { OpenFile } from "../transfer/api.ts";
+import type { Consistency, OpenFile } from "../transfer/api.ts";
 import { inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
 import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
@@ -46,7 +46,10 @@ export const getObject = (gateway: Gateway) =>
         });
       const { headers } = request;
       const isHead = request.method === "HEAD";
-      const source = isHead ? await headSource(gateway, path) : await gateway.data.transfers.openFile(path);
+      const { consistency = "strong" } = query;
+      const source = isHead
+        ? await headSource(gateway, path, consistency)
+        : await gateway.data.transfers.openFile(path, { consistency });
       const { file } = source;
       const answer = fileHeaders(file);
       const verdict = decideRead(headers, file);
@@ -54,7 +57,8 @@ export const getObject = (gateway: Gateway) =>
         throw new Refusal("PRECONDITION_FAILED", `"${path}" is not in the state that the request demands`, {
           etag: `"${file.etag}"`,
         });
-      for (const [name, value] of Object.entries(consistencyHeaders(query.consistency))) answer.set(name, value);
+      for (const [name, value] of Object.entries(consistencyHeaders(consistency, source.ageMs)))
+        answer.set(name, value);
       answer.set("cache-control", "no-cache");
       answer.set("accept-ranges", "bytes");
       if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });
@@ -125,12 +129,13 @@ export const getObject = (gateway: Gateway) =>
   );
 
 /** HEAD needs no chunk to be located. */
-async function headSource(gateway: Gateway, path: string): Promise<OpenFile> {
-  const entry = await gateway.data.masters.stat(path);
+async function headSource(gateway: Gateway, path: string, consistency: Consistency): Promise<OpenFile> {
+  const { entry, ageMs } = await gateway.data.masters.look(path, consistency);
   if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
   if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
   return {
     file: entry,
+    ageMs,
     stream: () => {
       throw new Error("HEAD sends no content");
     },

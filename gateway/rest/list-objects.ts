@@ -64,6 +64,7 @@ export const listObjects = (gateway: Gateway) =>
         delimiter: delimiter !== undefined,
         after: cursor === undefined ? "" : fromCursor(cursor, prefix),
         limit,
+        consistency,
       });
       return Response.json(
         {
@@ -71,7 +72,7 @@ export const listObjects = (gateway: Gateway) =>
           cursor: page.next === null ? null : toCursor(page.next),
           index: page.index,
         } satisfies Static<typeof Page>,
-        { headers: consistencyHeaders(consistency) },
+        { headers: consistencyHeaders(consistency, page.ageMs) },
       );
     },
     {

@@ -62,6 +62,8 @@ export interface UploadInfo {
 /** One version of one file, open for reading. */
 export interface OpenFile {
   file: FileInfo;
+  /** How old what is known of it may be; left out: not at all. */
+  ageMs?: number;
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
    * errors rather than deliver a wrong byte; after an error the connection must be cut.
@@ -141,7 +143,7 @@ export interface Transfers {
    * @param options.etag read this version only (PRECONDITION_FAILED if the file is another by now)
    * @throws NO_SUCH_FILE, IS_A_DIRECTORY
    */
-  openFile(path: string, options?: { etag?: string }): Promise<OpenFile>;
+  openFile(path: string, options?: { etag?: string; consistency?: Consistency }): Promise<OpenFile>;
   /**
    * A worker's own account of its copy of a chunk, for ?explain. Waits a second at most.
    *
@@ -156,11 +158,49 @@ export interface ChangeOptions {
   idempotencyKey?: string;
 }
 
-/** Metadata, asked of the leader. */
+/** `eventual`: from any master, as old as it says, up to `raft.maxStaleMs`. */
+export type Consistency = "strong" | "eventual";
+
+/** One master, by its own account; null where it did not answer. */
+export interface MasterView {
+  id: string;
+  url: string;
+  /** Of the group; `none`: waits to be added. */
+  member: "voter" | "learner" | "removed" | "none" | "unknown";
+  role: string;
+  term: number | null;
+  /** Whom it holds for the leader. */
+  leader: string | null;
+  commitIndex: number | null;
+  appliedIndex: number | null;
+  lastIndex: number | null;
+  /** Committed entries that it has not applied yet. */
+  lag: number | null;
+  /** How old its state is at most. */
+  stateAgeMs: number | null;
+}
+export interface MastersView {
+  leader: string | null;
+  term: number;
+  masters: MasterView[];
+}
+
+/** What an operator asks of the group of masters. */
+export type MastersOrder = { add: string; url: string } | { remove: string } | { transfer: string };
+
+/** Metadata, asked of the leader unless told otherwise. */
 export interface Masters {
   /** null: nothing there. */
   stat(path: string): Promise<EntryInfo | null>;
-  list(page: { prefix: string; delimiter: boolean; after: string; limit: number }): Promise<ListAnswer>;
+  /** The same, with the age of the answer: 0 where the leader gave it. */
+  look(path: string, consistency: Consistency): Promise<{ entry: EntryInfo | null; ageMs: number }>;
+  list(page: {
+    prefix: string;
+    delimiter: boolean;
+    after: string;
+    limit: number;
+    consistency?: Consistency;
+  }): Promise<ListAnswer>;
   rename(
     from: string,
     to: string,
@@ -176,6 +216,12 @@ export interface Masters {
   /** One page of at most 1000 chunks from `fromIndex`; `file` null: no such file. */
   explain(path: string, fromIndex: number, limit: number): Promise<ExplainAnswer>;
   clusterState(): Promise<ClusterStateAnswer>;
+  /** Every master asked by itself: answers even while nobody leads. */
+  view(): Promise<MastersView>;
+  /** @throws MASTERS_UNCHANGED, NO_SUCH_MASTER */
+  order(order: MastersOrder): Promise<MastersView>;
+  /** The whole metadata as it is at some moment of the call, as `databases/backup.ts` describes it. */
+  backup(signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   setWorkerMode(workerId: string, mode: WorkerMode, options?: { idempotencyKey?: string }): Promise<void>;
 }
 

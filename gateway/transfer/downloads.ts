@@ -2,7 +2,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { DownloadActivity, OpenFile } from "./api.ts";
+import type { Consistency, DownloadActivity, OpenFile } from "./api.ts";
 import { BlockSource } from "./block-source.ts";
 import { ByteBudget } from "./buffers.ts";
 import { LocatedFile } from "./located-file.ts";
@@ -38,10 +38,15 @@ export class Downloads {
     for (const controller of this.#active.keys()) controller.abort();
   }
 
-  async open(path: string, { etag }: { etag?: string } = {}): Promise<OpenFile> {
-    const located = await LocatedFile.open(this.#tools.masters, this.#tools.workers, path, etag ?? null);
+  async open(
+    path: string,
+    { etag, consistency }: { etag?: string; consistency?: Consistency } = {},
+  ): Promise<OpenFile> {
+    const { masters, workers } = this.#tools;
+    const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
     return {
       file: located.file,
+      ageMs: located.ageMs,
       stream: (start, endExclusive, options) => this.#stream(located, start, endExclusive, options),
     };
   }

@@ -4,6 +4,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
+import type { Consistency } from "./api.ts";
 
 /** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */
 const FIRST_PAGE = 64;
@@ -16,6 +17,8 @@ export class LocatedFile {
 
   private constructor(
     readonly file: FileInfo,
+    /** Of the first answer; later pages come from the leader, and only if the file is still this version. */
+    readonly ageMs: number,
     masters: MasterClient,
     workers: WorkerClients,
     page: LocatedChunk[],
@@ -29,12 +32,19 @@ export class LocatedFile {
    * @param etag the version to read, or null for the present one
    * @throws NO_SUCH_FILE, IS_A_DIRECTORY, PRECONDITION_FAILED if the file is another version
    */
-  static async open(masters: MasterClient, workers: WorkerClients, path: string, etag: string | null) {
-    const answer = await masters.ask({ type: "LOCATE", path, etag, offset: 0, limit: FIRST_PAGE });
+  static async open(
+    masters: MasterClient,
+    workers: WorkerClients,
+    path: string,
+    etag: string | null,
+    consistency: Consistency = "strong",
+  ) {
+    const question = { type: "LOCATE", path, etag, offset: 0, limit: FIRST_PAGE } as const;
+    const answer = await masters.read<"LOCATE">({ ...question, consistency });
     const file = fileOf(answer, path);
     if (etag !== null) requireVersion(file, etag);
     workers.learn(answer.workers);
-    return new LocatedFile(file, masters, workers, answer.chunks);
+    return new LocatedFile(file, answer.ageMs ?? 0, masters, workers, answer.chunks);
   }
 
   /** The chunk that holds the byte at `offset`. @throws PRECONDITION_FAILED if the file was replaced meanwhile */

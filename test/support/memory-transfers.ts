@@ -358,6 +358,20 @@ export function memoryDataPath(): MemoryDataPath {
       refuseIfToldTo();
       return memory.cluster;
     },
+    async look(path) {
+      return { entry: await masters.stat(path), ageMs: 0 };
+    },
+    async view() {
+      const { leader, term, masters: known } = memory.cluster;
+      const of = (role: string) => ({ role, member: "voter" as const, leader, lastIndex: 1, stateAgeMs: 0 });
+      return { leader, term, masters: known.map((master) => ({ ...master, ...of(master.role) })) };
+    },
+    async order(order) {
+      if ("remove" in order && !memory.cluster.masters.some(({ id }) => id === order.remove))
+        throw new Refusal("NO_SUCH_MASTER", `${order.remove} does not belong to the masters`);
+      return masters.view();
+    },
+    backup: async () => new Response("a backup").body as ReadableStream<Uint8Array>,
     async setWorkerMode(workerId, mode) {
       refuseIfToldTo();
       const worker = memory.cluster.workers.find(({ id }) => id === workerId);

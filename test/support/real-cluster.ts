@@ -16,6 +16,8 @@ export type NodeKind = keyof typeof SCRIPTS;
 export interface ClusterOptions {
   masters?: number;
   workers?: number;
+  /** Only the first master is started, with a configuration that lists no other; afterwards it lists them all. */
+  single?: boolean;
   /** Merged into the project's own config.json. */
   config?: Partial<Config>;
   /** Where the data goes; default: the system's temporary folder. */
@@ -80,6 +82,7 @@ export class RealCluster {
   static async start({
     masters = 1,
     workers = 5,
+    single = false,
     config: overrides = {},
     parent = tmpdir(),
     keep = false,
@@ -105,12 +108,14 @@ export class RealCluster {
       ...overrides,
     };
     const cluster = new RealCluster(folder, config, keep);
-    writeFileSync(cluster.configPath, JSON.stringify(config));
+    const begun = single ? { ...config, masters: config.masters.slice(0, 1) } : config;
+    writeFileSync(cluster.configPath, JSON.stringify(begun));
     try {
-      for (const { id } of config.masters) cluster.startNode("master", id);
+      for (const { id } of begun.masters) cluster.startNode("master", id);
       for (const { id } of config.workers) cluster.startNode("worker", id);
       for (const { id } of config.gateways) cluster.startNode("gateway", id);
       await cluster.ready();
+      writeFileSync(cluster.configPath, JSON.stringify(config));
       return cluster;
     } catch (error) {
       await cluster.stop();
