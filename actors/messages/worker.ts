@@ -53,6 +53,29 @@ export const SealChunk = Type.Object({
 });
 export const SealedChunk = Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 });
 
+/** Chunks of one small block each, written and sealed in one step; many writers share the request and its flush. */
+export const PutSmallChunks = Type.Object({
+  type: Type.Literal("PUT_SMALL_CHUNKS"),
+  chunks: BoundedList(
+    Type.Object({
+      chunkId: ChunkId,
+      blockSizeBytes: Type.Integer({ minimum: 1 }),
+      crc32: Crc32,
+      bytes: Type.Uint8Array({ minByteLength: 1, maxByteLength: 1 << 20 }),
+    }),
+    256,
+  ),
+});
+export type PutSmallChunks = Static<typeof PutSmallChunks>;
+export const SmallChunkOutcome = Type.Object({
+  stored: Type.Boolean(),
+  code: Type.Optional(Type.String({ maxLength: 64 })),
+  message: Type.Optional(Type.String({ maxLength: 500 })),
+});
+export type SmallChunkOutcome = Static<typeof SmallChunkOutcome>;
+/** In the order of the chunks. */
+export const SmallChunksPut = Type.Object({ outcomes: BoundedList(SmallChunkOutcome, 256) });
+
 /** The writer gave up on an unsealed chunk. A sealed one is left alone. */
 export const AbortChunk = Type.Object({ type: Type.Literal("ABORT_CHUNK"), chunkId: ChunkId });
 
@@ -127,6 +150,7 @@ export const VerifiedChunk = Type.Object({
 
 export const WorkerMailbox = {
   SEAL_CHUNK: { message: SealChunk, answer: SealedChunk },
+  PUT_SMALL_CHUNKS: { message: PutSmallChunks, answer: SmallChunksPut },
   ABORT_CHUNK: { message: AbortChunk, answer: Type.Object({ aborted: Type.Boolean() }) },
   DESCRIBE_CHUNK: { message: DescribeChunk, answer: ChunkDescription },
   COPY_CHUNK: { message: CopyChunk, answer: CopiedChunk },

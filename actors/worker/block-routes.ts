@@ -4,7 +4,7 @@
  */
 import { Elysia } from "elysia";
 import { Refusal } from "../messages/errors.ts";
-import { BlockHeader, type BlockOutcomes } from "../messages/worker.ts";
+import { BlockHeader, type BlockOutcomes, type PutSmallChunks, type SmallChunkOutcome } from "../messages/worker.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, refusalResponse, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { blockContent, verifySignature } from "../node/signature.ts";
@@ -160,7 +160,31 @@ async function takeBlock(host: BlockHost, toPut: BlockToPut, contentLength: numb
   return new Response(encode(outcomes), { status: 207, headers: { "content-type": WIRE_TYPE } });
 }
 
-async function storeBlock(host: BlockHost, put: BlockToPut): Promise<void> {
+/** Small chunks that share a message: each is checked, and has its outcome, for itself. */
+export function putSmallChunks(host: Pick<BlockHost, "store" | "traffic" | "log">, chunks: PutSmallChunks["chunks"]) {
+  return Promise.all(
+    chunks.map(async ({ chunkId, blockSizeBytes, crc32, bytes }): Promise<SmallChunkOutcome> => {
+      try {
+        if (Bun.hash.crc32(bytes) !== crc32) {
+          host.traffic.checksumMismatches++;
+          throw new Refusal("CHECKSUM_MISMATCH", `Chunk ${formatChunkId(chunkId)} does not have its checksum`);
+        }
+        await storeBlock(host, { chunkId, block: 0, bytes, crc32, blockSizeBytes, seal: true });
+        return { stored: true };
+      } catch (error) {
+        if (!(error instanceof Refusal))
+          host.log.error({ event: "store-failed", err: error }, "a chunk was not stored");
+        const { code, message } = failed("", error);
+        return { stored: false, code, message };
+      }
+    }),
+  );
+}
+
+async function storeBlock(
+  host: Pick<BlockHost, "store" | "traffic">,
+  put: Omit<BlockToPut, "bytes"> & { bytes: Uint8Array },
+): Promise<void> {
   const { chunkId, block, bytes, crc32, blockSizeBytes } = put;
   if (put.seal) await host.store.sealWhole({ chunkId, lengthBytes: bytes.length, crc32 }, blockSizeBytes, bytes);
   else await host.store.writeBlock(chunkId, block, blockSizeBytes, bytes, crc32);

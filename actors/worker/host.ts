@@ -154,7 +154,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
 
   const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
     .use(blockRoutes({ identity, store, traffic, log, assertReady }))
-    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, traffic, assertReady }), identity, log))
+    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, traffic, log, assertReady }), identity, log))
     .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
   app.listen(listenOptions(options.url));
 

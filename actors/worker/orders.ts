@@ -1,9 +1,10 @@
 /** What each message to a worker does. Those of the leader pass the fence first. */
 import { Refusal } from "../messages/errors.ts";
 import type { WorkerMailbox } from "../messages/worker.ts";
+import type { Logger } from "../node/log.ts";
 import type { Handlers } from "../node/mailbox.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
-import type { BlockTraffic } from "./block-routes.ts";
+import { type BlockTraffic, putSmallChunks } from "./block-routes.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { Copier } from "./copy-chunk.ts";
 import type { Fence } from "./fence.ts";
@@ -13,6 +14,7 @@ export interface OrderHost {
   fence: Fence;
   copier: Copier;
   traffic: BlockTraffic;
+  log: Logger;
   assertReady(kind: "read" | "write"): void;
 }
 
@@ -33,12 +35,16 @@ export function handlers(host: OrderHost): Handlers<typeof WorkerMailbox> {
   return Object.fromEntries(counted);
 }
 
-function workOf({ store, fence, copier, assertReady }: OrderHost): Handlers<typeof WorkerMailbox> {
+function workOf({ store, fence, copier, traffic, log, assertReady }: OrderHost): Handlers<typeof WorkerMailbox> {
   return {
     SEAL_CHUNK: async ({ chunkId, lengthBytes, blockSizeBytes, crc32 }) => {
       assertReady("write");
       await store.seal({ chunkId, lengthBytes, crc32 }, blockSizeBytes);
       return { chunkId, lengthBytes, crc32 };
+    },
+    PUT_SMALL_CHUNKS: async ({ chunks }) => {
+      assertReady("write");
+      return { outcomes: await putSmallChunks({ store, traffic, log }, chunks) };
     },
     ABORT_CHUNK: async ({ chunkId }) => {
       assertReady("read");

@@ -11,6 +11,7 @@ import { decode } from "../../actors/node/wire.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { Bytes } from "../transfer/api.ts";
+import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 
 type Mailbox = typeof WorkerMailbox;
 
@@ -35,6 +36,7 @@ interface Known {
   /** Running mean of block reads, ms. */
   latencyMs: number;
   reading: number;
+  smallPuts: SmallPuts;
   failure: { at: number; why: string } | null;
 }
 
@@ -64,8 +66,15 @@ export class WorkerClients {
     for (const { id, url } of workers) {
       const known = this.#known.get(id);
       if (known) known.url = url;
-      else this.#known.set(id, { url, latencyMs: 0, reading: 0, failure: null });
+      else this.#known.set(id, { url, latencyMs: 0, reading: 0, failure: null, smallPuts: this.#smallPutsTo(id) });
     }
+  }
+
+  #smallPutsTo(workerId: string): SmallPuts {
+    return new SmallPuts(async (chunks) => {
+      const message = { type: "PUT_SMALL_CHUNKS", chunks } as const;
+      return (await this.#send<"PUT_SMALL_CHUNKS">(workerId, message, this.#timeouts.sealMs)).outcomes;
+    });
   }
 
   /** Grows with every failure: as long as it stands still, nobody new is to be avoided. */
@@ -130,6 +139,9 @@ export class WorkerClients {
     cancelled?: AbortSignal,
   ): Promise<BlockOutcomes> {
     const [first = "", ...rest] = leg;
+    const small = rest.length === 0 && write.seal && write.bytes.length <= MAX_SMALL_BYTES;
+    const smallPuts = small && this.#known.get(first)?.smallPuts;
+    if (smallPuts) return [{ workerId: first, ...(await smallPuts.put(write, cancelled)) }];
     const path = `/chunks/${formatChunkId(write.chunkId)}/blocks/${write.block}`;
     const headers = new Headers({
       [BlockHeader.crc32]: formatCrc32(write.crc32),

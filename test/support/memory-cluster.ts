@@ -115,6 +115,21 @@ export class MemoryWorker {
         this.#seal(this.#chunk(chunkId), lengthBytes, crc32);
         return { chunkId, lengthBytes, crc32 };
       },
+      PUT_SMALL_CHUNKS: async ({ chunks }) => ({
+        outcomes: await Promise.all(
+          chunks.map(async ({ chunkId, bytes, blockSizeBytes, crc32 }) => {
+            await this.#step({ kind: "put", chunkId, block: 0 });
+            const chunk: Chunk = {
+              blockSizeBytes,
+              blocks: new Map([[0, { bytes: bytes.slice(), crc32 }]]),
+              sealed: null,
+            };
+            this.chunks.set(chunkId, chunk);
+            this.#seal(chunk, bytes.length, crc32);
+            return { stored: true };
+          }),
+        ),
+      }),
       ABORT_CHUNK: async ({ chunkId }) => {
         await this.#step({ kind: "abort", chunkId, block: -1 });
         const open = this.chunks.get(chunkId)?.sealed === null;

@@ -1,9 +1,16 @@
 import { afterEach, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
-import { BLOCK, CHUNK, MemoryCluster, type MemoryWorker, type Step } from "../support/memory-cluster.ts";
+import {
+  BLOCK,
+  CHUNK,
+  type ClusterOptions,
+  MemoryCluster,
+  type MemoryWorker,
+  type Step,
+} from "../support/memory-cluster.ts";
 
 let cluster: MemoryCluster;
-const startCluster = async (options: { workers?: number; config?: object; grantLeaseMs?: number } = {}) => {
+const startCluster = async (options: ClusterOptions = {}) => {
   cluster = await new MemoryCluster(options).start();
   return cluster;
 };
@@ -258,7 +265,7 @@ test("grants are renewed while a slow upload uses them", async () => {
 
 test("32 uploads at once stay within the bound on buffers", async () => {
   const bufferBytes = 1 << 20;
-  await startCluster({ config: { limits: { ...LIMITS, bufferBytes } } });
+  await startCluster({ config: { limits: { ...LIMITS, bufferBytes } }, blockTimeoutMs: 5000 });
   for (const worker of cluster.workers) worker.fault = () => Bun.sleep(2);
   let most = 0;
   const watch = setInterval(() => {

@@ -87,6 +87,24 @@ test("an answer to a read names block size and checksums", async () => {
   await response.arrayBuffer();
 });
 
+test("small chunks share a message, and a damaged one is refused alone", async () => {
+  const chunks = [1101, 1102, 1103].map((chunkId) => {
+    const bytes = randomBytes(100 + chunkId);
+    return { chunkId, bytes, crc32: crc32Of(bytes), blockSizeBytes: BLOCK };
+  });
+  const sent = chunks.map((chunk) => (chunk.chunkId === 1102 ? { ...chunk, crc32: (chunk.crc32 ^ 1) >>> 0 } : chunk));
+  const put = () => tell((one as Hop).url, { type: "PUT_SMALL_CHUNKS", chunks: sent });
+  for (const { outcomes } of [await put(), await put()])
+    expect(outcomes.map(({ stored, code }) => code ?? stored)).toEqual([true, "CHECKSUM_MISMATCH", true]);
+  for (const { chunkId, bytes, crc32 } of chunks.filter(({ chunkId }) => chunkId !== 1102)) {
+    expect(await tell((one as Hop).url, { type: "DESCRIBE_CHUNK", chunkId })).toMatchObject({ state: "sealed", crc32 });
+    expect(await getBlocks(tester, (one as Hop).url, chunkId, 0, 1, options)).toEqual(bytes);
+  }
+  expect(tell((one as Hop).url, { type: "DESCRIBE_CHUNK", chunkId: 1102 })).rejects.toMatchObject({
+    code: "NO_SUCH_CHUNK",
+  });
+});
+
 test("an open chunk can be read and described as far as it goes", async () => {
   const content = randomBytes(2 * BLOCK);
   await writeChunk(one as Hop, 1003, content);

@@ -10,6 +10,7 @@ import { type AnswerOf, type Identity, type MessageOf, send } from "../../actors
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { putBlock } from "../../actors/worker/block-client.ts";
 import { startWorker, type WorkerNode, type WorkerOptions } from "../../actors/worker/host.ts";
+import { freePorts } from "../support/free-ports.ts";
 
 export const SECRET = "5ec2e7".padEnd(64, "0");
 export const silent = createLogger("test", "silent" as "debug");
@@ -21,8 +22,7 @@ export function temporaryFolder(): { path: string } & Disposable {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-let nextPort = 17_100;
-export const freeUrl = (): string => `http://127.0.0.1:${nextPort++}`;
+export const freeUrl = (): string => `http://127.0.0.1:${freePorts(1)[0]}`;
 
 export function testConfig(changes: Partial<Config> = {}): Config {
   return {
