@@ -1,14 +1,25 @@
 /** The console: begins everything that goes on for as long as the page is open, and draws it. */
 import { render } from "preact";
+import type { About } from "../api.ts";
+import { askJson } from "./ask.ts";
 import { watchCluster } from "./cluster/cluster-store.ts";
 import { followLive } from "./failover/live.ts";
-import { startClock } from "./failover/playback.ts";
+import { about, startClock } from "./failover/playback.ts";
+import { showServedRecording } from "./failover/recording-file.ts";
 import { followLink, keepLink } from "./failover/share.ts";
 import { Shell } from "./shell/shell.tsx";
 
-watchCluster();
+/** A replay has no cluster behind it: the recording is all there is. */
+async function begin(): Promise<void> {
+  const known = await askJson<About>("/console/api/about").catch(() => null);
+  about.value = known;
+  if (known?.mode === "replay") return showServedRecording(known.cluster);
+  watchCluster();
+  await followLive();
+}
+
 startClock();
 keepLink();
-void followLive();
+void begin();
 addEventListener("hashchange", followLink);
 render(<Shell />, document.getElementById("app") as HTMLElement);

@@ -6,7 +6,7 @@ import { idOf } from "../../order.ts";
 import { clockTime, durationInWords } from "../words.ts";
 import { goTo, instant, isTelling, selected, trace, version } from "./playback.ts";
 import { matcherOf } from "./record-filter.ts";
-import { shortState, toneOf } from "./tones.ts";
+import { shortState, type Tone, toneOf } from "./tones.ts";
 import { upperBound } from "./trace.ts";
 
 const ROW = 46;
@@ -111,6 +111,9 @@ export function EventsList() {
   );
 }
 
+const toneOfProcess = (event: string): Tone =>
+  event === "started" ? "good" : event === "crashed" || event === "failed" ? "down" : "wary";
+
 export function EventRow({
   record,
   isLater = false,
@@ -121,7 +124,7 @@ export function EventRow({
   sinceMs?: number;
 }) {
   const { n, s, m, e, v, f, k, r } = record;
-  const tone = k === "fault" || k === "refused" ? "down" : k === "proc" ? "trouble" : toneOf(m, v);
+  const tone = k === "fault" || k === "refused" ? "down" : k === "proc" ? toneOfProcess(e) : toneOf(m, v);
   const held = trace();
   const position = held.positionOf(record.h);
   return (

@@ -66,6 +66,17 @@ function onKey(event: KeyboardEvent): void {
   action();
 }
 
+/** Arrows go through tabs, as they do everywhere. */
+function onTabKey(event: KeyboardEvent): void {
+  const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+  if (step === 0) return;
+  event.preventDefault();
+  const tabs = [...(event.currentTarget as HTMLElement).querySelectorAll<HTMLElement>("[role=tab]")];
+  const next = tabs[(tabs.indexOf(event.target as HTMLElement) + step + tabs.length) % tabs.length];
+  next?.focus();
+  next?.click();
+}
+
 export function FailoverView() {
   useEffect(() => {
     addEventListener("keydown", onKey);
@@ -117,9 +128,11 @@ function SourceBar() {
       )}
       <span class="spacer" />
       {from.kind === "recording" ? (
-        <button type="button" class="button primary" onClick={() => void followLive()}>
-          <Icon name="live" /> Close the recording
-        </button>
+        about.value?.mode !== "replay" && (
+          <button type="button" class="button primary" onClick={() => void followLive()}>
+            <Icon name="live" /> Close the recording
+          </button>
+        )
       ) : (
         <button type="button" class="button" onClick={() => void saveRecording(10)}>
           <Icon name="download" /> Save the last 10 minutes
@@ -172,7 +185,7 @@ function Machines() {
   const shown = list.find(({ chart }) => chart.machine === machine.value) ?? list[0];
   return (
     <section class="panel failover-machines" aria-label="State machines">
-      <div class="tabs" role="tablist" aria-label="Machine">
+      <div class="tabs" role="tablist" aria-label="Machine" onKeyDown={onTabKey}>
         {list.map(({ chart }) => (
           <button
             key={chart.machine + chart.hash}
@@ -201,7 +214,7 @@ function Inspector() {
   const count = reports.value.length;
   return (
     <section class="panel failover-inspector" aria-label="What happened">
-      <div class="tabs" role="tablist" aria-label="What happened">
+      <div class="tabs" role="tablist" aria-label="What happened" onKeyDown={onTabKey}>
         {Object.entries(PANES).map(([name, label]) => (
           <button
             key={name}

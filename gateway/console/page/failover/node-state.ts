@@ -2,7 +2,7 @@
 import type { ActorState, StepRecord } from "../../api.ts";
 import { instant, nodes, trace } from "./playback.ts";
 import { shortState, type Tone, toneOf } from "./tones.ts";
-import { type Track, upperBound } from "./trace.ts";
+import { type Track, upperBound, upperBoundOf } from "./trace.ts";
 
 export interface NodeNow {
   tone: Tone;
@@ -14,13 +14,7 @@ export interface NodeNow {
   reason: string;
 }
 
-const changeAt = (track: Track, position: number) =>
-  track.changes[
-    upperBound(
-      track.changes.map(({ at }) => at),
-      position,
-    ) - 1
-  ];
+const changeAt = (track: Track, position: number) => track.changes[upperBoundOf(track.changes, position) - 1];
 
 export function nodeNow(id: string): NodeNow {
   const position = instant.value;
@@ -46,6 +40,14 @@ export function nodeNow(id: string): NodeNow {
   if (!track || !step) return { tone: "good", label: "up", since: life.from, step: null, reason: "" };
   const since = changeAt(track, position)?.at ?? null;
   return { tone: toneOf(track.m, step.v), label: shortState(step.v), since, step, reason: "" };
+}
+
+/** Chunks, and those with all their copies, as last counted by a leader before the shown instant. */
+export function redundancyAt(): { chunks: number; full: number } | null {
+  const sums = trace().sums.get("redundancy");
+  const record = sums?.records[upperBound(sums.at, instant.value) - 1];
+  const { chunks, full } = record?.d ?? {};
+  return typeof chunks === "number" && typeof full === "number" ? { chunks, full } : null;
 }
 
 /** What the leader of that instant thinks of a worker. */

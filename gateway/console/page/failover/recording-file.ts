@@ -5,6 +5,7 @@ import { openRecording as readRecording } from "../../recording.ts";
 import { reportsOf } from "../../reports.ts";
 import { announce } from "../announce.ts";
 import { ask, sentenceOf } from "../ask.ts";
+import { route } from "../route.ts";
 import { stopFollowing } from "./live.ts";
 import {
   addRecords,
@@ -21,6 +22,7 @@ import {
   trace,
   version,
 } from "./playback.ts";
+import { followLink } from "./share.ts";
 
 /** Everything on the page shows the recording from now on, from its newest failover if it has one. */
 export function showRecording({ header, keyframe, records }: Recording, name: string): void {
@@ -55,6 +57,20 @@ export async function openRecording(file: File): Promise<void> {
   }
   showRecording(read.recording, file.name);
   announce(`${file.name} is shown: ${trace().records.length.toLocaleString("en")} events.`);
+}
+
+/** The recording that a replay serves. */
+export async function showServedRecording(name: string): Promise<void> {
+  if (route.peek().view !== "failover") location.hash = "#/failover";
+  try {
+    const response = await ask("/console/api/recording", { signal: AbortSignal.timeout(120_000) });
+    const read = await readRecording(new Uint8Array(await response.arrayBuffer()));
+    if (!read.ok) throw new Error(read.message);
+    showRecording(read.recording, name);
+    followLink();
+  } catch (error) {
+    announce(sentenceOf(error), "problem");
+  }
 }
 
 export async function saveRecording(minutes: number): Promise<void> {

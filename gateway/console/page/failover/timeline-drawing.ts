@@ -2,9 +2,12 @@
 import type { NodeStatus, Report, StepRecord } from "../../api.ts";
 import { clockTime } from "../words.ts";
 import type { Tone } from "./tones.ts";
-import type { Change, Life, Trace, Track } from "./trace.ts";
+import { type Change, type Life, type Trace, type Track, upperBound, upperBoundOf } from "./trace.ts";
 
 export const AXIS = 24;
+/** Below this span single messages can be told apart. */
+const CLOSE_UP_MS = 4000;
+const MOST_MESSAGES = 600;
 
 export interface Palette {
   text: string;
@@ -66,7 +69,9 @@ export class TimelineDrawing {
     this.#clipped(() => this.#leaderless());
     for (const [n, id] of lanes.entries()) this.#lane(id, this.#top(n));
     this.#clipped(() => {
+      this.#messages();
       this.#reportMarks();
+      this.#notes();
       this.#causeArrows();
     });
     this.#cursor();
@@ -174,6 +179,7 @@ export class TimelineDrawing {
       for (const track of beliefs ?? []) this.#track(track, y + inner - strip, strip, false);
       const lives = this.#trace.lives.get(id) ?? [];
       if (tracks.length === 0) this.#presence(id, lives, y, inner);
+      this.#traffic(id, y, inner);
       this.#absences(id, lives, y, inner);
     });
   }
@@ -271,6 +277,73 @@ export class TimelineDrawing {
     context.restore();
   }
 
+  /** Bytes in and out of a gateway, as a hill: full height is the most of what is seen. */
+  #traffic(id: string, y: number, height: number): void {
+    const sums = this.#trace.sums.get(`traffic ${id}`);
+    if (!sums) return;
+    const { from, to } = this.#picture;
+    const first = Math.max(0, upperBound(sums.at, from) - 1);
+    const last = Math.min(sums.at.length, upperBound(sums.at, to) + 1);
+    const bytes = sums.records.slice(first, last).map(({ d }) => Number(d?.bytesIn ?? 0) + Number(d?.bytesOut ?? 0));
+    const most = Math.max(...bytes, 1);
+    const context = this.#context;
+    context.fillStyle = this.#palette.onTone;
+    context.globalAlpha = 0.45;
+    for (const [n, value] of bytes.entries()) {
+      if (value === 0) continue;
+      const end = this.#x(sums.at[first + n] as number);
+      const start = this.#x(Math.max((sums.at[first + n - 1] ?? 0) as number, (sums.at[first + n] as number) - 1000));
+      const hill = Math.max(2, (value / most) * height);
+      context.fillRect(start, y + height - hill, Math.max(1, end - start - 0.5), hill);
+    }
+    context.globalAlpha = 1;
+  }
+
+  /** Close up, what one node said and another heard: heartbeats, entries and, brighter, votes. */
+  #messages(): void {
+    const { from, to, lanes, laneHeight } = this.#picture;
+    if (to - from > CLOSE_UP_MS) return;
+    const { records, at } = this.#trace;
+    const context = this.#context;
+    const laneOf = new Map(lanes.map((id, n) => [id, n]));
+    const last = upperBound(at, to);
+    let drawn = 0;
+    for (let n = upperBound(at, from); n < last && drawn < MOST_MESSAGES; n++) {
+      const record = records[n] as StepRecord;
+      const cause = record.w === undefined ? undefined : this.#trace.get(record.w);
+      if (!cause || cause.n === record.n) continue;
+      const [sender, receiver] = [laneOf.get(cause.n), laneOf.get(record.n)];
+      if (sender === undefined || receiver === undefined) continue;
+      drawn++;
+      const isVote = /vote/i.test(record.e);
+      context.strokeStyle = isVote ? this.#palette.tones.trouble : this.#palette.text;
+      context.globalAlpha = isVote ? 0.9 : 0.28;
+      context.lineWidth = isVote ? 1.5 : 1;
+      context.beginPath();
+      context.moveTo(this.#x(this.#trace.positionOf(cause.h)), this.#top(sender) + laneHeight / 2);
+      context.lineTo(this.#x(at[n] as number), this.#top(receiver) + laneHeight / 2);
+      context.stroke();
+    }
+    context.globalAlpha = 1;
+  }
+
+  /** Drills, and how they ended. */
+  #notes(): void {
+    const context = this.#context;
+    context.font = `10.5px ${this.#palette.font}`;
+    context.textAlign = "left";
+    for (const mark of this.#trace.marks) {
+      const x = Math.round(this.#x(this.#trace.positionOf(mark.h)));
+      context.fillStyle = this.#palette.accent;
+      context.fillRect(x, AXIS - 9, 1.5, 9);
+      context.beginPath();
+      context.moveTo(x, AXIS - 9);
+      context.lineTo(x + 8, AXIS - 6.5);
+      context.lineTo(x, AXIS - 4);
+      context.fill();
+    }
+  }
+
   #reportMarks(): void {
     const { reports, edge, height } = this.#picture;
     const context = this.#context;
@@ -337,15 +410,4 @@ export class TimelineDrawing {
     context.lineTo(x, AXIS - 2);
     context.fill();
   }
-}
-
-function upperBoundOf(changes: Change[], position: number): number {
-  let low = 0;
-  let high = changes.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((changes[middle] as Change).at <= position) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -24,6 +24,7 @@ const TONES: Record<string, Record<string, Tone>> = {
   liveness: { unknown: "unknown", live: "good", suspect: "wary", dead: "down", draining: "wary", maintenance: "wary" },
   repair: { queued: "unknown", healed: "good", failed: "down", cancelled: "unknown" },
   steward: { safeMode: "wary", steady: "good", repairing: "trouble", rebalancing: "passive", paused: "down" },
+  reach: { reachable: "good", unknown: "unknown" },
   upload: { sealing: "wary", committing: "wary", done: "good", failed: "down" },
 };
 

@@ -54,6 +54,18 @@ export function upperBound(sorted: readonly number[], at: number): number {
   return low;
 }
 
+/** The same over changes. */
+export function upperBoundOf(changes: Change[], position: number): number {
+  let low = 0;
+  let high = changes.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((changes[middle] as Change).at <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** Kinds that bring an actor into a state. */
 const BEARING = new Set<StepRecord["k"]>(["init", "tr", "fault"]);
 /** An actor that ended is still shown for so long. */
@@ -67,6 +79,10 @@ export class Trace {
   readonly lives = new Map<string, Life[]>();
   /** Of each node its own machine: raft or worker, one track per life. */
   readonly mainTracks = new Map<string, Track[]>();
+  /** Figures of a second or so, by machine: traffic, redundancy. */
+  readonly sums = new Map<string, { at: number[]; records: StepRecord[] }>();
+  /** Notes: drills and their ends. */
+  readonly marks: StepRecord[] = [];
   /** Of each worker what leaders thought of it. */
   readonly beliefs = new Map<string, Track[]>();
   base: number | null = null;
@@ -139,7 +155,21 @@ export class Trace {
       this.at.splice(index, 0, at);
     }
     this.#noteLife(record.n, record.b, at, record);
+    if (record.k === "sum") this.#addSum(record, at);
+    if (record.k === "mark") this.marks.push(record);
     if (BEARING.has(record.k) || record.z) this.#place(this.#trackOf(record), record, at);
+  }
+
+  #addSum(record: StepRecord, at: number): void {
+    const key = record.m === "traffic" ? `traffic ${record.n}` : record.m;
+    let sums = this.sums.get(key);
+    if (!sums) {
+      sums = { at: [], records: [] };
+      this.sums.set(key, sums);
+    }
+    const index = upperBound(sums.at, at);
+    sums.at.splice(index, 0, at);
+    sums.records.splice(index, 0, record);
   }
 
   #trackOf(step: StepRecord | ActorState): Track {
@@ -175,6 +205,10 @@ export class Trace {
     if (!lives) {
       lives = [];
       this.lives.set(node, lives);
+    }
+    if (record?.k === "proc" && record.e === "crashed") {
+      const before = lives.find((one) => one.boot === record.d?.boot);
+      if (before) before.ended = "crashed";
     }
     const ended = record?.k === "proc" && (record.e === "stopped" || record.e === "stopping") ? "stopped" : null;
     const life = lives.find((one) => one.boot === boot);

@@ -5,7 +5,8 @@ import { lastAnswer, silence, token, tokenWanted } from "../ask.ts";
 import { verdict } from "../cluster/cluster-store.ts";
 import { ClusterView } from "../cluster/cluster-view.tsx";
 import { FailoverView } from "../failover/failover-view.tsx";
-import { cursor, goLive, instant, source, trace } from "../failover/playback.ts";
+import { redundancyAt } from "../failover/node-state.ts";
+import { about, cursor, goLive, instant, source, trace } from "../failover/playback.ts";
 import { shareHash } from "../failover/share.ts";
 import { FilesView } from "../files/files-view.tsx";
 import { folderHash, route, type View } from "../route.ts";
@@ -39,11 +40,13 @@ export function Shell() {
           </svg>
         </span>
         <nav class="views" aria-label="Views">
-          {(Object.keys(TITLES) as View[]).map((name) => (
-            <a key={name} href={hashOf(name)} aria-current={view === name ? "page" : undefined}>
-              {TITLES[name]}
-            </a>
-          ))}
+          {(Object.keys(TITLES) as View[])
+            .filter((name) => name !== "files" || about.value?.mode !== "replay")
+            .map((name) => (
+              <a key={name} href={hashOf(name)} aria-current={view === name ? "page" : undefined}>
+                {TITLES[name]}
+              </a>
+            ))}
         </nav>
         <Health />
         <button
@@ -75,6 +78,16 @@ const LEVELS: Record<string, { icon: IconName; tone: string }> = {
   unknown: { icon: "question", tone: "unknown" },
 };
 
+/** What the leader had counted by then; nothing if no count is held. */
+function dataInWords(): string {
+  const counted = redundancyAt();
+  if (counted === null) return "";
+  const { chunks, full } = counted;
+  return full === chunks
+    ? `: all ${chunks} chunks had their copies`
+    : `: ${chunks - full} of ${chunks} chunks were short`;
+}
+
 /** In the past there is no verdict: nobody computed one for that instant. */
 function Health() {
   if (source.value.kind === "recording" || cursor.value !== null)
@@ -82,8 +95,9 @@ function Health() {
       <p class="health past" role="status">
         <Icon name="stepBack" />
         <span>
-          {source.value.kind === "recording" ? "A recording" : "The past"}, at{" "}
           <b class="mono">{clockTime(trace().timeOf(instant.value), false)}</b>
+          {source.value.kind === "recording" ? " in the recording" : " in the past"}
+          {dataInWords()}
         </span>
         {source.value.kind === "live" && route.value.view !== "failover" && (
           <button type="button" class="button small" onClick={goLive}>

@@ -1,0 +1,52 @@
+/** How the page is served: under a strict policy, from memory, and without a secret in it. */
+import { expect, test } from "bun:test";
+import { restGateway } from "../support/rest-gateway.ts";
+
+const { call } = restGateway();
+const page = await call("GET", "/console");
+const html = await page.text();
+const assets = [...html.matchAll(/(?:src|href)="(\/console\/[^"]+)"/g)].map(([, path]) => path as string);
+
+test("the page may load nothing but its own files, and be framed by nobody", () => {
+  const policy = page.headers.get("content-security-policy") ?? "";
+  for (const part of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"])
+    expect(policy).toContain(part);
+  expect(policy).toContain("frame-ancestors 'none'");
+  expect(policy).not.toContain("unsafe");
+  expect(html).not.toMatch(/<script(?![^>]*src=)|<style|\son\w+=/);
+  expect(html).not.toMatch(/(?:src|href)="(?:https?:)?\/\//);
+});
+
+test("scripts and styles are kept for ever under a name with their hash, the page is asked for again", async () => {
+  expect(assets.length).toBe(2);
+  expect(page.headers.get("cache-control")).toBe("no-cache");
+  for (const path of assets) {
+    const asset = await call("GET", path);
+    expect(asset.headers.get("cache-control")).toContain("immutable");
+    const etag = asset.headers.get("etag") as string;
+    expect((await call("GET", path, { headers: { "if-none-match": etag } })).status).toBe(304);
+  }
+});
+
+test("what a browser can unpack is sent packed, and small", async () => {
+  let bytes = 0;
+  for (const path of assets) {
+    const asset = await call("GET", path, { headers: { "accept-encoding": "gzip, br" } });
+    expect(asset.headers.get("content-encoding")).toBe("gzip");
+    bytes += (await asset.arrayBuffer()).byteLength;
+  }
+  expect(bytes).toBeLessThan(80_000);
+});
+
+test("a file that the page does not have is a 404 that says so", async () => {
+  const response = await call("GET", "/console/assets/none.js");
+  expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([404, "NO_SUCH_ROUTE"]);
+});
+
+test("with a token, the page comes without it and everything it asks for does not", async () => {
+  const guarded = restGateway({ token: "s3cret" });
+  expect((await guarded.call("GET", "/console")).status).toBe(200);
+  expect((await guarded.call("GET", assets[0] as string)).status).toBe(200);
+  for (const path of ["/console/api/about", "/console/", "/cluster"])
+    expect([path, (await guarded.call("GET", path)).status]).toEqual([path, 401]);
+});
