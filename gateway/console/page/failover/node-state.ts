@@ -42,6 +42,19 @@ export function nodeNow(id: string): NodeNow {
   return { tone: toneOf(track.m, step.v), label: shortState(step.v), since, step, reason: "" };
 }
 
+const SAMPLE_MS = 1000;
+
+/** bytes per second that a node moves at the shown instant */
+export function speedOf(id: string): number {
+  const held = trace();
+  const sums = held.sums.get(`traffic ${id}`);
+  if (!sums) return 0;
+  const position = instant.value;
+  const index = upperBound(sums.at, position) - 1;
+  const at = sums.at[index];
+  return at === undefined || position - at > 1.5 * SAMPLE_MS ? 0 : held.bytesMoved(id, index);
+}
+
 /** Chunks, and those with all their copies, as last counted by a leader before the shown instant. */
 export function redundancyAt(): { chunks: number; full: number } | null {
   const sums = trace().sums.get("redundancy");

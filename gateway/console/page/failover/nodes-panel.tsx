@@ -1,10 +1,11 @@
 /** Every node at the shown instant: what it is, since when, and what others think of it. */
 
 import { idOf } from "../../order.ts";
+import { cluster } from "../cluster/cluster-store.ts";
 import { StateDot } from "../shell/state-dot.tsx";
-import { durationInWords } from "../words.ts";
-import { beliefOf, nodeNow } from "./node-state.ts";
-import { goTo, instant, kindOf, nodeIds, selected, source, trace, version } from "./playback.ts";
+import { bytesInWords, durationInWords } from "../words.ts";
+import { beliefOf, nodeNow, speedOf } from "./node-state.ts";
+import { cursor, goTo, instant, kindOf, nodeIds, selected, source, trace, version } from "./playback.ts";
 
 const TITLES = { master: "Masters", worker: "Workers", gateway: "Gateways" } as const;
 
@@ -31,11 +32,21 @@ export function NodesPanel() {
   );
 }
 
+/** Space is known of the present only. */
+const isLive = (): boolean => cursor.value === null && source.value.kind === "live";
+
 function NodeRow({ id }: { id: string }) {
   const { tone, label, since, step, reason } = nodeNow(id);
   const belief = beliefOf(id);
   const term = step?.c?.term;
   const record = step && trace().get(idOf(step));
+  const speed = speedOf(id);
+  const free = isLive() ? cluster.value?.workers.find((worker) => worker.id === id)?.freeBytes : undefined;
+  const facts = [
+    term === undefined ? "" : `term ${term}`,
+    since === null ? "" : durationInWords(Math.max(0, instant.value - since)),
+    speed > 0 ? `${bytesInWords(speed)}/s` : free === undefined ? "" : `${bytesInWords(free)} free`,
+  ].filter(Boolean);
   const isOddBelief = belief && belief.label !== "live";
   return (
     <li>
@@ -52,8 +63,7 @@ function NodeRow({ id }: { id: string }) {
         <span class="node-name">{id}</span>
         <StateDot tone={tone} label={label} />
         <span class="quiet node-since">
-          {term === undefined ? "" : `term ${term} · `}
-          {since === null ? "" : durationInWords(Math.max(0, instant.value - since))}
+          {facts.join(" · ")}
           {isOddBelief && (
             <span class={`belief ${belief.tone}`}>
               {" "}

@@ -8,6 +8,8 @@ export const AXIS = 24;
 /** Below this span single messages can be told apart. */
 const CLOSE_UP_MS = 4000;
 const MOST_MESSAGES = 600;
+/** Nodes sample their traffic this often, while there is any. */
+const SAMPLE_MS = 1000;
 
 export interface Palette {
   text: string;
@@ -67,7 +69,8 @@ export class TimelineDrawing {
     context.textBaseline = "middle";
     this.#axis();
     this.#clipped(() => this.#leaderless());
-    for (const [n, id] of lanes.entries()) this.#lane(id, this.#top(n));
+    const most = this.#mostBytes();
+    for (const [n, id] of lanes.entries()) this.#lane(id, this.#top(n), most);
     this.#clipped(() => {
       this.#messages();
       this.#reportMarks();
@@ -159,7 +162,7 @@ export class TimelineDrawing {
     return this.#picture.edge;
   }
 
-  #lane(id: string, top: number): void {
+  #lane(id: string, top: number, mostBytes: number): void {
     const { gutter, laneHeight, width } = this.#picture;
     const { text, lane, font } = this.#palette;
     const context = this.#context;
@@ -179,7 +182,7 @@ export class TimelineDrawing {
       for (const track of beliefs ?? []) this.#track(track, y + inner - strip, strip, false);
       const lives = this.#trace.lives.get(id) ?? [];
       if (tracks.length === 0) this.#presence(id, lives, y, inner);
-      this.#traffic(id, y, inner);
+      this.#traffic(id, y, inner - (strip ? strip + 1 : 0), mostBytes);
       this.#absences(id, lives, y, inner);
     });
   }
@@ -277,24 +280,43 @@ export class TimelineDrawing {
     context.restore();
   }
 
-  /** Bytes in and out of a gateway, as a hill: full height is the most of what is seen. */
-  #traffic(id: string, y: number, height: number): void {
+  /** The samples of a node's traffic that are in sight. */
+  #samplesOf(id: string): { at: number[]; first: number; last: number } | null {
     const sums = this.#trace.sums.get(`traffic ${id}`);
-    if (!sums) return;
+    if (!sums) return null;
     const { from, to } = this.#picture;
-    const first = Math.max(0, upperBound(sums.at, from) - 1);
-    const last = Math.min(sums.at.length, upperBound(sums.at, to) + 1);
-    const bytes = sums.records.slice(first, last).map(({ d }) => Number(d?.bytesIn ?? 0) + Number(d?.bytesOut ?? 0));
-    const most = Math.max(...bytes, 1);
+    return {
+      at: sums.at,
+      first: Math.max(0, upperBound(sums.at, from) - 1),
+      last: upperBound(sums.at, to + SAMPLE_MS),
+    };
+  }
+
+  /** The most that any node moved in one sample in sight: the same height means the same everywhere. */
+  #mostBytes(): number {
+    let most = 1;
+    for (const id of this.#picture.lanes) {
+      const samples = this.#samplesOf(id);
+      if (!samples) continue;
+      for (let n = samples.first; n < samples.last; n++) most = Math.max(most, this.#trace.bytesMoved(id, n));
+    }
+    return most;
+  }
+
+  /** Bytes that a node moved, as hills in its lane. */
+  #traffic(id: string, y: number, height: number, most: number): void {
+    const samples = this.#samplesOf(id);
+    if (!samples) return;
     const context = this.#context;
     context.fillStyle = this.#palette.onTone;
-    context.globalAlpha = 0.45;
-    for (const [n, value] of bytes.entries()) {
-      if (value === 0) continue;
-      const end = this.#x(sums.at[first + n] as number);
-      const start = this.#x(Math.max((sums.at[first + n - 1] ?? 0) as number, (sums.at[first + n] as number) - 1000));
-      const hill = Math.max(2, (value / most) * height);
-      context.fillRect(start, y + height - hill, Math.max(1, end - start - 0.5), hill);
+    context.globalAlpha = 0.38;
+    for (let n = samples.first; n < samples.last; n++) {
+      const bytes = this.#trace.bytesMoved(id, n);
+      if (bytes === 0) continue;
+      const end = samples.at[n] as number;
+      const start = Math.max(samples.at[n - 1] as number, end - SAMPLE_MS);
+      const hill = Math.max(1.5, Math.sqrt(bytes / most) * height);
+      context.fillRect(this.#x(start), y + height - hill, Math.max(1, this.#x(end) - this.#x(start) - 0.5), hill);
     }
     context.globalAlpha = 1;
   }

@@ -79,7 +79,7 @@ export class Trace {
   readonly lives = new Map<string, Life[]>();
   /** Of each node its own machine: raft or worker, one track per life. */
   readonly mainTracks = new Map<string, Track[]>();
-  /** Figures of a second or so, by machine: traffic, redundancy. */
+  /** Figures of a second or so: `redundancy`, and `traffic NODE`, which counts from the node's start. */
   readonly sums = new Map<string, { at: number[]; records: StepRecord[] }>();
   /** Notes: drills and their ends. */
   readonly marks: StepRecord[] = [];
@@ -170,6 +170,14 @@ export class Trace {
     const index = upperBound(sums.at, at);
     sums.at.splice(index, 0, at);
     sums.records.splice(index, 0, record);
+  }
+
+  /** Bytes that a node moved between a sample and the one before; 0 where it started anew. */
+  bytesMoved(node: string, index: number): number {
+    const sums = this.sums.get(`traffic ${node}`);
+    const [now, before] = [sums?.records[index], sums?.records[index - 1]];
+    if (!now || !before || now.b !== before.b) return 0;
+    return Math.max(0, bytesOf(now) - bytesOf(before));
   }
 
   #trackOf(step: StepRecord | ActorState): Track {
@@ -283,6 +291,10 @@ export class Trace {
     }
   }
 }
+
+/** Gateways count content, workers blocks. */
+const bytesOf = ({ d }: StepRecord): number =>
+  ["bytesIn", "bytesOut", "bytesWritten", "bytesRead"].reduce((sum, name) => sum + Number(d?.[name] ?? 0), 0);
 
 function listed<T>(map: Map<string, T[]>, key: string): T[] {
   let list = map.get(key);
