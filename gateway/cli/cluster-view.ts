@@ -55,9 +55,15 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
     ),
     "",
     table(
-      ["master", "role", "term", "applied"],
-      masters.map(({ id, role, term, appliedIndex }) => [id, role, String(term), appliedIndex.toLocaleString("en")]),
-      [2, 3],
+      ["master", "role", "term", "applied", "lag"],
+      masters.map(({ id, role, term, appliedIndex, lag }) => [
+        id,
+        role,
+        String(term),
+        appliedIndex.toLocaleString("en"),
+        (lag ?? 0).toLocaleString("en"),
+      ]),
+      [2, 3, 4],
     ),
     "",
     `${counted(files.files, "file")} in ${counted(files.directories, "directory", "directories")}, ${formatBytes(files.bytes)}; ${redundancy.full.toLocaleString("en")} of ${counted(redundancy.chunks, "chunk")} with all copies`,

@@ -110,6 +110,12 @@ function leaderGauges(gateway: Gateway) {
   const full = gauge("dfs_chunks_full", "Chunks with all their copies");
   const below = gauge("dfs_chunks_below", "Chunks with exactly this many good copies, fewer than wanted", ["copies"]);
   const workers = gauge("dfs_workers", "Workers by state", ["state"]);
+  const term = gauge("dfs_masters_term", "Raft term of the leader");
+  const roles = gauge("dfs_master_role", "1 for the role that a master has, as the leader sees it", ["master", "role"]);
+  const committed = gauge("dfs_master_commit_index", "Last entry that a master is known to hold as committed", [
+    "master",
+  ]);
+  const lag = gauge("dfs_master_lag_entries", "Committed entries that a master has not confirmed", ["master"]);
   const free = gauge("dfs_worker_free_bytes", "Free bytes of a worker", ["worker"]);
   const repairs = gauge("dfs_repairs", "Repairs under way and waiting", ["state"]);
   const files = gauge("dfs_files", "Files");
@@ -117,13 +123,19 @@ function leaderGauges(gateway: Gateway) {
   return {
     registry,
     show(state: ClusterStateAnswer): void {
-      for (const labelled of [below, workers, free]) labelled.reset();
+      for (const labelled of [below, workers, free, roles, committed, lag]) labelled.reset();
       chunks.set(state.redundancy.chunks);
       full.set(state.redundancy.full);
       for (const [copies, count] of Object.entries(state.redundancy.below)) below.set({ copies }, count);
       for (const [name, members] of Map.groupBy(state.workers, (worker) => worker.state))
         workers.set({ state: name }, members.length);
       for (const { id, freeBytes } of state.workers) free.set({ worker: id }, freeBytes);
+      term.set(state.term);
+      for (const { id: master, role, commitIndex, lag: behind } of state.masters) {
+        roles.set({ master, role }, 1);
+        committed.set({ master }, commitIndex);
+        lag.set({ master }, behind);
+      }
       repairs.set({ state: "running" }, state.repairs.length);
       repairs.set({ state: "queued" }, state.repairQueue);
       files.set(state.files.files);

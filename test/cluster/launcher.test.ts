@@ -58,6 +58,30 @@ test("start, use, Ctrl-C, start again: the files of the first are there, and not
   expect(nodesRunning(cluster).size).toBe(0);
 }, 60_000);
 
+test("three masters start together, one of them may go, and they start again", async () => {
+  cluster = smallCluster(17460, 3);
+  writeFileSync(join(cluster.files, "a"), "kept by three");
+  const first = launch(cluster);
+  await first.until("Ctrl-C stops everything");
+  expect(first.printed()).toContain("3 masters, 3 workers and 1 gateway are running");
+  expect((await runDfs(cluster, "put", "a")).exitCode).toBe(0);
+  const shown = JSON.parse((await runDfs(cluster, "masters", "--json")).stdout) as {
+    leader: string;
+    masters: { member: string }[];
+  };
+  expect(shown.masters.map(({ member }) => member)).toEqual(["voter", "voter", "voter"]);
+  process.kill(nodesRunning(cluster).get(shown.leader) as number, "SIGKILL");
+  await first.until(`${shown.leader} was killed by SIGKILL`);
+  expect((await runDfs(cluster, "get", "a", "-")).stdout).toBe("kept by three");
+  first.child.kill("SIGINT");
+  expect(await first.exited).toBe(0);
+  const second = launch(cluster);
+  await second.until("Ctrl-C stops everything");
+  expect((await runDfs(cluster, "get", "a", "-")).stdout).toBe("kept by three");
+  second.child.kill("SIGTERM");
+  expect(await second.exited).toBe(0);
+}, 60_000);
+
 test("a node that dies is reported with its log and how to start it again, and the others go on", async () => {
   cluster = smallCluster(17440);
   const launcher = launch(cluster, { npm_config_user_agent: "npm/11.0.0 node/v24.0.0" });

@@ -5,14 +5,14 @@ import { join, resolve } from "node:path";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 
-/** Writes a config.json for one master, three workers and a gateway on ports from `port` on. */
-export function smallCluster(port: number) {
+/** Writes a config.json for one master, or more, three workers and a gateway on ports from `port` on. */
+export function smallCluster(port: number, masters = 1) {
   const folder = mkdtempSync(join(tmpdir(), "dfs-cluster-"));
   const configPath = join(folder, "config.json");
   const at = (n: number): string => `http://127.0.0.1:${port + n}`;
   const config = {
     ...JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")),
-    masters: [{ id: "master-1", url: at(0) }],
+    masters: Array.from({ length: masters }, (_, n) => ({ id: `master-${n + 1}`, url: at(n === 0 ? 0 : 4 + n) })),
     workers: [1, 2, 3].map((n) => ({ id: `worker-${n}`, url: at(n), zone: `zone-${n}` })),
     gateways: [{ id: "gateway-1", url: at(4) }],
     dataDirectory: "data",

@@ -5,13 +5,13 @@ const fail = (cause: unknown): never => {
   throw cause;
 };
 
-export function loneEngine(dataDirectory: string, clusterId = "c"): MetadataEngine {
+export function loneEngine(dataDirectory: string, clusterId = "c", keepEntries = 10_000): MetadataEngine {
   const configuration = { voters: [["master-1"]], learners: [] };
   return new MetadataEngine({
     dataDirectory,
     genesis: { clusterId, nodeId: "master-1", configuration },
     timings: { heartbeatMs: 100, electionMs: 1000 },
-    keepEntries: 10_000,
+    keepEntries,
     send: () => {},
     urlOf: () => null,
     leaderChanged: () => {},

@@ -45,7 +45,7 @@ export const problemOf = async (response: Response) =>
 export async function onSocket(
   url: string,
   text: string,
-  { waitMs = 100, answerWithinMs = waitMs } = {},
+  { waitMs = 100, answerWithinMs = waitMs }: { waitMs?: number; answerWithinMs?: number } = {},
 ): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
