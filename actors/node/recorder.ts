@@ -40,6 +40,11 @@ const BATCH_MS = 100;
 const COALESCE_MS = 1000;
 /** Refusals and the like, per second; the rest is counted into the next. */
 const MOST_NOTES_PER_S = 50;
+/** The machine of which thousands may come and go in a second: so many new ones are told, the others counted. */
+const MANY = "upload";
+const MOST_TOLD_PER_S = 5;
+/** One that lasts longer is told from then on. */
+const BRIEF_MS = 1000;
 /** Ended actors are remembered for as long as a look at the present may want them. */
 const ENDED_KEPT_MS = 5000;
 const MOST_KINDS_PENDING = 256;
@@ -127,6 +132,10 @@ export class Recorder {
   #flushTimer: Timer | null = null;
   #flushAt = 0;
   #seq = 0;
+  /** Actors of the kind that comes by the thousand, which are counted unless they last or fail; since when. */
+  readonly #untold = new WeakMap<AnyActorRef, number>();
+  #untoldCount = 0;
+  #tellLeft = MOST_TOLD_PER_S;
   /** Records that could not be made or written. */
   #dropped = 0;
   #notesLeft = MOST_NOTES_PER_S;
@@ -164,7 +173,7 @@ export class Recorder {
     const actor = event.actorRef as AnyActorRef & { logic?: AnyStateMachine };
     switch (event.type) {
       case "@xstate.event": {
-        if (!actor.logic || !("root" in actor.logic)) return;
+        if (!actor.logic || !("root" in actor.logic) || this.#isUntold(actor, actor.logic.id)) return;
         this.#trackOf(actor, actor.logic).steps.push({
           event: event.event as Step["event"],
           edges: [],
@@ -248,7 +257,10 @@ export class Recorder {
 
   #onSnapshot(actor: AnyActorRef, snapshot: AnyMachineSnapshot, eventType: string): void {
     const track = this.#tracks.get(actor);
-    if (!track) return;
+    if (!track) {
+      if (this.#untold.has(actor) && snapshot.status !== "active") this.#countUntold(actor, snapshot);
+      return;
+    }
     // A stop is told without an event before it.
     const step = track.steps.shift() ?? {
       event: { type: eventType },
@@ -312,6 +324,26 @@ export class Recorder {
     }
     if (kind !== "ignored") continueAs({ id: recordId(record), h });
     if (ends) track.endedAt = now;
+  }
+
+  /** Small files come by the thousand: some of their uploads are told, the others are as long as they are brief. */
+  #isUntold(actor: AnyActorRef, machine: string): boolean {
+    if (machine !== MANY || this.#tracks.has(actor)) return false;
+    const since = this.#untold.get(actor);
+    if (since !== undefined) return this.#now() - since < BRIEF_MS;
+    if (this.#tellLeft-- > 0) return false;
+    this.#untold.set(actor, this.#now());
+    return true;
+  }
+
+  #countUntold(actor: AnyActorRef, snapshot: AnyMachineSnapshot): void {
+    this.#untold.delete(actor);
+    const v = valueText(snapshot.value);
+    if (v === "done") this.#untoldCount++;
+    if (v !== "failed") return;
+    const [, s = this.#node] = /^[^:]+:(.+)$/.exec(actor.id) ?? [];
+    const c = contextOf(snapshot.context as Record<string, unknown>);
+    this.#emit({ m: MANY, a: actor.id, s, k: "init", e: "FAILED", v, c, z: 1 }, null, true);
   }
 
   /** A change that comes and goes all the time, like a pulse, is no reason to tell early what was counted. */
@@ -441,6 +473,12 @@ export class Recorder {
   #everySecond(): void {
     const now = this.#now();
     this.#notesLeft = MOST_NOTES_PER_S;
+    this.#tellLeft = MOST_TOLD_PER_S;
+    if (this.#untoldCount > 0) {
+      const d = { done: this.#untoldCount };
+      this.#untoldCount = 0;
+      this.#emit({ m: MANY, a: `${MANY}s`, s: this.#node, k: "sum", e: "counted", v: "", d }, null, false);
+    }
     for (const [actor, track] of this.#tracks) {
       this.#flushRepeats(track.repeats, now, false);
       if (track.endedAt > 0 && now - track.endedAt > ENDED_KEPT_MS) this.#tracks.delete(actor);

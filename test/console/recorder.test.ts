@@ -10,6 +10,7 @@ import { currentCause, formatCause, parseCause, withCause } from "../../actors/n
 import { HybridClock } from "../../actors/node/recorder-clock.ts";
 import { payload } from "../../actors/node/recorder-payload.ts";
 import { NodeRecords } from "../../databases/records.ts";
+import { uploadMachine } from "../../gateway/transfer/upload.machine.ts";
 
 const folders: string[] = [];
 afterEach(() => {
@@ -226,5 +227,29 @@ test("who waits for records gets them as soon as they are written", async () => 
   watchWorker(recorder);
   expect((await waiting).records.length).toBeGreaterThan(0);
   expect(performance.now() - began).toBeLessThan(500);
+  recorder.close();
+});
+
+test("of thousands of brief uploads a few are told, the others counted; one that fails is always told", async () => {
+  const { recorder, all } = record();
+  const upload = (id: string) =>
+    createActor(uploadMachine, {
+      id: `upload:${id}`,
+      input: { id, path: id, lengthBytes: 1, startedAt: 0 },
+      inspect: recorder.inspect,
+    }).start();
+  for (let n = 0; n < 500; n++) {
+    const one = upload(`put-${n}`);
+    if (n === 300) one.send({ type: "FAILED", code: "TOO_FEW_REPLICAS", message: "1 of 2" });
+    else for (const type of ["BODY_ENDED", "COMMITTED"] as const) one.send({ type });
+  }
+  const long = upload("put-long");
+  await Bun.sleep(1100);
+  long.send({ type: "BODY_ENDED" });
+  const records = (await all()).filter(({ m }) => m === "upload");
+  expect(records.filter(({ k }) => k === "init").length).toBe(5 + 1 + 1);
+  expect(records.find(({ v }) => v === "failed")?.s).toBe("put-300");
+  expect(records.find(({ s }) => s === "put-long")?.v).toBe("committing");
+  expect(records.filter(({ k }) => k === "sum").reduce((sum, { d }) => sum + (d?.done as number), 0)).toBe(494);
   recorder.close();
 });
