@@ -97,6 +97,8 @@ export class RaftGroup {
   onSend: (message: RaftMessage) => void = () => {};
   onStart: (master: Master) => void = () => {};
   tap: Tap | null = null;
+  /** What arrived → what was sent. */
+  readonly sentAs = new WeakMap<RaftMessage, RaftMessage>();
   readonly #reads = new Map<number, { floor: number; answer: (index: number | null) => void }>();
   #nextId = 1;
   #broken: unknown;
@@ -317,7 +319,10 @@ export class RaftGroup {
     // One decoding serves all copies: nobody changes what they were sent.
     let decoded: RaftMessage | null = null;
     const deliver = () => {
-      decoded ??= decode(bytes) as RaftMessage;
+      if (decoded === null) {
+        decoded = decode(bytes) as RaftMessage;
+        this.sentAs.set(decoded, message);
+      }
       this.deliver(decoded);
     };
     if (this.hold(message)) {
