@@ -10,7 +10,8 @@ export interface Series {
 
 const WIDTH = 320;
 const HEIGHT = 96;
-const SPAN_MS = 300_000;
+/** A page just opened shows little, but not as a dot in a corner. */
+const SPAN_MS = { least: 30_000, most: 300_000 };
 
 interface Props {
   title: string;
@@ -24,10 +25,11 @@ interface Props {
 export function LineChart({ title, series, at, inWords, note }: Props) {
   const pointed = useSignal<number | null>(null);
   const end = at.at(-1) ?? 0;
-  const x = (ms: number): number => WIDTH - ((end - ms) / SPAN_MS) * WIDTH;
+  const spanMs = Math.min(SPAN_MS.most, Math.max(SPAN_MS.least, end - (at[0] ?? end)));
+  const x = (ms: number): number => WIDTH - ((end - ms) / spanMs) * WIDTH;
   const top = Math.max(1e-9, ...series.flatMap(({ values }) => values.map((value) => value ?? 0))) * 1.1;
   const y = (value: number): number => HEIGHT - 2 - (value / top) * (HEIGHT - 8);
-  const index = pointed.value === null ? at.length - 1 : nearest(at, end - (1 - pointed.value) * SPAN_MS);
+  const index = pointed.value === null ? at.length - 1 : nearest(at, end - (1 - pointed.value) * spanMs);
   const said = series.map(({ label, values }) => {
     const value = values[index];
     return `${label} ${value === null || value === undefined ? "not known" : inWords(value)}`;
@@ -41,6 +43,7 @@ export function LineChart({ title, series, at, inWords, note }: Props) {
         </span>
       </figcaption>
       <svg
+        class="plot"
         viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
         preserveAspectRatio="none"
         role="img"

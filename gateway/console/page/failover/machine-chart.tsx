@@ -68,10 +68,7 @@ export function MachineChart({ chart, layout }: { chart: Chart; layout: Layout |
           </>
         ) : (
           <>
-            {chart.description}{" "}
-            {count === 0
-              ? "Nobody is in it at this instant."
-              : `${count} ${count === 1 ? "is" : "are"} in it at this instant.`}
+            {chart.description} {count === 0 ? "None runs" : count === 1 ? "One runs" : `${count} run`} at this instant.
           </>
         )}
       </p>
