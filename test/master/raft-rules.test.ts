@@ -1,0 +1,339 @@
+/** The rules of the specification, one by one, on the pure functions that keep them. */
+import { expect, test } from "bun:test";
+import type { RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
+import {
+  adoptTerm,
+  answerOwnTerm,
+  answerPreVote,
+  answerVote,
+  askPreVotes,
+  isSticky,
+  raisesTerm,
+  startElection,
+} from "../../actors/rules/raft/election.ts";
+import { append, emptyLog, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
+import { planChange } from "../../actors/rules/raft/membership.ts";
+import { confirmReads, read } from "../../actors/rules/raft/reads.ts";
+import {
+  advanceCommit,
+  beat,
+  followAppend,
+  forgetActivity,
+  isQuorumActive,
+  noteAppendReply,
+  noteFlushed,
+  takeOffice,
+} from "../../actors/rules/raft/replication.ts";
+import type { Effect, RaftState, RpcEvent, Step } from "../../actors/rules/raft/state.ts";
+
+const TMIN = 1000;
+const NOW = 50_000;
+
+const log = (...terms: number[]): LogTail =>
+  append(
+    emptyLog(),
+    terms.map((term, n): RaftEntry => ({ index: n + 1, term, kind: "command", data: new Uint8Array([n]) })),
+  );
+
+const node = (of: Partial<RaftState> = {}): RaftState => ({
+  id: "a",
+  timings: { heartbeatMs: 100, electionMs: TMIN },
+  maxAppendEntries: 64,
+  maxInflight: 8,
+  term: 5,
+  vote: null,
+  log: log(1, 1, 5),
+  durableIndex: 3,
+  commitIndex: 1,
+  appliedIndex: 1,
+  configuration: { voters: [["a", "b", "c"]], learners: [] },
+  configurationIndex: 0,
+  earlierConfigurations: [],
+  leaderId: null,
+  leaderHeardAt: Number.NEGATIVE_INFINITY,
+  electionTimeoutMs: 1500,
+  isTransfer: false,
+  votes: {},
+  progress: {},
+  termStartIndex: 0,
+  readSeq: 0,
+  waitingReads: [],
+  transferTo: null,
+  ...of,
+});
+
+const after = (state: RaftState, step: Step): RaftState => ({ ...state, ...step.patch });
+const leader = (of: Partial<RaftState> = {}): RaftState => after(node(of), takeOffice(node(of), NOW));
+
+const arrives = <M extends RaftMessage>(message: M, at = NOW) =>
+  ({ type: message.type, message, at }) as unknown as Extract<RpcEvent, { type: M["type"] }>;
+
+const sent = ({ effects = [] }: Step): RaftMessage[] =>
+  effects.flatMap((effect) => (effect.kind === "send" ? [effect.message] : []));
+const kinds = ({ effects = [] }: Step): Effect["kind"][] => effects.map(({ kind }) => kind);
+
+const vote = (of: Partial<RaftMessageOf<"rpc.vote">> = {}): RaftMessageOf<"rpc.vote"> => ({
+  type: "rpc.vote",
+  from: "b",
+  to: "a",
+  term: 5,
+  lastIndex: 3,
+  lastTerm: 5,
+  transfer: false,
+  ...of,
+});
+const preVote = (of: Partial<RaftMessageOf<"rpc.preVote">> = {}): RaftMessageOf<"rpc.preVote"> => ({
+  type: "rpc.preVote",
+  from: "b",
+  to: "a",
+  term: 6,
+  lastIndex: 3,
+  lastTerm: 5,
+  ...of,
+});
+const appendOf = (of: Partial<RaftMessageOf<"rpc.append">> = {}): RaftMessageOf<"rpc.append"> => ({
+  type: "rpc.append",
+  from: "b",
+  to: "a",
+  term: 5,
+  prevIndex: 3,
+  prevTerm: 5,
+  entries: [],
+  commit: 0,
+  ...of,
+});
+const confirmed = (of: Partial<RaftMessageOf<"rpc.appendReply">> = {}): RaftMessageOf<"rpc.appendReply"> => ({
+  type: "rpc.appendReply",
+  from: "b",
+  to: "a",
+  term: 5,
+  success: true,
+  match: 4,
+  hintIndex: 0,
+  hintTerm: 0,
+  prevIndex: 3,
+  ...of,
+});
+const granted = (of: Partial<RaftMessageOf<"rpc.preVoteReply">> = {}): RaftMessageOf<"rpc.preVoteReply"> => ({
+  type: "rpc.preVoteReply",
+  from: "b",
+  to: "a",
+  term: 9,
+  forTerm: 6,
+  granted: true,
+  ...of,
+});
+
+test("R1: a higher term clears vote and leader, and is made durable before anything is said", () => {
+  const step = adoptTerm(node({ vote: "c", leaderId: "c" }), arrives(vote({ term: 8 })));
+  expect(step.patch).toMatchObject({ term: 8, vote: null, leaderId: null });
+  expect(step.effects?.[0]).toEqual({ kind: "persist", hard: { term: 8, vote: null } });
+});
+
+test("R1: everything of a higher term raises ours, but for pre-votes asked and granted", () => {
+  const raising: RaftMessage[] = [
+    vote({ term: 8 }),
+    appendOf({ term: 8 }),
+    confirmed({ term: 8 }),
+    granted({ granted: false }),
+  ];
+  for (const message of raising) expect(raisesTerm(node(), arrives(message))).toBe(true);
+  for (const message of [preVote({ term: 8 }), granted()]) expect(raisesTerm(node(), arrives(message))).toBe(false);
+});
+
+test("R1: whoever speaks in a lower term is told ours", () => {
+  const late: RaftMessage[] = [
+    appendOf({ term: 3 }),
+    vote({ term: 3 }),
+    { type: "rpc.beat", from: "b", to: "a", term: 3, commit: 0, readSeq: 7 },
+  ];
+  for (const message of late)
+    expect(sent(answerOwnTerm(node(), arrives(message)))).toMatchObject([{ to: "b", term: 5 }]);
+});
+
+test("R2: a master that heard its leader within an election time ignores candidates", () => {
+  const trusting = node({ leaderId: "c", leaderHeardAt: NOW - TMIN + 1 });
+  expect(isSticky(trusting, arrives(vote({ term: 9 })), false)).toBe(true);
+  expect(isSticky(trusting, arrives(preVote({ term: 9 })), false)).toBe(true);
+  expect(isSticky(trusting, arrives(vote({ term: 9 }), NOW + 1), false)).toBe(false);
+  expect(isSticky(trusting, arrives(appendOf()), false)).toBe(false);
+});
+
+test("R2: the leader's own successor is let through, and so is the very leader that is remembered", () => {
+  const trusting = node({ leaderId: "c", leaderHeardAt: NOW });
+  expect(isSticky(trusting, arrives(vote({ term: 6, transfer: true })), false)).toBe(false);
+  expect(isSticky(trusting, arrives(vote({ term: 6, from: "c" })), false)).toBe(false);
+  expect(isSticky(trusting, arrives(preVote({ from: "c" })), false)).toBe(false);
+});
+
+test("R3: a pre-vote is granted on the log and the term, and changes nothing", () => {
+  for (const [message, expected] of [
+    [preVote(), true],
+    [preVote({ term: 5 }), false],
+    [preVote({ lastIndex: 2 }), false],
+    [preVote({ lastIndex: 9, lastTerm: 4 }), false],
+  ] as const) {
+    const step = answerPreVote(node(), message, false);
+    expect(step.patch).toBeUndefined();
+    expect(sent(step)).toMatchObject([{ granted: expected, term: 5, forTerm: message.term }]);
+  }
+  expect(sent(answerPreVote(node(), preVote(), true))).toMatchObject([{ granted: false }]);
+});
+
+test("R3: asking for pre-votes raises no term and spends no vote", () => {
+  const step = askPreVotes(node());
+  expect(after(node(), step)).toMatchObject({ term: 5, vote: null });
+  expect(kinds(step)).not.toContain("persist");
+  expect(sent(step).map(({ to, term }) => [to, term])).toEqual([
+    ["b", 6],
+    ["c", 6],
+  ]);
+});
+
+test("R4: one vote a term, for a log at least as complete, while no leader of the term is known", () => {
+  const cases: [Partial<RaftState>, Partial<RaftMessageOf<"rpc.vote">>, boolean][] = [
+    [{}, {}, true],
+    [{ vote: "b" }, {}, true],
+    [{ vote: "c" }, {}, false],
+    [{ leaderId: "c" }, {}, false],
+    [{}, { lastIndex: 2 }, false],
+    [{}, { lastTerm: 4, lastIndex: 9 }, false],
+    [{}, { lastTerm: 6, lastIndex: 1 }, true],
+  ];
+  for (const [state, message, expected] of cases)
+    expect(sent(answerVote(node(state), vote(message)))).toMatchObject([{ granted: expected }]);
+});
+
+test("R4: a grant is durable before it is told, and told again without being written again", () => {
+  const step = answerVote(node(), vote());
+  expect(kinds(step)).toEqual(["persist", "send"]);
+  expect(step.effects?.[1]).toMatchObject({ afterFlush: true });
+  expect(kinds(answerVote(node({ vote: "b" }), vote()))).toEqual(["send"]);
+});
+
+test("R5: the known leader is forgotten when the term changes and when an election starts", () => {
+  const following = node({ leaderId: "c", leaderHeardAt: NOW });
+  for (const step of [
+    adoptTerm(following, arrives(vote({ term: 8 }))),
+    askPreVotes(following),
+    startElection(following),
+  ]) {
+    expect(step.patch?.leaderId).toBeNull();
+    expect(step.effects).toContainEqual(expect.objectContaining({ kind: "leaderChanged", leaderId: null }));
+  }
+});
+
+test("R6: a new leader opens its term with an entry, probes everyone, and counts itself from its next flush on", () => {
+  const taken = takeOffice(node(), NOW);
+  const state = after(node(), taken);
+  expect(state).toMatchObject({ durableIndex: 0, termStartIndex: 4, leaderId: "a" });
+  expect(state.log.entries[3]).toMatchObject({ index: 4, term: 5, kind: "noop" });
+  expect(Object.values(state.progress).map(({ mode }) => mode)).toEqual(["probe", "probe"]);
+  expect(sent(taken)).toMatchObject([
+    { to: "b", prevIndex: 3, prevTerm: 5 },
+    { to: "c", prevIndex: 3, prevTerm: 5 },
+  ]);
+});
+
+test("R6: before that entry is applied there are no reads and no changes of members", () => {
+  const state = leader();
+  expect(read(state, { type: "client.read", id: 1, at: NOW }).effects).toEqual([{ kind: "readFailed", id: 1 }]);
+  expect(planChange(state, { kind: "addLearner", id: "d" }, NOW)).toHaveProperty("refused");
+  const applied = { ...state, appliedIndex: 4, commitIndex: 4 };
+  expect(planChange(applied, { kind: "addLearner", id: "d" }, NOW)).toHaveProperty("configuration");
+});
+
+test("R7: the leader counts itself only up to its own last flush", () => {
+  const state = leader();
+  const heard = after(state, noteAppendReply(state, arrives(confirmed())));
+  expect(heard.commitIndex).toBe(1);
+  const flushed = after(heard, noteFlushed(heard, { type: "disk.flushed", lastIndex: 4, lastTerm: 5, at: NOW }, true));
+  expect(flushed.commitIndex).toBe(4);
+});
+
+test("R7: entries of older terms are committed with one of the current term, never by being counted", () => {
+  const state = { ...leader({ log: log(1, 1, 4) }), durableIndex: 3 };
+  const behind = after(state, noteAppendReply(state, arrives(confirmed({ match: 3, prevIndex: 2 }))));
+  expect(behind.commitIndex).toBe(1);
+  const all = { ...behind, durableIndex: 4 };
+  const counted = after(all, noteAppendReply(all, arrives(confirmed({ match: 4 }))));
+  expect(advanceCommit(all)).toEqual({});
+  expect(counted.commitIndex).toBe(4);
+});
+
+test("R8: a leader has a quorum only while one answered since the last look", () => {
+  const silent = after(leader(), forgetActivity(leader()));
+  expect(isQuorumActive(silent)).toBe(false);
+  const heard = after(silent, noteAppendReply(silent, arrives(confirmed())));
+  expect(isQuorumActive(heard)).toBe(true);
+  const five = leader({ configuration: { voters: [["a", "b", "c", "d", "e"]], learners: [] } });
+  const one = after(five, forgetActivity(five));
+  expect(isQuorumActive(after(one, noteAppendReply(one, arrives(confirmed()))))).toBe(false);
+});
+
+test("R9: a shorter append cuts nothing off", () => {
+  const state = node({ log: log(1, 1, 5, 5, 5), durableIndex: 5 });
+  const entries = state.log.entries.slice(3, 4);
+  const followed = followAppend(state, arrives(appendOf({ entries })));
+  expect(lastIndex(after(state, followed).log)).toBe(5);
+  expect(sent(followed)).toMatchObject([{ success: true, match: 4 }]);
+});
+
+test("R9: what differs is cut off from the first entry whose term differs, in one write with what replaces it", () => {
+  const state = node({ log: log(1, 1, 2, 2), durableIndex: 4, term: 5 });
+  const entries = [2, 3, 4].map(
+    (index): RaftEntry => ({ index, term: index === 2 ? 1 : 5, kind: "command", data: new Uint8Array() }),
+  );
+  const followed = followAppend(state, arrives(appendOf({ prevIndex: 1, prevTerm: 1, entries })));
+  const now = after(state, followed);
+  expect([1, 2, 3, 4].map((index) => termAt(now.log, index))).toEqual([1, 1, 5, 5]);
+  expect(now.durableIndex).toBe(2);
+  expect(followed.effects?.find(({ kind }) => kind === "persist")).toMatchObject({ truncateFrom: 3 });
+});
+
+test("R9: nothing committed is ever cut off", () => {
+  const state = node({ commitIndex: 3 });
+  const entries: RaftEntry[] = [{ index: 3, term: 6, kind: "command", data: new Uint8Array() }];
+  const wrong = () => followAppend(state, arrives(appendOf({ prevIndex: 2, prevTerm: 1, entries })));
+  expect(wrong).toThrow("a committed entry is never cut off");
+});
+
+test("R9: no more is committed than the message proves", () => {
+  const state = node({ log: log(1, 1, 5, 5, 5), durableIndex: 5 });
+  const followed = followAppend(state, arrives(appendOf({ prevIndex: 3, commit: 5 })));
+  expect(followed.patch?.commitIndex).toBe(3);
+});
+
+test("R9: a refusal names the last place that may agree, whole terms skipped", () => {
+  const state = node({ log: log(1, 1, 4, 4, 4) });
+  const [reply] = sent(followAppend(state, arrives(appendOf({ prevIndex: 5, prevTerm: 2 }))));
+  expect(reply).toMatchObject({ success: false, hintIndex: 2, hintTerm: 1, prevIndex: 5 });
+});
+
+test("R9: only the refusal of the probe that is out moves it", () => {
+  const state = leader({ log: log(1, 1, 1, 5, 5) });
+  const refused = confirmed({ success: false, match: 0, hintIndex: 3, hintTerm: 1, prevIndex: 5 });
+  const moved = after(state, noteAppendReply(state, arrives(refused)));
+  expect(moved.progress.b).toMatchObject({ mode: "probe", next: 4 });
+  const again = noteAppendReply(moved, arrives(refused));
+  expect(sent(again)).toEqual([]);
+  expect(after(moved, again).progress.b).toMatchObject({ next: 4 });
+});
+
+test("R10: beats tell no follower of more than it is known to hold", () => {
+  const state = { ...leader(), commitIndex: 4 };
+  const known = after(state, noteAppendReply(state, arrives(confirmed({ match: 3, prevIndex: 2 }))));
+  expect(sent(beat(known)).map((message) => [message.to, (message as RaftMessageOf<"rpc.beat">).commit])).toEqual([
+    ["b", 3],
+    ["c", 0],
+  ]);
+});
+
+test("a read is confirmed by a quorum that echoes its position, not by an earlier one", () => {
+  const office = { ...leader(), appliedIndex: 4, commitIndex: 4 };
+  const asked = after(office, read(office, { type: "client.read", id: 7, at: NOW }));
+  expect(asked.readSeq).toBe(1);
+  expect(confirmReads(asked)).toEqual({});
+  const echoed = { ...asked, progress: { ...asked.progress, b: { ...asked.progress.b, readSeq: 1 } } } as RaftState;
+  expect(confirmReads(echoed).effects).toEqual([{ kind: "readReady", id: 7, index: 4 }]);
+});
