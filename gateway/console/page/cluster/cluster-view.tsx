@@ -201,7 +201,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <StateDot tone={toneOf(worker)} label={stateInWords(worker)} />
       </header>
       <p class="quiet">
-        {zone} · {chunks.toLocaleString("en")} chunks
+        {zone} · {chunks.toLocaleString("en")} chunks{trashBytes > 0 ? ` · ${bytesInWords(trashBytes)} trash` : ""}
       </p>
       <meter
         min={0}
@@ -211,10 +211,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
       />
       <p class="space">
         <span>{bytesInWords(freeBytes)} free</span>
-        <span class="quiet">
-          of {bytesInWords(capacityBytes)}
-          {trashBytes > 0 ? `, ${bytesInWords(trashBytes)} trash` : ""}
-        </span>
+        <span class="quiet">of {bytesInWords(capacityBytes)}</span>
       </p>
       <p class={chunksAtRiskIfStopped === 0 ? "quiet" : "risk"}>
         {state === "dead"
