@@ -130,7 +130,11 @@ export class Reconciliation {
             chunkId,
           },
         );
-        if (state !== "sealed" || crc32 !== chunk.crc32 || lengthBytes !== chunk.length) missing.push(chunkId);
+        const isWhole = crc32 === chunk.crc32 && lengthBytes === chunk.length;
+        // After a restore, deleted files are back while their copies lie in the trash, where they can still be read: the
+        // first holder's counts until the others are made anew from it, or nothing would be left to copy from.
+        if (state === "trash" && isWhole && splitWorkers(chunk.workers)[0] === workerId) continue;
+        if (state !== "sealed" || !isWhole) missing.push(chunkId);
       } catch (error) {
         if (error instanceof Refusal && error.code === "NO_SUCH_CHUNK") missing.push(chunkId);
         else break;

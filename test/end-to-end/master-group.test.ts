@@ -277,16 +277,22 @@ describe("backup and restore", () => {
   test(
     "a backup made under load is restored into a new group, with the files of that moment; newer chunks are kept in the trash",
     async () => {
-      cluster = await RealCluster.start({ masters: 3, workers: 3 });
+      const trash = { keepMs: 86_400_000, deleteGraceMs: 0 };
+      cluster = await RealCluster.start({ masters: 3, workers: 3, config: { trash } });
+      const deleted = new Uint8Array(300_000).fill(7);
+      await fetch(cluster.fileUrl("deleted"), { method: "PUT", body: deleted });
       const load = writing("load");
-      await Bun.sleep(1500);
+      await cluster.until("enough is written", 20_000, async () => load.acknowledged.length > 40);
       const before = [...load.acknowledged];
       const file = join(cluster.folder, "metadata.backup");
       const made = await dfs("backup", file);
       expect([made.exitCode, existsSync(file)]).toEqual([0, true]);
+      expect((await fetch(cluster.fileUrl("deleted"), { method: "DELETE" })).status).toBe(204);
       await Bun.sleep(1000);
       await load.stop();
+      await cluster.until("the deleted file is in the trash", 20_000, async () => (await cluster.view()).garbage === 0);
       const after = load.acknowledged.slice(-4);
+      await cluster.kill("gateway-1");
       for (const id of ["master-1", "master-2", "master-3"]) {
         await cluster.kill(id);
         rmSync(cluster.dataOf(id), { recursive: true });
@@ -302,6 +308,7 @@ describe("backup and restore", () => {
 
       cluster.startNode("master", "master-1", ["--restore", file]);
       for (const id of ["master-2", "master-3"]) cluster.startNode("master", id);
+      cluster.restart("gateway-1");
       await cluster.ready(30_000);
       await expectAll(before);
       for (const path of after) expect((await fetch(cluster.fileUrl(path))).status).toBe(404);
@@ -314,7 +321,12 @@ describe("backup and restore", () => {
       await cluster.until("what nobody knows is in the trash", 60_000, async () =>
         (await cluster.view()).workers.some(({ trashBytes }) => trashBytes > 0),
       );
+      // Each worker compares its inventory with the leader's within seconds of its registration.
+      await Bun.sleep(8000);
+      await cluster.untilRedundant();
       await expectAll(before);
+      const back = await fetch(cluster.fileUrl("deleted"));
+      expect(Buffer.compare(await back.bytes(), deleted)).toBe(0);
     },
     3 * MINUTE,
   );
