@@ -1,6 +1,6 @@
 /** The group of masters changes while it works: real processes join, leave, lose their disks and get snapshots. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { MasterGroup } from "../../gateway/client/client.ts";
 import { freePorts } from "../support/free-ports.ts";
@@ -200,10 +200,18 @@ describe("snapshots", () => {
       const base = async () => (await master(await leader()))?.lastIndex ?? 0;
       await cluster.until("many entries", 60_000, async () => (await base()) > 600);
       await Bun.sleep(2500);
-      for (let n = 0; n < 5; n++) {
+      const generations = () => {
+        const folder = join(cluster.dataOf(away), "state");
+        return existsSync(folder) ? readdirSync(folder).sort().join() : "";
+      };
+      // Killed as soon as the new generation's folder is there: before, within or just after the install.
+      for (let n = 0; n < 3; n++) {
+        const before = generations();
         cluster.restart(away);
-        await Bun.sleep(300 + n * 60);
+        for (let waited = 0; generations() === before && waited < 8000; waited += 2) await Bun.sleep(2);
+        await Bun.sleep(n * 4);
         await cluster.kill(away);
+        await Bun.sleep(2500);
       }
       cluster.restart(away);
       await cluster.until("it has caught up", 30_000, async () => ((await master(away))?.lag ?? 1000) < 50);
