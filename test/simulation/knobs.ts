@@ -28,6 +28,8 @@ export interface Knobs {
   clockDrift: number;
   /** A crash takes the applied state back to any point since its last flush. */
   lazyState: boolean;
+  /** What one master sends another arrives in the order it was sent, as on one connection. */
+  inOrder: boolean;
 }
 
 export const CALM: Knobs = {
@@ -51,6 +53,7 @@ export const CALM: Knobs = {
   compactAfter: 0,
   clockDrift: 0,
   lazyState: false,
+  inOrder: false,
 };
 
 export function drawKnobs(world: World): Knobs {
@@ -77,5 +80,6 @@ export function drawKnobs(world: World): Knobs {
     compactAfter: one(0, 5, 50),
     clockDrift: one(0, 0.05),
     lazyState: one(false, true),
+    inOrder: one(true, true, false),
   };
 }

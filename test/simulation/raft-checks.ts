@@ -56,7 +56,8 @@ export function fold(hash: number, entry: RaftEntry): number {
 export class RaftChecks {
   readonly #leaderOfTerm = new Map<number, string>();
   readonly #entryHash = new Map<string, number>();
-  readonly #committed = new Map<number, { term: number; hash: number }>();
+  /** `by`: the term in which it was committed, which may be later than the entry's own. */
+  readonly #committed = new Map<number, { term: number; hash: number; by: number }>();
   readonly #stateAt = new Map<number, number>();
   readonly #acknowledged = new Map<number, { index: number; hash: number }>();
   maxCommitted = 0;
@@ -87,7 +88,7 @@ export class RaftChecks {
     return isNewLeader;
   }
 
-  /** I1 one leader a term, I4 with everything that was committed before. */
+  /** I1 one leader a term, I4 with everything that was committed in earlier terms, however late it learns that it leads. */
   #checkNewLeader(id: string, { state: { term, log } }: RaftDriver): void {
     this.elections++;
     const other = this.#leaderOfTerm.get(term);
@@ -95,7 +96,7 @@ export class RaftChecks {
     this.#leaderOfTerm.set(term, id);
     for (let index = Math.max(1, log.baseIndex); index <= this.maxCommitted; index++) {
       const committed = this.#committed.get(index);
-      if (committed && termAt(log, index) !== committed.term)
+      if (committed && committed.by < term && termAt(log, index) !== committed.term)
         throw new Violation("I4", `${id} leads term ${term} without committed entry ${index}`);
     }
   }
@@ -110,7 +111,7 @@ export class RaftChecks {
     else if (known !== hash) throw new Violation("I3", `two entries ${key}`);
   }
 
-  #checkCommitted(id: string, { state: { log, commitIndex } }: RaftDriver, from: number): void {
+  #checkCommitted(id: string, { state: { log, commitIndex, term } }: RaftDriver, from: number): void {
     for (let index = Math.max(from, log.baseIndex) + 1; index <= commitIndex; index++) {
       const entry = entryAt(log, index);
       if (!entry) throw new Violation("I6", `${id} commits ${index}, which it does not hold`);
@@ -118,7 +119,7 @@ export class RaftChecks {
       const known = this.#committed.get(index);
       if (known && (known.term !== entry.term || known.hash !== hash))
         throw new Violation("I5", `${id} commits another entry at ${index} than was committed before`);
-      if (!known) this.#committed.set(index, { term: entry.term, hash });
+      if (!known) this.#committed.set(index, { term: entry.term, hash, by: term });
     }
     this.maxCommitted = Math.max(this.maxCommitted, commitIndex);
   }

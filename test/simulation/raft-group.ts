@@ -90,6 +90,8 @@ export class RaftGroup {
   readonly #byId: Map<string, Master>;
   /** `a→b`: messages from a to b are lost. */
   readonly cut = new Set<string>();
+  /** By link: nothing sent from now on arrives before. */
+  readonly #arrivedUntil = new Map<string, number>();
   faultsOn = true;
   /** Every message that was sent goes by here first; true: it is held until `release`. */
   hold: (message: RaftMessage) => boolean = () => false;
@@ -332,8 +334,16 @@ export class RaftGroup {
     for (let n = 0; n < copies; n++) {
       if (this.faultsOn && this.#network() < this.knobs.loss) continue;
       const slow = this.faultsOn && this.#network() < 0.02 ? 10 : 1;
-      this.world.schedule(this.#network() * this.knobs.maxDelayMs * slow, deliver);
+      this.world.schedule(this.#delay(message, this.#network() * this.knobs.maxDelayMs * slow), deliver);
     }
+  }
+
+  #delay({ from, to }: RaftMessage, drawnMs: number): number {
+    if (!this.knobs.inOrder) return drawnMs;
+    const link = `${from}→${to}`;
+    const at = Math.max(this.world.now + drawnMs, this.#arrivedUntil.get(link) ?? 0);
+    this.#arrivedUntil.set(link, at);
+    return at - this.world.now;
   }
 
   /** Brings a message to where it goes, now, if the network lets it through. */

@@ -11,7 +11,7 @@ interface KeptSeed {
   stormMs?: number;
 }
 
-const FOR_MS = Number(Bun.env.STORMS_MS ?? 30_000);
+const FOR_MS = Number(Bun.env.STORMS_MS ?? 60_000);
 const SEED = Number(Bun.env.SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 
 const told = ({ seed, message, atMs }: Failure): string =>

@@ -76,6 +76,10 @@ async function runMany(): Promise<number> {
   const failures: Failure[] = [];
   const startedAt = performance.now();
   let next = 0;
+  let isInterrupted = false;
+  process.once("SIGINT", () => {
+    isInterrupted = true;
+  });
 
   function note(life: Run | Failure): void {
     total.seeds++;
@@ -87,7 +91,7 @@ async function runMany(): Promise<number> {
     for (const key of ["events", "committed", "elections", "reads"] as const) total[key] += life[key];
   }
 
-  const wantsMore = (): boolean => next < seeds && performance.now() < until;
+  const wantsMore = (): boolean => !isInterrupted && next < seeds && performance.now() < until;
   await Promise.all(
     Array.from({ length: number("cores", availableParallelism()) }, async () => {
       const worker = new Worker(new URL("simulate-worker.ts", import.meta.url));
