@@ -31,6 +31,7 @@ export const samples = signal<Sample[]>([]);
 
 /** Never green by default: what was true a while ago is not known now. */
 export const verdict = computed<Verdict>(() => {
+  if (silence.value !== null) return { level: "unknown", sentence: `Unknown: ${silence.value.toLowerCase()}.` };
   if (unknownBecause.value !== null) return { level: "unknown", sentence: `Unknown: ${unknownBecause.value}.` };
   if (cluster.value === null) return { level: "unknown", sentence: "Unknown yet: asking the gateway." };
   return verdictOf(cluster.value);

@@ -1,7 +1,7 @@
 /** A link that shows somebody else the same instant, machine and event. */
 import { effect, signal } from "@preact/signals";
 import { replaceHash, route } from "../route.ts";
-import { cursor, isPlaying, seek, selected, trace } from "./playback.ts";
+import { cursor, goTo, isPlaying, seek, selected, trace } from "./playback.ts";
 
 export const machine = signal("raft");
 
@@ -22,9 +22,10 @@ export function followLink(): void {
   const wanted = params.get("m");
   if (wanted) machine.value = wanted;
   const ms = Number(params.get("t"));
-  const event = params.get("e");
-  if (event && trace().get(event)) selected.value = event;
-  if (ms > 0) seek(trace().positionAt(ms));
+  const record = trace().get(params.get("e") ?? "");
+  // Milliseconds cannot tell the events of one of them apart; the event itself can.
+  if (record) goTo(record);
+  else if (ms > 0) seek(trace().positionAt(ms));
 }
 
 /** Keeps the link in the address bar true, but not thirty times a second. */
