@@ -31,6 +31,7 @@ beforeAll(async () => {
   writeFileSync(recordingPath, formatRecording(syntheticRecording({ workers: 5, events: 900 })));
   writeFileSync(bigRecordingPath, Bun.gzipSync(formatRecording(syntheticRecording({ workers: 46, events: 10_000 }))));
   cluster = await RealCluster.start({ workers: 3 });
+  for (let n = 0; n < 40; n++) await cluster.client.put(`many/${String(n).padStart(3, "0")}-page.txt`, "x");
 }, 60_000);
 
 afterAll(async () => {
@@ -118,8 +119,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
-  test("a thousand names are walked with the keyboard and found by a part of them", async () => {
-    for (let n = 0; n < 40; n++) await cluster.client.put(`many/${String(n).padStart(3, "0")}-page.txt`, "x");
+  test("names are walked with the keyboard and found by a part of them", async () => {
     const { page } = await open("#/files/many");
     await page.locator('[data-path="many/039-page.txt"]').waitFor();
     await page.keyboard.press("ArrowDown");
