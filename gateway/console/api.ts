@@ -56,6 +56,7 @@ export const About = Type.Object({
     suspectAfterMs: Type.Number(),
     deadAfterMs: Type.Number(),
     safeModeMs: Type.Number(),
+    leaderHeartbeatMs: Type.Optional(Type.Number({ description: "between masters" })),
   }),
 });
 export type About = Static<typeof About>;

@@ -140,8 +140,8 @@ export class Console {
   }
 
   #timings(): About["timings"] {
-    const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs } = this.#parts.config;
-    return { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs };
+    const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, raft } = this.#parts.config;
+    return { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, leaderHeartbeatMs: raft.heartbeatMs };
   }
 
   async about(): Promise<About> {

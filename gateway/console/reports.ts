@@ -188,9 +188,11 @@ function leaderLoss(
     (one) =>
       one.m === "raft" && one.v === "precandidate" && one.f === "follower" && one.h <= (candidate?.h ?? elected.h),
   );
-  const heard = precandidate
-    ? earlier.findLast(({ m, e, h }) => m === "raft" && h < precandidate.h && /^rpc\.(beat|append)$/.test(e))
-    : undefined;
+  const signs = (event: string): StepRecord[] =>
+    earlier
+      .filter(({ m, e, h }) => m === "raft" && precandidate !== undefined && h < precandidate.h && e === event)
+      .slice(-1);
+  const [heard] = [...signs("rpc.beat"), ...signs("rpc.append")].sort((a, b) => lastMs(b) - lastMs(a));
   const opened =
     elected.m === "steward" || isInOffice(elected.v)
       ? elected
@@ -223,7 +225,12 @@ function leaderLoss(
   const stopped = records
     .slice(0, at)
     .findLast(({ n, b, k, e }) => n === lost.n && b === lost.b && k === "proc" && e === "stopped");
-  const missed = Math.max(1, Math.floor(((precandidate?.t ?? started?.t ?? elected.t) - from) / timings.heartbeatMs));
+  const missed = Math.max(
+    1,
+    Math.floor(
+      ((precandidate?.t ?? started?.t ?? elected.t) - from) / (timings.leaderHeartbeatMs ?? timings.heartbeatMs),
+    ),
+  );
   return {
     id: `leader-${idOf(elected)}`,
     kind: "leaderLoss",
