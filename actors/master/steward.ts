@@ -112,7 +112,8 @@ export class Steward {
 
   #tick(): void {
     const now = performance.now();
-    if (now - this.#lastTick > this.#config.suspectAfterMs / 2) this.#workers.leaderWasLate();
+    const lateMs = now - this.#lastTick - TICK_MS;
+    if (lateMs > this.#config.suspectAfterMs / 2) this.#workers.leaderWasLate();
     this.#lastTick = now;
     try {
       this.#patrol(now);
