@@ -1,10 +1,15 @@
-/** The tables of README.md that say what the source says: made from it, so that they cannot say anything else. */
+/** The tables and diagrams of README.md that say what the source says: made from it, so that they cannot say else. */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
+import type { AnyStateMachine } from "xstate";
+import { livenessMachine } from "../../actors/master/liveness.machine.ts";
+import { repairMachine } from "../../actors/master/repair.machine.ts";
 import { Config } from "../../actors/messages/config.ts";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
+import { chartOf } from "../../actors/node/recorder-chart.ts";
 import configJson from "../../config.json";
+import { toMermaid } from "../../gateway/console/chart-export.ts";
 
 export const ROOT = resolve(import.meta.dir, "../..");
 const source = (file: string): string => readFileSync(join(ROOT, file), "utf8");
@@ -111,6 +116,8 @@ const PLAIN: Record<string, string> = {
 
 const says = ({ type, says: doc }: { type: string; says: string }): string => PLAIN[type] ?? doc;
 
+const diagram = (machine: AnyStateMachine): string => `\`\`\`mermaid\n${toMermaid(chartOf(machine))}\n\`\`\``;
+
 export const TABLES: Record<string, () => string> = {
   config: () => markdown(["key", "as shipped", "allowed", "meaning"], configRows()),
   errors: () =>
@@ -127,6 +134,8 @@ export const TABLES: Record<string, () => string> = {
         messagesOf(file).map((message) => [to, code(message.type), says(message)]),
       ),
     ),
+  liveness: () => diagram(livenessMachine),
+  repair: () => diagram(repairMachine),
   commands: () =>
     markdown(
       ["command", "does"],
