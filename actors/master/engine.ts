@@ -380,7 +380,7 @@ export class MetadataEngine {
 }
 
 /**
- * Opens the applied state and judges it by the log, as RAFT.md §2.6 has it. A state that the log can build anew is put
+ * Opens the applied state and judges it by the log. A state that the log can build anew is put
  * aside if it is damaged.
  *
  * @throws LogDamaged if the two are not of one master; StateMissing if only a leader's state can help
