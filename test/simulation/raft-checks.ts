@@ -154,7 +154,10 @@ export class RaftChecks {
       throw new Violation("I7", `${id} changes its vote in term ${disk.term}`);
   }
 
-  /** I9: nothing leaves before what it promises is on disk. A later term on disk keeps an earlier vote as well. */
+  /**
+   * I9: nothing leaves before what it promises is on disk. With a later term on disk, promises of the earlier one are
+   * kept by it: no vote is given there any more, and entries were only overwritten by a leader whom they did not bind.
+   */
   sent(id: string, disk: Disk, message: RaftMessage): void {
     if (PROMISES.has(message.type) && disk.term < message.term)
       throw new Violation("I9", `${id} sends ${message.type} of term ${message.term} with ${disk.term} on disk`);
@@ -163,7 +166,7 @@ export class RaftChecks {
       throw new Violation("I9", `${id} grants a vote that is not on its disk`);
     if (message.type === "rpc.vote" && isSameTerm && disk.vote !== id)
       throw new Violation("I9", `${id} campaigns before its own vote is on disk`);
-    if (message.type === "rpc.appendReply" && message.success && lastIndex(disk.log) < message.match)
+    if (message.type === "rpc.appendReply" && message.success && isSameTerm && lastIndex(disk.log) < message.match)
       throw new Violation("I9", `${id} confirms ${message.match} with ${lastIndex(disk.log)} on disk`);
   }
 
