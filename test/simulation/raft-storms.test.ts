@@ -24,14 +24,19 @@ test(
     const failures: string[] = [];
     let lives = 0;
     let events = 0;
+    let cutShort = 0;
     for (let seed = SEED; lives === 0 || performance.now() < until; seed = (seed + 1) >>> 0) {
       const life = simulateRaft(seed);
       lives++;
       if (isFailure(life)) failures.push(told(life));
-      else events += life.events;
+      else {
+        events += life.events;
+        if (life.cutShort) cutShort++;
+      }
     }
-    console.log(`${lives} seeds from ${SEED}, ${events} events`);
+    console.log(`${lives} seeds from ${SEED}, ${events} events, ${cutShort} cut short`);
     expect(failures).toEqual([]);
+    expect(cutShort).toBeLessThanOrEqual(Math.max(2, lives / 20));
   },
   FOR_MS + 60_000,
 );

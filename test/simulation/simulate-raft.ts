@@ -2,7 +2,7 @@
 import { drawKnobs, type Knobs } from "./knobs.ts";
 import { Violation } from "./raft-checks.ts";
 import { type GroupOptions, RaftGroup } from "./raft-group.ts";
-import { World } from "./world.ts";
+import { TooManyEvents, World } from "./world.ts";
 
 export interface RunOptions extends GroupOptions {
   knobs?: Partial<Knobs>;
@@ -17,6 +17,8 @@ export interface Run {
   committed: number;
   elections: number;
   reads: number;
+  /** Given up undecided: in rare weathers retransmissions multiply, and one life would last for minutes. */
+  cutShort: boolean;
 }
 
 /** A life that broke a rule, with what is needed to live it again. */
@@ -30,6 +32,8 @@ export interface Failure {
 }
 
 export const STORM_MS = 20_000;
+/** Most lives take a tenth of this. */
+const MOST_EVENTS = 600_000;
 
 const ruleOf = (cause: unknown): string =>
   cause instanceof Violation ? cause.rule : cause instanceof Error ? cause.message : String(cause);
@@ -38,18 +42,26 @@ export function simulateRaft(seed: number, options: RunOptions = {}): Run | Fail
   const { knobs: fixed, stormMs = STORM_MS, prepare, ...groupOptions } = options;
   const world = new World(seed);
   const knobs = { ...drawKnobs(world), ...fixed };
+  world.mostEvents = MOST_EVENTS;
   const group = new RaftGroup(world, knobs, groupOptions);
   prepare?.(group);
+  let cutShort = false;
   try {
     group.boot();
     group.run(stormMs);
     group.settle();
   } catch (cause) {
+    cutShort = cause instanceof TooManyEvents;
+    if (!cutShort) return failureOf(cause);
+  }
+  const { checks, readsDone } = group;
+  const { events } = world;
+  return { seed, events, committed: checks.maxCommitted, elections: checks.elections, reads: readsDone, cutShort };
+
+  function failureOf(cause: unknown): Failure {
     const message = cause instanceof Error ? cause.message : String(cause);
     return { seed, rule: ruleOf(cause), message, knobs, stormMs, atMs: world.now };
   }
-  const { checks, readsDone } = group;
-  return { seed, events: world.events, committed: checks.maxCommitted, elections: checks.elections, reads: readsDone };
 }
 
 export const isFailure = (life: Run | Failure): life is Failure => "rule" in life;

@@ -10,9 +10,15 @@ interface Scheduled {
   run: (() => void) | null;
 }
 
+/** A life that goes on for longer than anybody wants to wait: nothing is known of its end. */
+export class TooManyEvents extends Error {
+  override name = "TooManyEvents";
+}
+
 export class World {
   now = 0;
   events = 0;
+  mostEvents = Number.POSITIVE_INFINITY;
   readonly #heap: Scheduled[] = [];
   #sequence = 0;
 
@@ -50,6 +56,7 @@ export class World {
       if (next.run === null) continue;
       this.now = next.at;
       this.events++;
+      if (this.events > this.mostEvents) throw new TooManyEvents(`more than ${this.mostEvents} events`);
       next.run();
       after();
       return true;
