@@ -188,6 +188,24 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
+  test("a life of simulated masters opens like any recording: who led when, and why", async () => {
+    const path = join(folder, "simulated.ndjson");
+    const simulated = Bun.spawn({
+      cmd: [process.execPath, join(import.meta.dir, "../simulation/simulate.ts"), "--record", path],
+      env: { ...Bun.env, SEED: "57" },
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    expect(await simulated.exited).toBe(0);
+    const { page, problems } = await open("#/failover");
+    await openRecording(page, path);
+    await page.locator(".recording-note", { hasText: "simulated.ndjson" }).waitFor();
+    await page.locator("canvas.timeline-canvas[data-lanes='5']").waitFor();
+    await page.locator("[data-state^='raft.leader']").first().waitFor();
+    expect(await page.locator("[data-state='raft.leader'][data-active='true']").count()).toBe(1);
+    expect(problems).toEqual([]);
+  }, 60_000);
+
   test("10,000 events on 50 nodes stay smooth while one scrubs and plays", async () => {
     const { page, problems } = await open("#/failover");
     await openRecording(page, bigRecordingPath);
