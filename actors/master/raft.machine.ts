@@ -27,11 +27,10 @@ import {
 import { compact } from "../rules/raft/log-tail.ts";
 import { forgetMember } from "../rules/raft/membership.ts";
 import { votersOf } from "../rules/raft/quorum.ts";
-import { read, refuseRead } from "../rules/raft/reads.ts";
+import { beat, read, refuseRead } from "../rules/raft/reads.ts";
 import {
   advanceCommit,
   applyCommitted,
-  beat,
   followAppend,
   followBeat,
   followSnapshotOffer,

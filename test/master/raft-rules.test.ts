@@ -13,10 +13,9 @@ import {
 } from "../../actors/rules/raft/election.ts";
 import { append, emptyLog, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 import { planChange } from "../../actors/rules/raft/membership.ts";
-import { confirmReads, read } from "../../actors/rules/raft/reads.ts";
+import { beat, confirmReads, read } from "../../actors/rules/raft/reads.ts";
 import {
   advanceCommit,
-  beat,
   followAppend,
   forgetActivity,
   isQuorumActive,

@@ -25,9 +25,8 @@ export function read(state: RaftState, event: Extract<RaftEvent, { type: "client
   return chain(state, asked, startRound);
 }
 
-/** The next position, told to everyone. */
-export function startRound(state: RaftState): Step {
-  const readSeq = state.readSeq + 1;
+/** "I lead", told to everyone, with the position that the reads wait for. */
+export function beat(state: RaftState): Step {
   const effects = Object.entries(state.progress).map(
     ([id, { match }]): Effect => ({
       kind: "send",
@@ -38,12 +37,16 @@ export function startRound(state: RaftState): Step {
         to: id,
         term: state.term,
         commit: Math.min(match, state.commitIndex),
-        readSeq,
+        readSeq: state.readSeq,
       },
     }),
   );
-  return chain(state, { patch: { readSeq }, effects }, confirmReads);
+  return { effects };
 }
+
+/** The next position, told to everyone. */
+export const startRound = (state: RaftState): Step =>
+  chain(state, { patch: { readSeq: state.readSeq + 1 } }, (next) => chain(next, beat(next), confirmReads));
 
 /** Answers the reads whose position a quorum has echoed, and starts the next round if others wait. */
 export function confirmReads(state: RaftState): Step {

@@ -141,24 +141,6 @@ const appendMessage = (
   commit: state.commitIndex,
 });
 
-export function beat(state: RaftState): Step {
-  const effects = Object.entries(state.progress).map(
-    ([id, { match }]): Effect => ({
-      kind: "send",
-      afterFlush: false,
-      message: {
-        type: "rpc.beat",
-        from: state.id,
-        to: id,
-        term: state.term,
-        commit: Math.min(match, state.commitIndex),
-        readSeq: state.readSeq,
-      },
-    }),
-  );
-  return { effects };
-}
-
 /** A beat that was answered: the follower is there, so a lost probe or a lost window is tried again. */
 export function noteBeatReply(state: RaftState, event: Extract<RaftEvent, { type: "rpc.beatReply" }>): Step {
   const { from, readSeq } = event.message;
