@@ -31,30 +31,39 @@ export const streamProblem = signal<string | null>("connecting");
 
 let attempt: AbortController | null = null;
 
-async function begin(): Promise<string> {
+/** Somebody opened a recording, or followed anew: what this attempt still gets belongs to nobody. */
+class Abandoned extends Error {}
+
+async function begin({ signal }: AbortController): Promise<string> {
+  const goOn = (): void => {
+    if (signal.aborted) throw new Abandoned();
+  };
   const [known, charts] = await Promise.all([
     askJson<About>("/console/api/about"),
     askJson<MachineList>("/console/api/machines"),
   ]);
+  goOn();
   about.value = known;
   setClock(known.now);
   const [past, before] = await Promise.all([
     askJson<StateAt>(`/console/api/state?at=${Math.round(known.now - LOOK_BACK_MS)}`),
     askJson<Report[]>("/console/api/reports"),
   ]);
+  goOn();
   startAnew();
   machines.value = charts;
   trace().begin(past.actors);
   reports.value = before;
-  await readPast(known.now - LOOK_BACK_MS, known.now + 60_000);
+  await readPast(known.now - LOOK_BACK_MS, known.now + 60_000, goOn);
   return past.cursor;
 }
 
 /** What the stream has already brought may come again; the trace leaves it out. */
-async function readPast(from: number, to: number): Promise<void> {
+async function readPast(from: number, to: number, goOn: () => void): Promise<void> {
   for (let pages = 0; pages < MOST_PAGES; pages++) {
     const query = new URLSearchParams({ from: String(Math.floor(from)), to: String(Math.ceil(to)), limit: "5000" });
     const page = await askJson<RecordPage>(`/console/api/records?${query}`);
+    goOn();
     addRecords(page.records);
     const last = page.records.at(-1);
     if (!page.more || last === undefined || msOf(last.h) <= from) return;
@@ -102,7 +111,7 @@ function take({ event, data }: ServerEvent): void {
     streamProblem.value = null;
     if (!isLinkFollowed) {
       isLinkFollowed = true;
-      setTimeout(followLink, 300);
+      setTimeout(() => source.peek().kind === "live" && followLink(), 300);
     }
   }
 }
@@ -121,8 +130,7 @@ export async function followLive(): Promise<void> {
   let tries = 0;
   while (!mine.signal.aborted) {
     try {
-      cursor ??= await begin();
-      if (mine.signal.aborted) return;
+      cursor ??= await begin(mine);
       await read(
         cursor,
         (next) => {
