@@ -78,7 +78,8 @@ export class MetadataQueries {
     this.#expiringCount = metadata.prepare<{ n: number }>(
       `SELECT (SELECT count(*) FROM grants WHERE open = 1 AND expires <= ?) +
               (SELECT count(*) FROM uploads WHERE expires <= ?) +
-              (SELECT count(*) FROM keyed_outcomes WHERE expires <= ?) AS n`,
+              (SELECT count(*) FROM keyed_outcomes WHERE expires <= ?) +
+              (SELECT count(*) FROM sessions WHERE last_active < ?) AS n`,
     );
   }
 
@@ -159,9 +160,9 @@ export class MetadataQueries {
     return this.#garbageCount.get()?.n ?? 0;
   }
 
-  /** How many leases and keys have run out and wait for an EXPIRE. */
-  expiredCount(logTime: number): number {
-    return this.#expiringCount.get(logTime, logTime, logTime)?.n ?? 0;
+  /** How many leases, keys and sessions have run out and wait for an EXPIRE. */
+  expiredCount(logTime: number, sessionIdleMs: number): number {
+    return this.#expiringCount.get(logTime, logTime, logTime, logTime - sessionIdleMs)?.n ?? 0;
   }
 
   /**

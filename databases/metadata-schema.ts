@@ -1,5 +1,8 @@
 /** `dfs_metadata.db`: the applied state. One row per file, per chunk, and per group of chunks that share their workers. */
-export const METADATA_SCHEMA_VERSION = 1;
+export const METADATA_SCHEMA_VERSION = 2;
+
+/** What leads from each version to the next, the first from 1 to 2. */
+export const METADATA_UPGRADES = ["ALTER TABLE workers ADD COLUMN lost_below INTEGER NOT NULL DEFAULT 0"];
 
 export const METADATA_SCHEMA = `
 CREATE TABLE applied (
@@ -56,7 +59,7 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_by_expiry ON uploads (expires, id);
 CREATE TABLE workers (
   id TEXT PRIMARY KEY, url TEXT NOT NULL, zone TEXT NOT NULL, incarnation TEXT NOT NULL, capacity INTEGER NOT NULL,
-  liveness TEXT NOT NULL, mode TEXT NOT NULL
+  liveness TEXT NOT NULL, mode TEXT NOT NULL, lost_below INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE sessions (
   id INTEGER PRIMARY KEY, client TEXT NOT NULL, last_active REAL NOT NULL, lowest INTEGER NOT NULL

@@ -23,8 +23,13 @@ export const READ_SQL: Record<keyof Reads, string> = {
   workers: "SELECT * FROM workers ORDER BY id",
   replicaSets: "SELECT * FROM replica_sets ORDER BY id",
   garbage: "SELECT chunk_id FROM garbage WHERE worker_id = ? AND chunk_id = ?",
+  faults: "SELECT worker_id FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+  shortChunk: `SELECT c.id, s.workers FROM file_chunks f
+    JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id
+    WHERE f.file_id = ? AND length(s.workers) - length(replace(s.workers, ',', '')) + (s.workers <> '') < ?
+    ORDER BY f.offset LIMIT 1`,
   totals: "SELECT files, directories, bytes, next_chunk_id, next_node_id FROM totals",
-  session: "SELECT id, lowest FROM sessions WHERE id = ?",
+  session: "SELECT id, lowest, last_active FROM sessions WHERE id = ?",
   outcome: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
   keyedOutcome: "SELECT fingerprint, result FROM keyed_outcomes WHERE key = ?",
   idleSessions: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
@@ -63,8 +68,8 @@ export const WRITE_SQL: Record<keyof Writes, string> = {
   dropUpload: "DELETE FROM uploads WHERE id = ?",
   bury: "INSERT INTO graveyard (id, kind) VALUES (?, ?)",
   unbury: "DELETE FROM graveyard WHERE id = ?",
-  putWorker:
-    "INSERT OR REPLACE INTO workers (id, url, zone, incarnation, capacity, liveness, mode) VALUES (?, ?, ?, ?, ?, ?, ?)",
+  putWorker: `INSERT OR REPLACE INTO workers (id, url, zone, incarnation, capacity, liveness, mode, lost_below)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   setLiveness: "UPDATE workers SET liveness = ? WHERE id = ?",
   setMode: "UPDATE workers SET mode = ? WHERE id = ?",
   dropGarbageOfWorker: "DELETE FROM garbage WHERE worker_id = ?",
@@ -72,6 +77,8 @@ export const WRITE_SQL: Record<keyof Writes, string> = {
   putFault: "INSERT OR REPLACE INTO replica_faults (chunk_id, worker_id, state, since) VALUES (?, ?, ?, ?)",
   dropFault: "DELETE FROM replica_faults WHERE chunk_id = ? AND worker_id = ?",
   dropFaults: "DELETE FROM replica_faults WHERE chunk_id = ?",
+  dropFaultsOfUnused: `DELETE FROM replica_faults WHERE chunk_id BETWEEN ? AND ?
+    AND chunk_id NOT IN (SELECT id FROM chunks WHERE id BETWEEN ? AND ?)`,
   putReason: "INSERT OR REPLACE INTO replica_reasons (chunk_id, worker_id, reason) VALUES (?, ?, ?)",
   dropReasons: "DELETE FROM replica_reasons WHERE chunk_id = ?",
   putGarbage: "INSERT OR REPLACE INTO garbage (worker_id, chunk_id, freed_at) VALUES (?, ?, ?)",

@@ -6,7 +6,7 @@ import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import type { CommandResult } from "../actors/messages/commands.ts";
 import { decideOnce, type Proposal } from "../actors/rules/decide/once.ts";
 import type { Deciding, Decision, Environment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
-import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION } from "./metadata-schema.ts";
+import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./metadata-schema.ts";
 import { READ_SQL, WRITE_SQL } from "./metadata-statements.ts";
 import { openDatabase } from "./sqlite.ts";
 
@@ -33,6 +33,7 @@ export class Metadata {
       path,
       schema: METADATA_SCHEMA,
       schemaVersion: METADATA_SCHEMA_VERSION,
+      upgrades: METADATA_UPGRADES,
       synchronous: "NORMAL",
       isShared: true,
     });

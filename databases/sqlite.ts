@@ -36,6 +36,8 @@ export interface OpenOptions {
   path: string;
   schema: string;
   schemaVersion: number;
+  /** SQL that leads from version n to n + 1, at place n - 1. */
+  upgrades?: readonly string[];
   /** FULL: a COMMIT is on disk when it returns. NORMAL: it may be lost with the power, never torn. */
   synchronous: "FULL" | "NORMAL";
   /** Other connections of this process may read it too; something else must guard the folder against twin nodes. */
@@ -46,7 +48,14 @@ export interface OpenOptions {
  * Opens a database or makes it. WAL with `locking_mode=EXCLUSIVE`: a second process on the same file is refused, which
  * guards against twin nodes.
  */
-export function openDatabase({ path, schema, schemaVersion, synchronous, isShared = false }: OpenOptions): Database {
+export function openDatabase({
+  path,
+  schema,
+  schemaVersion,
+  upgrades = [],
+  synchronous,
+  isShared = false,
+}: OpenOptions): Database {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
   const db = new OwningDatabase(path, { create: true, strict: true });
   try {
@@ -60,6 +69,9 @@ export function openDatabase({ path, schema, schemaVersion, synchronous, isShare
         `${path} has schema ${version}; this program knows ${schemaVersion}. Use a newer program.`,
       );
     if (version === 0) db.transaction(() => db.exec(schema)).exclusive();
+    else
+      for (const [n, upgrade] of upgrades.slice(version - 1).entries())
+        db.transaction(() => db.exec(`${upgrade}; PRAGMA user_version = ${version + n + 1}`)).exclusive();
     return db;
   } catch (cause) {
     db.close();

@@ -68,9 +68,11 @@ export interface EngineOptions {
   neededFrom(): number;
   /** A flush, an apply or an invariant failed: must end the process, for a failed flush is never retried (P9). */
   onFailure(cause: unknown): void;
+  /** Left out: this machine's own. */
+  clock?: Clock;
 }
 
-const clock: Clock = {
+const MACHINE_CLOCK: Clock = {
   now: () => performance.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (handle) => clearTimeout(handle as Timer),
@@ -83,6 +85,7 @@ export class MetadataEngine {
   readonly raft: RaftDriver;
   readonly #log: MasterLog;
   readonly #options: EngineOptions;
+  readonly #clock: Clock;
   #metadata: Metadata;
   #queries: MetadataQueries;
   readonly #queue: Pending[] = [];
@@ -104,7 +107,8 @@ export class MetadataEngine {
   /** Recovers from the files alone, as a follower. @throws LogDamaged if they cannot be trusted */
   constructor(options: EngineOptions) {
     this.#options = options;
-    const { dataDirectory, genesis } = options;
+    const { dataDirectory, genesis, clock = MACHINE_CLOCK } = options;
+    this.#clock = clock;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
     this.identity = this.#log.identity;
     this.incarnation = this.#log.incarnation;
@@ -171,7 +175,7 @@ export class MetadataEngine {
 
   /** Log time now: stands still while there is no leader, never runs faster than a clock. */
   get logTime(): number {
-    return Math.max(this.#appliedLogTime, this.#logTimeBase + (performance.now() - this.#inOfficeSince));
+    return Math.max(this.#appliedLogTime, this.#logTimeBase + (this.#clock.now() - this.#inOfficeSince));
   }
 
   notLeader(): Refusal {
@@ -308,7 +312,7 @@ export class MetadataEngine {
         break;
       }
       this.#logTimeBase = base;
-      this.#inOfficeSince = performance.now();
+      this.#inOfficeSince = this.#clock.now();
     } else {
       for (const [index, { refuse }] of this.#waiting) {
         this.#waiting.delete(index);

@@ -47,7 +47,7 @@ export class Housekeeping {
         const { more } = await engine.propose({ type: "REAP_DELETED" });
         if (!more) break;
       }
-      while (queries.expiredCount(engine.logTime) > 0) {
+      while (queries.expiredCount(engine.logTime, SESSION_IDLE_MS) > 0) {
         const { more } = await engine.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
         if (!more) break;
       }

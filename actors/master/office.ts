@@ -168,8 +168,7 @@ export class Office {
           mode: worker.mode,
           acknowledged: message.badReplicas.map(({ chunkId }) => chunkId),
           discard: message.idleOpenChunks.filter(
-            (chunkId) =>
-              !reconciliation.isGranted(chunkId, engine.logTime) && !steward.crew.isTargetOf(chunkId, message.workerId),
+            (chunkId) => !reconciliation.isGranted(chunkId) && !steward.crew.isTargetOf(chunkId, message.workerId),
           ),
         };
       },

@@ -11,6 +11,7 @@ import type { ChunkId, NodeId } from "../messages/primitives.ts";
 import type { WorkerMailbox } from "../messages/worker.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, send } from "../node/mailbox.ts";
+import { isGranted } from "../rules/decide/chunks.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import { inventoryDigest } from "../rules/inventory-digest.ts";
 import type { MetadataEngine } from "./engine.ts";
@@ -49,6 +50,8 @@ export class Reconciliation {
     const worker = workers.get(workerId);
     if (!worker || worker.incarnation !== message.incarnation || worker.epoch !== message.epoch)
       throw new Refusal("UNKNOWN_WORKER", `${workerId} has not registered with this leader`);
+    // A list that a deposed leader judged would miss what its successor granted: the list is older than this round.
+    if (message.chunks !== null) await engine.confirmRead();
     const decidedAt = engine.appliedIndex;
     const expected = queries.inventory(workerId, fromId, toId);
     const { count, digest } = inventoryDigest(expected);
@@ -96,10 +99,10 @@ export class Reconciliation {
 
   /** A chunk that the worker holds and the metadata does not expect there. */
   #judgeUnknown(workerId: NodeId, held: Held): "keep" | "adopt" | "trash" {
-    const { metadata, engine, steward } = this.#parts;
+    const { metadata, steward } = this.#parts;
     if (metadata.row("garbage", workerId, held.chunkId)) return "keep";
     const chunk = metadata.row("chunk", held.chunkId);
-    if (!chunk) return this.isGranted(held.chunkId, engine.logTime) ? "keep" : "trash";
+    if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
     if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
     if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
     const counting = splitWorkers(chunk.workers).filter((id) => {
@@ -110,9 +113,8 @@ export class Reconciliation {
   }
 
   /** Is this the chunk of an upload that may still be committed? */
-  isGranted(chunkId: ChunkId, logTime: number): boolean {
-    const grant = this.#parts.metadata.row("grantOf", chunkId);
-    return grant !== undefined && chunkId < grant.id + grant.count && grant.open === 1 && grant.expires > logTime;
+  isGranted(chunkId: ChunkId): boolean {
+    return this.#parts.metadata.ask(isGranted(chunkId));
   }
 
   /** The list may be older than the commit that we compare it with, so each absence is asked about once more. */

@@ -53,7 +53,7 @@ export class WorkerRegistry {
     for (const row of rows) if (row.mode !== "removed") this.#watch(row);
   }
 
-  #watch(row: WorkerRow): KnownWorker {
+  #watch(row: Omit<WorkerRow, "lost_below">): KnownWorker {
     const { suspectAfterMs, deadAfterMs, safeModeMs } = this.#config;
     const machine = livenessMachine.provide({
       actions: {
@@ -129,7 +129,7 @@ export class WorkerRegistry {
 
   /** A worker that came, came back, moved, or lost its disk. Its registration is in the log before it is answered. */
   async register(
-    worker: Omit<WorkerRow, "liveness" | "mode"> & { epoch: number; freeBytes: number },
+    worker: Omit<WorkerRow, "liveness" | "mode" | "lost_below"> & { epoch: number; freeBytes: number },
   ): Promise<KnownWorker> {
     const known = this.#workers.get(worker.id);
     const elsewhere = known && known.url !== worker.url && known.heardAt !== null && this.livenessOf(known) === "live";

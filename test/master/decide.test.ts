@@ -70,7 +70,7 @@ describe("chunks", () => {
     dfs.accept(dfs.put("f", [chunk]));
   });
 
-  test("no chunk is committed twice, and no id is given out twice", () => {
+  test("43. no chunk is committed twice, and no id is given out twice", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk();
     dfs.accept(dfs.put("f", [chunk]));
@@ -227,7 +227,7 @@ describe("uploads", () => {
     );
   });
 
-  test("abort and expiry free the staged chunks; whoever comes later finds no upload", () => {
+  test("54. abort and expiry free the staged chunks; whoever comes later finds no upload", () => {
     const dfs = new MetadataHarness();
     const aborted = open(dfs);
     dfs.accept(stage(aborted, 0, [dfs.chunk()]));
@@ -244,7 +244,7 @@ describe("uploads", () => {
     expect([dfs.count("chunks"), dfs.count("uploads")]).toEqual([0, 0]);
   });
 
-  test("the condition counts at the commit: of two create-only uploads, one wins", () => {
+  test("57. the condition counts at the commit: of two create-only uploads, one wins", () => {
     const dfs = new MetadataHarness();
     const [a, b] = [open(dfs, "f", { ifNoneMatchAny: true }), open(dfs, "f", { ifNoneMatchAny: true })];
     dfs.accept({ type: "COMMIT_UPLOAD", uploadId: a, sizeBytes: 0, crc32: 0, sha256: null });
@@ -293,7 +293,7 @@ describe("workers and copies", () => {
     expect(dfs.violations()).toEqual([]);
   });
 
-  test("an extra copy is dropped only while enough other live ones are proven", () => {
+  test("64. an extra copy is dropped only while enough other live ones are proven", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
@@ -309,7 +309,7 @@ describe("workers and copies", () => {
     expect(dfs.queries.garbageOf("w1", 0, 10)).toEqual([chunk.chunkId]);
   });
 
-  test("a copy on its way to the trash does not count as a new one", () => {
+  test("64b. a copy on its way to the trash does not count as a new one", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
@@ -341,7 +341,7 @@ describe("workers and copies", () => {
 });
 
 describe("exactly once", () => {
-  test("the same number in a session takes effect once and answers the same", () => {
+  test("53. the same number in a session takes effect once and answers the same", () => {
     const dfs = new MetadataHarness();
     const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
     const command = dfs.put("f");
@@ -351,7 +351,7 @@ describe("exactly once", () => {
     expect(dfs.count("chunks")).toBe(1);
   });
 
-  test("refusals are remembered too", () => {
+  test("53b. refusals are remembered too", () => {
     const dfs = new MetadataHarness();
     const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
     const remove = { type: "DELETE_PATH", path: "f", recursive: false, condition: {} } as const;
@@ -362,7 +362,7 @@ describe("exactly once", () => {
     expect(dfs.paths()).toEqual(["f"]);
   });
 
-  test("an ended session applies nothing; an acknowledged number is stale, not run again", () => {
+  test("66. an ended session applies nothing; an acknowledged number is stale, not run again", () => {
     const dfs = new MetadataHarness();
     expect(dfs.run(dfs.put("f"), { sessionId: 999, seq: 1, lowestUnacked: 1 })).toMatchObject({
       code: "SESSION_EXPIRED",
@@ -378,7 +378,7 @@ describe("exactly once", () => {
     expect(dfs.count("outcomes")).toBeLessThan(64);
   });
 
-  test("an end client's key gives the same answer for the same request, and refuses another", () => {
+  test("53c. an end client's key gives the same answer for the same request, and refuses another", () => {
     const dfs = new MetadataHarness();
     const none = { sessionId: 0, seq: 0, lowestUnacked: 0 };
     const first = dfs.run(dfs.put("f"), none, "key-1");

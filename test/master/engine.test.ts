@@ -5,10 +5,11 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
+import type { Clock } from "../../actors/master/raft-driver.ts";
 import { LogDamaged } from "../../databases/master-log.ts";
 import type { Metadata } from "../../databases/metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
-import { loneEngine, untilReady } from "../support/lone-engine.ts";
+import { leapingClock, loneEngine, untilReady } from "../support/lone-engine.ts";
 
 const folders: string[] = [];
 const opened: { close(): void }[] = [];
@@ -23,8 +24,8 @@ function folder(): string {
   return made;
 }
 
-async function open(directory: string) {
-  const engine = loneEngine(directory);
+async function open(directory: string, clock?: Clock) {
+  const engine = loneEngine(directory, "c", 10_000, clock);
   opened.push(engine);
   await untilReady(engine);
   return { engine, metadata: engine.metadata };
@@ -130,6 +131,89 @@ test("each start opens a higher term, and log time never falls nor runs while no
   expect(second.engine.term).toBe(term + 1);
   expect(second.engine.logTime).toBeGreaterThanOrEqual(logTime - 20);
   expect(second.engine.logTime).toBeLessThan(logTime + 250);
+});
+
+const MINUTE = 60_000;
+const openUpload = (engine: MetadataEngine) =>
+  engine.propose({
+    type: "OPEN_UPLOAD",
+    path: "slow",
+    replicationFactor: 3,
+    minReplicas: 2,
+    chunkSizeBytes: 1 << 20,
+    leaseMs: MINUTE,
+    condition: {},
+    contentType: "a/b",
+    sha256: null,
+    userMetadata: {},
+  });
+const commit = (engine: MetadataEngine, uploadId: number) =>
+  engine.propose({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 0, crc32: 0, sha256: null });
+
+test("58. an upload with a lease of a minute outlives ten minutes without a leader, for log time stands still", async () => {
+  const directory = folder();
+  const clock = leapingClock();
+  const first = await open(directory, clock);
+  const { uploadId } = await openUpload(first.engine);
+  clock.leap(MINUTE / 2);
+  await mkdir(first.engine, "half the lease is over");
+  first.engine.close();
+  opened.length = 0;
+  clock.leap(10 * MINUTE);
+  const second = await open(directory, clock);
+  expect(await commit(second.engine, uploadId)).toMatchObject({ file: { path: "slow" } });
+});
+
+test("58b. under a leader the lease does run out, the time under the leader before it included", async () => {
+  const directory = folder();
+  const clock = leapingClock();
+  const first = await open(directory, clock);
+  const { uploadId } = await openUpload(first.engine);
+  clock.leap(MINUTE / 2);
+  await mkdir(first.engine, "half the lease is over");
+  first.engine.close();
+  opened.length = 0;
+  const second = await open(directory, clock);
+  clock.leap(MINUTE / 2);
+  await expect(commit(second.engine, uploadId)).rejects.toThrow(/does not exist/);
+});
+
+test("43b. chunk ids go on rising after a change of leader, and when the applied state was built again from the log", async () => {
+  const directory = folder();
+  const grant = (engine: MetadataEngine) =>
+    engine.propose({
+      type: "GRANT_CHUNKS",
+      gatewayId: "g1",
+      count: 10,
+      leaseMs: MINUTE,
+      decision: { atLogTime: 0, rule: "test", candidates: [] },
+    });
+  const given: number[] = [];
+  for (const accident of ["a restart", "the state is lost", "none"]) {
+    const { engine } = await open(directory);
+    const grants = await Promise.all([grant(engine), grant(engine)]);
+    given.push(...grants.map(({ firstChunkId }) => firstChunkId));
+    engine.close();
+    opened.length = 0;
+    if (accident === "the state is lost")
+      for (const end of ["", "-wal", "-shm"]) rmSync(join(directory, `dfs_metadata.db${end}`), { force: true });
+  }
+  expect(given).toEqual([1, 11, 21, 31, 41, 51]);
+});
+
+test("a state of an older schema is brought up to date when it is opened", async () => {
+  const directory = folder();
+  const { engine } = await open(directory);
+  await mkdir(engine, "kept");
+  engine.close();
+  opened.length = 0;
+  const raw = new Database(join(directory, "dfs_metadata.db"));
+  raw.run("ALTER TABLE workers DROP COLUMN lost_below");
+  raw.run("PRAGMA user_version = 1");
+  raw.close();
+  const { metadata } = await open(directory);
+  expect(directoriesIn(metadata)).toBe(1);
+  expect(metadata.rows("workers")).toEqual([]);
 });
 
 test("a long log is cut back once its state is on disk, and the rest still recovers", async () => {

@@ -159,7 +159,7 @@ async function backupOf(directory: string) {
   return { engine, manifest, whole, inPieces };
 }
 
-test("a restored history goes on far ahead of the lost one: chunk ids, log entries and terms are never used twice", async () => {
+test("43c. a restored history goes on far ahead of the lost one: chunk ids, log entries and terms are never used twice", async () => {
   const { engine, manifest, inPieces } = await backupOf(folder());
   const nextId = engine.metadata.row("totals")?.next_chunk_id ?? 0;
   const restored = folder();

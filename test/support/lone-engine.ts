@@ -1,11 +1,30 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
 import { MetadataEngine } from "../../actors/master/engine.ts";
+import type { Clock } from "../../actors/master/raft-driver.ts";
 
 const fail = (cause: unknown): never => {
   throw cause;
 };
 
-export function loneEngine(dataDirectory: string, clusterId = "c", keepEntries = 10_000): MetadataEngine {
+/** A clock that goes as this machine's does, and leaps when it is told to. */
+export function leapingClock(): Clock & { leap(ms: number): void } {
+  let aheadMs = 0;
+  return {
+    now: () => performance.now() + aheadMs,
+    setTimeout: (callback, ms) => setTimeout(callback, ms),
+    clearTimeout: (handle) => clearTimeout(handle as Timer),
+    leap: (ms) => {
+      aheadMs += ms;
+    },
+  };
+}
+
+export function loneEngine(
+  dataDirectory: string,
+  clusterId = "c",
+  keepEntries = 10_000,
+  clock?: Clock,
+): MetadataEngine {
   const configuration = { voters: [["master-1"]], learners: [] };
   return new MetadataEngine({
     dataDirectory,
@@ -19,6 +38,7 @@ export function loneEngine(dataDirectory: string, clusterId = "c", keepEntries =
     installSnapshot: () => {},
     neededFrom: () => Number.POSITIVE_INFINITY,
     onFailure: fail,
+    clock,
   });
 }
 

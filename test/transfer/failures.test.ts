@@ -225,7 +225,7 @@ test("when no master takes a connection, nothing was done, and that is told with
   expect(performance.now() - startedAt).toBeLessThan(5000);
 }, 10_000);
 
-test("a command whose answer is lost takes effect once", async () => {
+test("53d. a command whose answer is lost takes effect once", async () => {
   await startCluster();
   cluster.loseAnswers = 2;
   const { created } = await put(sampleBytes(10));
@@ -240,7 +240,7 @@ test("an expired session is replaced, and nobody notices", async () => {
   expect((await put(sampleBytes(11))).file.sizeBytes).toBe(11);
 });
 
-test("a session that ends while a command is under way makes its outcome unknown, and it is not run again", async () => {
+test("66b. a session that ends while a command is under way makes its outcome unknown, and it is not run again", async () => {
   await startCluster();
   await put(sampleBytes(10));
   cluster.loseAnswers = 1;

@@ -15,6 +15,7 @@ import {
   read,
   readOne,
   splitWorkers,
+  type WorkerRow,
   type Write,
 } from "./state.ts";
 
@@ -43,7 +44,7 @@ export function* renewGrants(command: CommandOf<"RENEW_GRANTS">, env: Environmen
   const writes: Write[] = [];
   for (const grantId of command.grantIds) {
     const grant = yield* readOne("grant", grantId);
-    if (grant?.open) writes.push(["renewGrant", env.logTime + command.leaseMs, grantId]);
+    if (grant?.open && grant.expires > env.logTime) writes.push(["renewGrant", env.logTime + command.leaseMs, grantId]);
   }
   return accepted(null, writes);
 }
@@ -57,10 +58,23 @@ export function* closeGrants(command: CommandOf<"CLOSE_GRANTS">): Deciding<Decis
   return accepted(null, writes);
 }
 
+/**
+ * Is this the chunk of an upload that may still be committed? The log says so, not a clock: until an entry has ended the
+ * grant, one that commits the chunk may be on its way.
+ */
+export function* isGranted(chunkId: number): Deciding<boolean> {
+  const grant = yield* readOne("grantOf", chunkId);
+  return grant !== undefined && chunkId < grant.id + grant.count && grant.open === 1;
+}
+
 /** A grant outlives its lease only as the record of why its chunks were placed where they are. */
 export function* endGrant(grant: { id: number; count: number }): Deciding<Write[]> {
-  const used = yield* readOne("anyChunkIn", grant.id, grant.id + grant.count - 1);
-  return [used ? ["closeGrant", grant.id] : ["dropGrant", grant.id]];
+  const last = grant.id + grant.count - 1;
+  const used = yield* readOne("anyChunkIn", grant.id, last);
+  return [
+    used ? ["closeGrant", grant.id] : ["dropGrant", grant.id],
+    ["dropFaultsOfUnused", grant.id, last, grant.id, last],
+  ];
 }
 
 // ── storing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,7 +83,7 @@ export function* endGrant(grant: { id: number; count: number }): Deciding<Write[
  * Takes sealed chunks into the metadata, as the next ones of a file.
  *
  * Refuses a chunk whose grant has ended (it may have been collected), that is committed already, or that fewer than
- * `minReplicas` known workers hold.
+ * `minReplicas` known workers hold. A worker that sealed its copy and has lost it since holds none.
  */
 export function* addStoredChunks(
   fileId: number,
@@ -80,7 +94,7 @@ export function* addStoredChunks(
 ): Deciding<{ writes: Write[]; endOffset: number; crc32: number }> {
   const writes: Write[] = [];
   const seen = new Set<number>();
-  const incarnate = new Map<string, boolean>();
+  const workers = new Map<string, WorkerRow | undefined>();
   let { offset } = from;
   let crc32 = 0;
   for (const [n, chunk] of chunks.entries()) {
@@ -90,26 +104,19 @@ export function* addStoredChunks(
     if (seen.has(chunk.chunkId) || (yield* readOne("chunk", chunk.chunkId)))
       throw new RefusedCommand("CHUNK_ALREADY_COMMITTED", `Chunk ${chunk.chunkId} is committed already`);
     if (chunk.lengthBytes === 0) throw new RefusedCommand("INVALID_BODY", `Chunk ${chunk.chunkId} is empty`);
-    const holders: string[] = [];
-    for (const workerId of new Set(chunk.workerIds)) {
-      let known = incarnate.get(workerId);
-      if (known === undefined) {
-        const worker = yield* readOne("worker", workerId);
-        known = worker !== undefined && worker.mode !== "removed";
-        incarnate.set(workerId, known);
-      }
-      if (known) holders.push(workerId);
+    const holders = new Set<string>();
+    for (const workerId of chunk.workerIds) {
+      if (!workers.has(workerId)) workers.set(workerId, yield* readOne("worker", workerId));
+      const worker = workers.get(workerId);
+      if (worker && worker.mode !== "removed" && chunk.chunkId >= worker.lost_below) holders.add(workerId);
     }
-    if (holders.length < rule.minReplicas)
-      throw new RefusedCommand(
-        "TOO_FEW_REPLICAS",
-        `Chunk ${chunk.chunkId} is on ${holders.length} known workers; ${rule.minReplicas} needed`,
-      );
+    for (const fault of yield* read("faults", chunk.chunkId)) holders.delete(fault.worker_id);
+    if (holders.size < rule.minReplicas) throw tooFewReplicas(chunk.chunkId, holders.size, rule.minReplicas);
     seen.add(chunk.chunkId);
-    const workers = joinWorkers(holders);
+    const joined = joinWorkers(holders);
     writes.push(
-      ...enterSet(rule.replicationFactor, workers),
-      ["putChunk", chunk.chunkId, chunk.lengthBytes, chunk.crc32, rule.replicationFactor, workers],
+      ...enterSet(rule.replicationFactor, joined),
+      ["putChunk", chunk.chunkId, chunk.lengthBytes, chunk.crc32, rule.replicationFactor, joined],
       ["putFileChunk", fileId, offset, from.index + n, chunk.chunkId],
     );
     crc32 = combineCrc32(crc32, chunk.crc32, chunk.lengthBytes);
@@ -117,6 +124,9 @@ export function* addStoredChunks(
   }
   return { writes, endOffset: offset, crc32 };
 }
+
+export const tooFewReplicas = (chunkId: number, held: number, minReplicas: number): RefusedCommand =>
+  new RefusedCommand("TOO_FEW_REPLICAS", `Chunk ${chunkId} is on ${held} known workers; ${minReplicas} needed`);
 
 /** One more chunk on exactly these workers; makes the set if there is none. */
 export const enterSet = (target: number, workers: string): Write[] => [

@@ -17,6 +17,18 @@ export interface Proposal {
 }
 
 const KEY_KEPT_MS = 24 * 3_600_000;
+/**
+ * Refusals that speak of where the bytes of one attempt lie. They are not remembered under an end client's key, for the
+ * same request may well succeed when it is sent again.
+ */
+const OF_ONE_ATTEMPT = new Set([
+  "GRANT_EXPIRED",
+  "CHUNK_ALREADY_COMMITTED",
+  "TOO_FEW_REPLICAS",
+  "UPLOAD_OFFSET_MISMATCH",
+]);
+/** A session in use is noted as such at least this often. */
+const TOUCHED_EVERY_MS = 5 * 60_000;
 /** Answers are forgotten in batches of this many, so that most commands need not look. */
 const FORGOTTEN_AT_ONCE = 32;
 
@@ -29,9 +41,9 @@ export function* decideOnce(proposal: Proposal, env: Environment): Deciding<Deci
     if (seq < session.lowest) return refused("STALE_SEQUENCE", `Command ${seq} was acknowledged long ago`);
     const earlier = yield* readOne("outcome", sessionId, seq);
     if (earlier) return { result: JSON.parse(earlier.result), writes: [] };
-    if (lowestUnacked >= session.lowest + FORGOTTEN_AT_ONCE)
+    if (lowestUnacked >= session.lowest + FORGOTTEN_AT_ONCE || env.logTime >= session.last_active + TOUCHED_EVERY_MS)
       bookkeeping.push(
-        ["touchSession", env.logTime, lowestUnacked, sessionId],
+        ["touchSession", env.logTime, Math.max(session.lowest, lowestUnacked), sessionId],
         ["dropOutcomes", sessionId, lowestUnacked],
       );
   }
@@ -49,6 +61,7 @@ function* decideKeyed(command: Command, key: string | null, env: Environment): D
       ? { result: JSON.parse(earlier.result) as CommandResult, writes: [] }
       : refused("INVALID_HEADER", "This Idempotency-Key was used for another request");
   const decision = yield* decide(command, env);
+  if (!decision.result.ok && OF_ONE_ATTEMPT.has(decision.result.code)) return decision;
   return {
     result: decision.result,
     writes: [

@@ -84,6 +84,8 @@ export interface WorkerRow {
   capacity: number;
   liveness: "live" | "dead";
   mode: "active" | "draining" | "maintenance" | "removed";
+  /** Its disk was wiped when chunk ids stood here: copies of lower ids that it acknowledged before are gone. */
+  lost_below: number;
 }
 
 export interface TotalsRow {
@@ -111,8 +113,11 @@ export interface Reads {
   workers: [params: [], row: WorkerRow];
   replicaSets: [params: [], row: ReplicaSetRow];
   garbage: [params: [workerId: string, chunkId: number], row: { chunk_id: number }];
+  faults: [params: [chunkId: number], row: { worker_id: string }];
+  /** The first chunk of a file that lies on fewer workers than that. */
+  shortChunk: [params: [fileId: number, minReplicas: number], row: { id: number; workers: string }];
   totals: [params: [], row: TotalsRow];
-  session: [params: [sessionId: number], row: { id: number; lowest: number }];
+  session: [params: [sessionId: number], row: { id: number; lowest: number; last_active: number }];
   outcome: [params: [sessionId: number, seq: number], row: { result: string }];
   keyedOutcome: [params: [key: string], row: { fingerprint: string; result: string }];
   idleSessions: [params: [before: number, limit: number], row: { id: number }];
@@ -182,6 +187,7 @@ export interface Writes {
     capacity: number,
     liveness: string,
     mode: string,
+    lostBelow: number,
   ];
   setLiveness: [liveness: string, workerId: string];
   setMode: [mode: string, workerId: string];
@@ -190,6 +196,8 @@ export interface Writes {
   putFault: [chunkId: number, workerId: string, state: string, since: number];
   dropFault: [chunkId: number, workerId: string];
   dropFaults: [chunkId: number];
+  /** Of chunks in this range of ids that were never stored. */
+  dropFaultsOfUnused: [first: number, last: number, first2: number, last2: number];
   putReason: [chunkId: number, workerId: string, reason: string];
   dropReasons: [chunkId: number];
   putGarbage: [workerId: string, chunkId: number, freedAt: number];

@@ -1,7 +1,7 @@
 /** Uploads that outlive connections: opened, staged chunk by chunk, committed in one step, or expired. */
 import type { CommandOf } from "../../messages/commands.ts";
 import { combineCrc32, formatCrc32 } from "../crc32.ts";
-import { addStoredChunks, freeChunks } from "./chunks.ts";
+import { addStoredChunks, freeChunks, tooFewReplicas } from "./chunks.ts";
 import { checkCondition, existing, find, linkFile, nodeIds } from "./namespace.ts";
 import {
   accepted,
@@ -11,6 +11,7 @@ import {
   RefusedCommand,
   read,
   readOne,
+  splitWorkers,
   type UploadRow,
   type Write,
 } from "./state.ts";
@@ -87,6 +88,9 @@ export function* commitUpload(command: CommandOf<"COMMIT_UPLOAD">, env: Environm
       "DIGEST_MISMATCH",
       `The upload's CRC-32 is ${formatCrc32(upload.crc32)}, not ${formatCrc32(command.crc32)}`,
     );
+  // Staged long ago, a chunk may have lost copies since. It is repaired meanwhile, so the commit may be tried again.
+  const short = yield* readOne("shortChunk", upload.file_id, upload.min_replicas);
+  if (short) throw tooFewReplicas(short.id, splitWorkers(short.workers).length, upload.min_replicas);
   const place = yield* find(upload.path);
   const ids = yield* nodeIds();
   const attributes = JSON.parse(upload.attributes);

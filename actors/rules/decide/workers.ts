@@ -1,6 +1,6 @@
 /** Workers and the copies on them: joined, lost, repaired, trimmed. */
 import type { CommandOf } from "../../messages/commands.ts";
-import { changeSet } from "./chunks.ts";
+import { changeSet, isGranted } from "./chunks.ts";
 import {
   accepted,
   type ChunkRow,
@@ -22,6 +22,8 @@ export function* registerWorker(command: CommandOf<"REGISTER_WORKER">): Deciding
       "WRONG_NODE",
       `${command.workerId} was removed from the cluster; start it with an empty disk`,
     );
+  const isWiped = known !== undefined && known.incarnation !== command.incarnation;
+  const totals = isWiped ? yield* readOne("totals") : undefined;
   const writes: Write[] = [
     [
       "putWorker",
@@ -32,9 +34,10 @@ export function* registerWorker(command: CommandOf<"REGISTER_WORKER">): Deciding
       command.capacityBytes,
       "live",
       known && known.mode !== "removed" ? known.mode : "active",
+      totals?.next_chunk_id ?? known?.lost_below ?? 0,
     ],
   ];
-  if (known && known.incarnation !== command.incarnation) writes.push(...(yield* forgetCopiesOn(command.workerId)));
+  if (isWiped) writes.push(...(yield* forgetCopiesOn(command.workerId)));
   return accepted(null, writes);
 }
 
@@ -121,7 +124,9 @@ export function* markReplicas(command: CommandOf<"MARK_REPLICAS">, env: Environm
   let marked = 0;
   for (const { chunkId, workerId, state } of command.replicas) {
     const chunk = yield* sets.of(chunkId);
-    if (!chunk?.workers.delete(workerId)) continue;
+    // A chunk that is not committed yet: the commit will not count this copy.
+    const counts = chunk ? chunk.workers.delete(workerId) : yield* isGranted(chunkId);
+    if (!counts) continue;
     writes.push(["putFault", chunkId, workerId, state, env.wallTime]);
     marked++;
   }
