@@ -97,6 +97,8 @@ export class MetadataEngine {
   /** Confirmed, but committed entries before them wait for our own disk. */
   #readsWaiting: { index: number; resolve: () => void }[] = [];
   #nextRead = 1;
+  /** What the next question to the machine will say. */
+  #confirming: Promise<void> | null = null;
   #appliedIndex = 0;
   #logTimeBase = 0;
   #inOfficeSince = 0;
@@ -191,7 +193,7 @@ export class MetadataEngine {
    * @throws NOT_LEADER if it was not taken, or may not have been: send it again under the same session and number
    */
   execute({ command, sessionId, seq, lowestUnacked, idempotencyKey }: Proposal): Promise<Outcome> {
-    if (this.#closed) throw new Refusal("NOT_READY", "This master is stopping");
+    if (this.#closed) throw stopping();
     if (this.raft.role !== "leader") throw this.notLeader();
     if (this.#queue.length + this.#waiting.size >= MAX_PENDING)
       throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
@@ -283,11 +285,17 @@ export class MetadataEngine {
 
   /** Resolves when what is applied here includes every change acknowledged before the call. @throws NOT_LEADER */
   confirmRead(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const id = this.#nextRead++;
-    this.#reads.set(id, { resolve, refuse: reject });
-    this.raft.send({ type: "client.read", id });
-    return promise;
+    // Asked once for all who ask in this turn: the confirmed index is one of after their calls.
+    this.#confirming ??= new Promise((resolve, refuse) => {
+      setImmediate(() => {
+        this.#confirming = null;
+        if (this.#closed) return refuse(stopping());
+        const id = this.#nextRead++;
+        this.#reads.set(id, { resolve, refuse });
+        this.raft.send({ type: "client.read", id });
+      });
+    });
+    return this.#confirming;
   }
 
   #readReady(id: number, index: number | null): void {
@@ -373,15 +381,18 @@ export class MetadataEngine {
 
   close(): void {
     this.#closed = true;
-    for (const { refuse } of [...this.#queue.splice(0), ...this.#waiting.values()])
-      refuse(new Refusal("NOT_READY", "This master is stopping"));
+    for (const { refuse } of [...this.#queue.splice(0), ...this.#waiting.values(), ...this.#reads.values()])
+      refuse(stopping());
     this.#waiting.clear();
+    this.#reads.clear();
     this.raft.stop();
     this.#metadata.makeDurable();
     this.#metadata.close();
     this.#log.close();
   }
 }
+
+const stopping = (): Refusal => new Refusal("NOT_READY", "This master is stopping");
 
 /**
  * Opens the applied state and judges it by the log. A state that the log can build anew is put

@@ -12,7 +12,8 @@ import { MasterMailbox, type MasterStatusAnswer } from "../messages/master.ts";
 import type { Configuration } from "../messages/raft.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS, send } from "../node/mailbox.ts";
+import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { send } from "../node/outbox.ts";
 import { isVoter, membersOf } from "../rules/raft/quorum.ts";
 
 const ASK_EVERY_MS = 100;

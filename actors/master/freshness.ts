@@ -5,7 +5,8 @@
  */
 import type { MasterMailbox } from "../messages/master.ts";
 import type { NodeId } from "../messages/primitives.ts";
-import { type Identity, send } from "../node/mailbox.ts";
+import type { Identity } from "../node/mailbox.ts";
+import { send } from "../node/outbox.ts";
 import { quorumValue } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
 

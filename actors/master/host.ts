@@ -6,16 +6,10 @@ import { DatabaseRefused } from "../../databases/sqlite.ts";
 import type { Config } from "../messages/config.ts";
 import { ErrorCodes } from "../messages/errors.ts";
 import { MasterMailbox } from "../messages/master.ts";
+import { refusalResponse } from "../node/answers.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import {
-  type Handlers,
-  type Identity,
-  listenOptions,
-  mailbox,
-  refusalResponse,
-  SERVER_OPTIONS,
-} from "../node/mailbox.ts";
+import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { verifySignature } from "../node/signature.ts";
 import { lastIndex } from "../rules/raft/log-tail.ts";
 import { membersOf } from "../rules/raft/quorum.ts";

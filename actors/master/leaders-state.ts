@@ -1,7 +1,8 @@
 /** The whole state of the leader, for a master that has none: asks the masters of config.json in turn until one leads. */
 import type { Config } from "../messages/config.ts";
+import { refusalOf } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, refusalOf } from "../node/mailbox.ts";
+import type { Identity } from "../node/mailbox.ts";
 import { sign } from "../node/signature.ts";
 
 const PATH = "/raft/backup";

@@ -4,7 +4,8 @@ import type { Static } from "@sinclair/typebox";
 import { Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { CopiedChunk, TrashedChunks, VerifiedChunk, WorkerMailbox } from "../messages/worker.ts";
-import { type Identity, send } from "../node/mailbox.ts";
+import type { Identity } from "../node/mailbox.ts";
+import { send } from "../node/outbox.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 

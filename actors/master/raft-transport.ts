@@ -12,7 +12,8 @@ import type { MasterMailbox } from "../messages/master.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import { type Configuration, MAX_APPEND_BYTES, MAX_BATCH_MESSAGES, type RaftMessage } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, type MessageOf, send } from "../node/mailbox.ts";
+import type { Identity, MessageOf } from "../node/mailbox.ts";
+import { send } from "../node/outbox.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 
 type Lane = "control" | "data";
@@ -130,7 +131,7 @@ export class RaftTransport {
           this.#identity,
           url,
           { type: "RAFT", url: ownUrl, incarnation, expects: this.#knownIncarnation(to), messages },
-          { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS },
+          { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS, apart: true },
         );
         this.#heard.set(to, { url, incarnation: answer.incarnation });
         for (const message of answer.messages) end.receive(message);

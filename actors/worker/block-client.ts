@@ -1,7 +1,9 @@
 /** The block routes of a worker, as other workers call them. */
 import { Refusal } from "../messages/errors.ts";
 import { BlockHeader, type BlockOutcomes } from "../messages/worker.ts";
-import { type Identity, refusalOf } from "../node/mailbox.ts";
+import { refusalOf } from "../node/answers.ts";
+import type { Identity } from "../node/mailbox.ts";
+import { type CallOptions, request } from "../node/request.ts";
 import { blockContent, sign } from "../node/signature.ts";
 import { decode } from "../node/wire.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
@@ -40,11 +42,6 @@ export interface BlockToPut {
   seal?: boolean;
 }
 
-export interface CallOptions {
-  timeoutMs: number;
-  signal?: AbortSignal;
-}
-
 /**
  * Sends a block to `to`, which passes it on along `route`.
  *
@@ -66,7 +63,7 @@ export async function putBlock(
   if (route.length > 0) headers.set(BlockHeader.route, formatRoute(route));
   if (block.seal) headers.set(BlockHeader.seal, "1");
   headers.set("authorization", sign(identity.secret, identity.nodeId, "PUT", path, blockContent(headers)));
-  return call(`${to.url}${path}`, { method: "PUT", body: block.bytes, headers }, options, async (response) => {
+  return request(`${to.url}${path}`, { method: "PUT", body: block.bytes, headers }, options, async (response) => {
     if (response.status === 204) return [to, ...route].map(({ id }) => ({ workerId: id, stored: true }));
     if (response.status === 207) return decode(new Uint8Array(await response.arrayBuffer())) as BlockOutcomes;
     throw await refusalOf(response, to.url);
@@ -89,35 +86,8 @@ export async function getBlocks(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}`;
   const authorization = sign(identity.secret, identity.nodeId, "GET", path, blockContent(new Headers()));
-  return call(`${url}${path}?count=${count}`, { headers: { authorization } }, options, async (response) => {
+  return request(`${url}${path}?count=${count}`, { headers: { authorization } }, options, async (response) => {
     if (response.status !== 200) throw await refusalOf(response, url);
     return new Uint8Array(await response.arrayBuffer());
   });
-}
-
-async function call<T>(
-  url: string,
-  request: RequestInit,
-  { timeoutMs, signal }: CallOptions,
-  read: (response: Response) => Promise<T>,
-): Promise<T> {
-  const controller = new AbortController();
-  const stop = () => controller.abort();
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    stop();
-  }, timeoutMs);
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop);
-  try {
-    return await read(await fetch(url, { ...request, signal: controller.signal }));
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    if (late) throw new Refusal("TIMEOUT", `${url} did not answer within ${timeoutMs} ms`);
-    throw new Refusal("PEER_UNREACHABLE", `${url} cannot be reached: ${(error as Error).message}`);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", stop);
-  }
 }

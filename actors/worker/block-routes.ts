@@ -5,8 +5,9 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../messages/errors.ts";
 import { BlockHeader, type BlockOutcomes, type PutSmallChunks, type SmallChunkOutcome } from "../messages/worker.ts";
+import { refusalResponse } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, refusalResponse, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { type Identity, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { blockContent, verifySignature } from "../node/signature.ts";
 import { encode, WIRE_TYPE } from "../node/wire.ts";
 import { formatChunkId, parseChunkId } from "../rules/chunk-id.ts";

@@ -6,10 +6,12 @@
 import type { Static } from "@sinclair/typebox";
 import { Refusal } from "../messages/errors.ts";
 import type { CopiedChunk, CopyChunk, WorkerMailbox } from "../messages/worker.ts";
-import { type Identity, send } from "../node/mailbox.ts";
+import type { Identity } from "../node/mailbox.ts";
+import { send } from "../node/outbox.ts";
+import type { CallOptions } from "../node/request.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../rules/crc32.ts";
-import { type CallOptions, getBlocks, type Hop } from "./block-client.ts";
+import { getBlocks, type Hop } from "./block-client.ts";
 import { blockCount, unpackCrcs } from "./chunk-file.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { Pace } from "./pace.ts";

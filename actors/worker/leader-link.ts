@@ -1,7 +1,8 @@
 /** The way to the leader, whoever it is: asks the masters in turn, follows their hints, and remembers who answered. */
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
-import { type AnswerOf, type Identity, isRetryable, type MessageOf, send } from "../node/mailbox.ts";
+import type { AnswerOf, Identity, MessageOf } from "../node/mailbox.ts";
+import { isRetryable, send } from "../node/outbox.ts";
 
 export class LeaderLink {
   readonly #identity: Identity;

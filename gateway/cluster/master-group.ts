@@ -1,7 +1,8 @@
 /** The masters as a group: asked one by one, so that their state is told even while nobody leads; and changes of it. */
 import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/master.ts";
 import type { Configuration } from "../../actors/messages/raft.ts";
-import { type Identity, send } from "../../actors/node/mailbox.ts";
+import type { Identity } from "../../actors/node/mailbox.ts";
+import { send } from "../../actors/node/outbox.ts";
 import type { MastersView, MasterView } from "../transfer/api.ts";
 
 const ASK_TIMEOUT_MS = 1000;

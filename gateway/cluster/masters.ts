@@ -6,14 +6,9 @@ import type { ClientCommand, CommandOf, CommandResult, ValueOf } from "../../act
 import type { Config } from "../../actors/messages/config.ts";
 import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
-import {
-  type AnswerOf,
-  type Identity,
-  isRetryable,
-  type MessageOf,
-  refusalOf,
-  send,
-} from "../../actors/node/mailbox.ts";
+import { refusalOf } from "../../actors/node/answers.ts";
+import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
+import { isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
 import type { ChangeOptions, Consistency, Masters, MastersOrder } from "../transfer/api.ts";
 import { askMasters } from "./master-group.ts";

@@ -2,10 +2,13 @@
  * The gateway's line to the workers: block requests and messages, each with its deadline, and what they taught us: who
  * failed a moment ago, and who answers fast.
  */
-import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
+import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
 import type { WorkerAddress } from "../../actors/messages/master.ts";
 import { BlockHeader, type BlockOutcomes, type WorkerMailbox } from "../../actors/messages/worker.ts";
-import { type AnswerOf, type Identity, type MessageOf, refusalOf, send } from "../../actors/node/mailbox.ts";
+import { refusalOf } from "../../actors/node/answers.ts";
+import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
+import { send } from "../../actors/node/outbox.ts";
+import { request } from "../../actors/node/request.ts";
 import { blockContent, sign } from "../../actors/node/signature.ts";
 import { decode } from "../../actors/node/wire.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
@@ -237,27 +240,16 @@ export class WorkerClients {
     const url = this.#urlOf(workerId);
     const { secret, nodeId } = this.#identity;
     headers.set("authorization", sign(secret, nodeId, method, path, blockContent(headers)));
-    const controller = new AbortController();
-    const stop = () => controller.abort();
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      stop();
-    }, timeoutMs);
-    if (cancelled?.aborted) stop();
-    cancelled?.addEventListener("abort", stop);
-    let response: Response;
-    try {
-      response = await fetch(`${url}${path}`, { method, headers, body, signal: controller.signal });
-      if (response.ok) return await read(response);
-    } catch (cause) {
-      if (late) throw new Refusal("TIMEOUT", `${workerId} did not answer ${method} ${path} within ${timeoutMs} ms`);
-      throw new Refusal("PEER_UNREACHABLE", `${workerId} at ${url}: ${(cause as Error).message}`);
-    } finally {
-      clearTimeout(timer);
-      cancelled?.removeEventListener("abort", stop);
-    }
-    throw await refusalOf(response, url);
+    return request(
+      `${url}${path}`,
+      { method, headers, body },
+      { timeoutMs, signal: cancelled },
+      async (response) => {
+        if (!response.ok) throw await refusalOf(response, url);
+        return read(response);
+      },
+      { who: workerId, what: `${method} ${path}` },
+    );
   }
 
   #urlOf(workerId: string): string {

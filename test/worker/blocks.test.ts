@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { BlockHeader } from "../../actors/messages/worker.ts";
-import { refusalOf } from "../../actors/node/mailbox.ts";
+import { refusalOf } from "../../actors/node/answers.ts";
 import { blockContent, sign } from "../../actors/node/signature.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
