@@ -135,7 +135,7 @@ test("a row whose file is gone is reported missing until the leader knows", asyn
   await second.store.close();
 });
 
-test("a file that lies in the trash is trash, whatever its row says", async () => {
+test("62b. a file that lies in the trash is trash, whatever its row says", async () => {
   using folder = temporaryFolder();
   const first = await openStore(folder.path);
   await put(first.store, 1, content);
@@ -248,7 +248,7 @@ test("the trash is emptied when its time has come, and earlier, oldest first, wh
   await store.close();
 });
 
-test("an order to trash that was decided before the order to copy changes nothing", async () => {
+test("63. an order to trash that is late, after the order to copy the chunk here again, changes nothing; twice is once", async () => {
   using folder = temporaryFolder();
   const { store } = await openStore(folder.path);
   const bytes = randomBytes(BLOCK);
