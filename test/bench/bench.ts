@@ -11,31 +11,42 @@ import { resolve } from "node:path";
 import { Command } from "commander";
 import type { Config } from "../../actors/messages/config.ts";
 import projectConfig from "../../config.json";
-import { RealCluster } from "../support/real-cluster.ts";
+import { type ClusterOptions, RealCluster } from "../support/real-cluster.ts";
 import { judge } from "./aims.ts";
 import { MiB } from "./arithmetic.ts";
 import { killAllChildren } from "./child-processes.ts";
-import { listing } from "./measure/listing.ts";
-import { metadata } from "./measure/metadata.ts";
+import { failover } from "./measure/failover.ts";
+import { largeDirectory } from "./measure/large-directory.ts";
+import { masters } from "./measure/masters.ts";
 import { peakMemory } from "./measure/peak-memory.ts";
 import { putAndGet } from "./measure/put-and-get.ts";
 import { redundancy } from "./measure/redundancy.ts";
 import { smallFiles } from "./measure/small-files.ts";
-import { type Figure, figuresOf, type Measurement, type Session } from "./measurement.ts";
+import {
+  type ApartMeasurement,
+  type ApartSession,
+  type Figure,
+  figuresOf,
+  type Measurement,
+  type Session,
+  type SharedMeasurement,
+} from "./measurement.ts";
 import { PeakWatch } from "./peak-watch.ts";
 import { freeBytes, makeDiskPlace, makeMemoryPlace, type Place, removePlace } from "./place.ts";
 import { FULL, neededBytes, QUICK } from "./sizes.ts";
 import { formatTable, type Section } from "./table.ts";
 
-const MEASUREMENTS: Measurement[] = [putAndGet, smallFiles, metadata, listing, peakMemory, redundancy];
+const MEASUREMENTS: Measurement[] = [putAndGet, smallFiles, peakMemory, redundancy, masters, failover, largeDirectory];
 /** Processes that wanted to run before we began: more than this disturbs. */
 const BUSY_LOAD = 0.5;
 const THROUGHOUT = "Over the whole run";
 
+const NAMES = [...new Set(MEASUREMENTS.map(({ name }) => name))].join(", ");
+
 const options = new Command("bench")
   .description("Measures a local cluster and prints a table.")
   .option("--quick", "smaller sizes, less than a minute in all")
-  .option("--only <name>", `one measurement: ${MEASUREMENTS.map(({ name }) => name).join(", ")}`)
+  .option("--only <name>", `what to measure: ${NAMES}`)
   .option("--dir <directory>", "a folder on the disk to measure; default: the system's temporary folder")
   .option("--out <file>", "where the figures go as JSON", "bench.json")
   .option("--keep", "leave the clusters' folders behind")
@@ -45,9 +56,7 @@ const options = new Command("bench")
 const sizes = options.quick ? QUICK : FULL;
 const chosen = MEASUREMENTS.filter(({ name }) => options.only === undefined || name === options.only);
 if (chosen.length === 0) {
-  console.error(
-    `There is no measurement "${options.only}"; there are ${MEASUREMENTS.map(({ name }) => name).join(", ")}`,
-  );
+  console.error(`There is no measurement "${options.only}"; there are ${NAMES}`);
   process.exit(1);
 }
 
@@ -59,7 +68,18 @@ function benchConfig(): Partial<Config> {
 }
 
 const places: Place[] = [];
+/** The one that runs. */
 let cluster: Promise<RealCluster> | null = null;
+
+async function startCluster(place: Place, options: ClusterOptions = {}): Promise<RealCluster> {
+  cluster = RealCluster.start({ parent: place.directory, config: benchConfig(), keep: options.keep, ...options });
+  return cluster;
+}
+
+async function stopCluster(): Promise<void> {
+  await (await cluster)?.stop();
+  cluster = null;
+}
 
 async function cleanUp(): Promise<void> {
   await killAllChildren();
@@ -85,18 +105,40 @@ function failed(what: string, error: unknown): void {
   console.error(`  ${what} failed:`, error);
 }
 
+const isApart = (measurement: Measurement): measurement is ApartMeasurement => "runApart" in measurement;
+const sayAs = (place: Place, name: string) => (line: string) => console.error(`  ${place.kind}, ${name}: ${line}`);
+
 async function measureIn(place: Place, measurements: Measurement[]): Promise<Map<string, Figure[]>> {
+  const shared = measurements.filter((one): one is SharedMeasurement => !isApart(one));
+  const found = shared.length > 0 ? await measureTogether(place, shared) : new Map<string, Figure[]>();
+  for (const { name, title, runApart } of measurements.filter(isApart)) {
+    const session: ApartSession = {
+      place,
+      sizes,
+      say: sayAs(place, name),
+      withCluster: async (wanted, work) => {
+        const started = await startCluster(place, wanted);
+        try {
+          return await work(started);
+        } finally {
+          await stopCluster();
+        }
+      },
+    };
+    try {
+      found.set(title, await runApart(session));
+    } catch (error) {
+      failed(`${place.kind}, ${name}`, error);
+    }
+  }
+  return found;
+}
+
+async function measureTogether(place: Place, measurements: SharedMeasurement[]): Promise<Map<string, Figure[]>> {
   const found = new Map<string, Figure[]>();
-  cluster = RealCluster.start({ parent: place.directory, config: benchConfig(), keep: options.keep });
-  const started = await cluster;
+  const started = await startCluster(place);
   const peaks = new PeakWatch(started);
-  const session = (name: string): Session => ({
-    place,
-    cluster: started,
-    sizes,
-    peaks,
-    say: (line) => console.error(`  ${place.kind}, ${name}: ${line}`),
-  });
+  const session = (name: string): Session => ({ place, cluster: started, sizes, peaks, say: sayAs(place, name) });
   for (const { name, title, run } of measurements) {
     try {
       found.set(title, await run(session(name)));
@@ -116,8 +158,7 @@ async function measureIn(place: Place, measurements: Measurement[]): Promise<Map
       { id: "throughout.master", label: "master peak", value: inMiB(masterBytes), unit: "MiB" },
     ),
   );
-  await started.stop();
-  cluster = null;
+  await stopCluster();
   return found;
 }
 
@@ -149,7 +190,7 @@ async function measureAll(): Promise<void> {
   const figures = inOrder.flatMap((section) => section.figures);
   const verdicts = judge(figures);
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Bun ${Bun.version}`;
-  console.log(`\n${machine}; master, 5 workers, gateway and client on this one machine; 3 copies`);
+  console.log(`\n${machine}; all nodes and the clients on this one machine; 3 copies on 5 workers`);
   if (loadBefore > BUSY_LOAD)
     console.log(
       `The machine was busy with something else (load ${loadBefore.toFixed(1)}): trust ratios and CPU seconds.`,

@@ -1,5 +1,5 @@
 /** What a measurement is given and what it gives back. */
-import type { RealCluster } from "../support/real-cluster.ts";
+import type { ClusterOptions, RealCluster } from "../support/real-cluster.ts";
 import type { PeakWatch } from "./peak-watch.ts";
 import type { Place, PlaceKind } from "./place.ts";
 import type { Sizes } from "./sizes.ts";
@@ -17,24 +17,40 @@ export interface Figure {
   note?: string;
 }
 
-export interface Session {
+interface AnySession {
   place: Place;
-  cluster: RealCluster;
   sizes: Sizes;
-  peaks: PeakWatch;
   /** Tells the person who waits what is going on. */
   say(line: string): void;
 }
 
-export interface Measurement {
-  /** For `--only`. */
+/** Of a measurement in the cluster that others of the same place use too. */
+export interface Session extends AnySession {
+  cluster: RealCluster;
+  peaks: PeakWatch;
+}
+
+/** Of a measurement that needs clusters of its own making. */
+export interface ApartSession extends AnySession {
+  /** Starts a cluster for this one piece of work, and ends it. */
+  withCluster<T>(options: ClusterOptions, work: (cluster: RealCluster) => Promise<T>): Promise<T>;
+}
+
+interface AnyMeasurement {
+  /** For `--only`; several may share one. */
   name: string;
   title: string;
   /** `"memory"`: in memory alone, or on disk where there is no memory-backed folder. */
   where: "both" | "disk" | "memory";
+}
+export interface SharedMeasurement extends AnyMeasurement {
   run(session: Session): Promise<Figure[]>;
 }
+export interface ApartMeasurement extends AnyMeasurement {
+  runApart(session: ApartSession): Promise<Figure[]>;
+}
+export type Measurement = SharedMeasurement | ApartMeasurement;
 
 /** Fills in the place. */
-export const figuresOf = ({ place }: Session, ...figures: Omit<Figure, "place">[]): Figure[] =>
+export const figuresOf = ({ place }: AnySession, ...figures: Omit<Figure, "place">[]): Figure[] =>
   figures.map((figure) => ({ ...figure, place: place.kind }));

@@ -7,9 +7,14 @@ export interface Sizes {
   fileBytes: number;
   rounds: { disk: number; memory: number };
   smallFiles: number;
-  emptyFiles: number;
-  listedNames: number;
+  /** Empty files, with each number of masters. */
+  created: number;
+  stats: number;
   listPages: number;
+  /** Names in one directory. */
+  largeDirectory: number;
+  /** Leaders killed. */
+  failovers: number;
   /** Of each of the uploads at once. */
   parallelUploadBytes: number;
   slowReadersMs: number;
@@ -19,9 +24,11 @@ export const FULL: Sizes = {
   fileBytes: 1024 * MiB,
   rounds: { disk: 3, memory: 5 },
   smallFiles: 6000,
-  emptyFiles: 6000,
-  listedNames: 100_000,
+  created: 20_000,
+  stats: 60_000,
   listPages: 300,
+  largeDirectory: 1_000_000,
+  failovers: 5,
   parallelUploadBytes: 1024 * MiB,
   slowReadersMs: 10_000,
 };
@@ -30,9 +37,11 @@ export const QUICK: Sizes = {
   fileBytes: 128 * MiB,
   rounds: { disk: 1, memory: 1 },
   smallFiles: 500,
-  emptyFiles: 500,
-  listedNames: 2000,
+  created: 2000,
+  stats: 4000,
   listPages: 30,
+  largeDirectory: 20_000,
+  failovers: 1,
   parallelUploadBytes: 8 * MiB,
   slowReadersMs: 1000,
 };

@@ -24,6 +24,8 @@ export interface ClusterOptions {
   parent?: string;
   /** Set to keep the folder after `stop`. */
   keep?: boolean;
+  /** Runs before the first node is started: puts data where the nodes will find it. */
+  prepare?(cluster: RealCluster): Promise<void>;
 }
 
 interface RunningNode {
@@ -35,6 +37,8 @@ interface RunningNode {
 
 /** Chunks, replicas and workers as `/cluster` and `?explain` tell them; only what tests look at. */
 export interface ClusterView {
+  leader: string | null;
+  masters: { id: string; role: string | null; lag: number | null }[];
   workers: { id: string; state: string; chunks: number; trashBytes: number }[];
   redundancy: { chunks: number; full: number; below: Record<string, number> };
   steward: string;
@@ -86,6 +90,7 @@ export class RealCluster {
     config: overrides = {},
     parent = tmpdir(),
     keep = false,
+    prepare,
   }: ClusterOptions = {}) {
     const folder = mkdtempSync(join(parent, "dfs-cluster-"));
     const base = JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")) as Config;
@@ -111,6 +116,7 @@ export class RealCluster {
     const begun = single ? { ...config, masters: config.masters.slice(0, 1) } : config;
     writeFileSync(cluster.configPath, JSON.stringify(begun));
     try {
+      await prepare?.(cluster);
       for (const { id } of begun.masters) cluster.startNode("master", id);
       for (const { id } of config.workers) cluster.startNode("worker", id);
       for (const { id } of config.gateways) cluster.startNode("gateway", id);

@@ -1,7 +1,7 @@
 /** How much memory the gateway and the workers take with many transfers at once, quick writers and slow readers. */
 import { MiB, megabytesPerSecond } from "../arithmetic.ts";
 import { remove, transfer } from "../cluster-work.ts";
-import { type Figure, figuresOf, type Measurement, type Session } from "../measurement.ts";
+import { type Figure, figuresOf, type Session, type SharedMeasurement } from "../measurement.ts";
 import type { Peaks } from "../peak-watch.ts";
 import { freeBytes } from "../place.ts";
 
@@ -48,4 +48,4 @@ async function run(session: Session): Promise<Figure[]> {
   );
 }
 
-export const peakMemory: Measurement = { name: "peak-memory", title: "Memory", where: "disk", run };
+export const peakMemory: SharedMeasurement = { name: "peak-memory", title: "Memory", where: "disk", run };

@@ -8,7 +8,7 @@ import { runLoad, startServer } from "../child-processes.ts";
 import { countingCpu, remove, transfer, type Work } from "../cluster-work.ts";
 import type { StraightGetTask } from "../load/straight-get.ts";
 import type { TcpPutTask } from "../load/tcp-put.ts";
-import { type Figure, figuresOf, type Measurement, type Session } from "../measurement.ts";
+import { type Figure, figuresOf, type Session, type SharedMeasurement } from "../measurement.ts";
 import type { FlushedCopiesTask } from "../scale/flushed-copies.ts";
 
 const COPIES = 3;
@@ -141,4 +141,4 @@ async function run(session: Session): Promise<Figure[]> {
   return figures;
 }
 
-export const putAndGet: Measurement = { name: "put-and-get", title: "A large file", where: "both", run };
+export const putAndGet: SharedMeasurement = { name: "put-and-get", title: "A large file", where: "both", run };

@@ -2,7 +2,7 @@
 import type { ChunkView } from "../../support/real-cluster.ts";
 import { MiB, megabytesPerSecond } from "../arithmetic.ts";
 import { transfer } from "../cluster-work.ts";
-import { type Figure, figuresOf, type Measurement, type Session } from "../measurement.ts";
+import { type Figure, figuresOf, type Session, type SharedMeasurement } from "../measurement.ts";
 
 const FILE = "bench/kept-alive";
 const PATIENCE_MS = 120_000;
@@ -62,4 +62,4 @@ async function run(session: Session): Promise<Figure[]> {
 }
 
 /** The last of a cluster's measurements: it leaves four workers of five. */
-export const redundancy: Measurement = { name: "redundancy", title: "Death of a worker", where: "both", run };
+export const redundancy: SharedMeasurement = { name: "redundancy", title: "Death of a worker", where: "both", run };

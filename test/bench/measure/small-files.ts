@@ -1,7 +1,7 @@
 /** Files of 4 KiB, one request each: created durably, read, deleted. */
 import { loadCluster, type Work } from "../cluster-work.ts";
 import type { ManyFilesResult, ManyFilesTask } from "../load/many-files.ts";
-import { type Figure, figuresOf, type Measurement, type Session } from "../measurement.ts";
+import { type Figure, figuresOf, type Session, type SharedMeasurement } from "../measurement.ts";
 
 const SIZE_BYTES = 4096;
 const CONCURRENCY = 32;
@@ -56,4 +56,4 @@ async function run(session: Session): Promise<Figure[]> {
   return figures;
 }
 
-export const smallFiles: Measurement = { name: "small-files", title: "Small files", where: "both", run };
+export const smallFiles: SharedMeasurement = { name: "small-files", title: "Small files", where: "both", run };
