@@ -1,6 +1,6 @@
 /** What is deleted or given up goes, wherever it lies and whoever was away; what may still be needed stays. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { send } from "../../actors/node/mailbox.ts";
+import { send } from "../../actors/node/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { putBlock } from "../../actors/worker/block-client.ts";
 import { MasterClient } from "../../gateway/cluster/masters.ts";
