@@ -2,7 +2,10 @@
 import type { Call, Model } from "./history.ts";
 
 /** @returns the parts, each in the order of the history */
-export function partition<Op>({ touches }: Pick<Model<unknown, Op>, "touches">, history: readonly Call<Op>[]) {
+export function partition<Op, One extends Call<Op>>(
+  { touches }: Pick<Model<unknown, Op>, "touches">,
+  history: readonly One[],
+): One[][] {
   const together = new Together();
   const prefixes = new Set<string>();
   const nodes = history.map(({ op }) => {
@@ -17,7 +20,7 @@ export function partition<Op>({ touches }: Pick<Model<unknown, Op>, "touches">, 
   });
   joinPrefixes(together, [...new Set(history.flatMap(({ op }) => touches(op).names))].sort(), prefixes);
   return [...Map.groupBy(history.keys(), (n) => together.find(nodes[n] as string)).values()].map((members) =>
-    members.map((n) => history[n] as Call<Op>),
+    members.map((n) => history[n] as One),
   );
 }
 

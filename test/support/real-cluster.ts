@@ -6,8 +6,14 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Config } from "../../actors/messages/config.ts";
+import type { MasterMailbox } from "../../actors/messages/master.ts";
+import type { RecordsMailbox } from "../../actors/messages/records.ts";
 import { LAUNCHED_ENV } from "../../actors/node/lifecycle.ts";
+import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
+import { send } from "../../actors/node/outbox.ts";
+import { loadSecret } from "../../actors/node/secret.ts";
 import { createClient, type DfsClient } from "../../gateway/client/client.ts";
+import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 const SCRIPTS = { master: "actors/master.ts", worker: "actors/worker.ts", gateway: "gateway/gateway.ts" };
@@ -16,6 +22,7 @@ export type NodeKind = keyof typeof SCRIPTS;
 export interface ClusterOptions {
   masters?: number;
   workers?: number;
+  gateways?: number;
   /** Only the first master is started, with a configuration that lists no other; afterwards it lists them all. */
   single?: boolean;
   /** Merged into the project's own config.json. */
@@ -54,16 +61,6 @@ export interface ChunkView {
   decision: { rule: string; candidates: unknown[] } | null;
 }
 
-/** Asks the system for ports that are free now. */
-async function freePorts(count: number): Promise<number[]> {
-  const listeners = Array.from({ length: count }, () =>
-    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
-  );
-  const ports = listeners.map(({ port }) => port);
-  for (const listener of listeners) listener.stop(true);
-  return ports;
-}
-
 export class RealCluster {
   readonly folder: string;
   readonly config: Config;
@@ -86,6 +83,7 @@ export class RealCluster {
   static async start({
     masters = 1,
     workers = 5,
+    gateways = 1,
     single = false,
     config: overrides = {},
     parent = tmpdir(),
@@ -94,7 +92,7 @@ export class RealCluster {
   }: ClusterOptions = {}) {
     const folder = mkdtempSync(join(parent, "dfs-cluster-"));
     const base = JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")) as Config;
-    const ports = await freePorts(masters + workers + 1);
+    const ports = freePorts(masters + workers + gateways);
     const url = () => `http://127.0.0.1:${ports.pop()}`;
     const config: Config = {
       ...base,
@@ -105,7 +103,7 @@ export class RealCluster {
         url: url(),
         zone: `zone-${n + 1}`,
       })),
-      gateways: [{ id: "gateway-1", url: url() }],
+      gateways: Array.from({ length: gateways }, (_, n) => ({ id: `gateway-${n + 1}`, url: url() })),
       heartbeatMs: 200,
       suspectAfterMs: 800,
       deadAfterMs: 2000,
@@ -159,6 +157,34 @@ export class RealCluster {
     return node;
   }
 
+  urlOf(id: string): string {
+    const { masters, workers, gateways } = this.config;
+    return [...masters, ...workers, ...gateways].find((node) => node.id === id)?.url as string;
+  }
+
+  /** Asks one master itself, whether it leads or not. @throws its refusal */
+  ask<T extends keyof typeof MasterMailbox>(
+    id: string,
+    message: MessageOf<typeof MasterMailbox, T> & { type: T },
+    timeoutMs = 5000,
+  ): Promise<AnswerOf<typeof MasterMailbox, T>> {
+    return send<typeof MasterMailbox, T>(this.#identity, this.urlOf(id), message, { timeoutMs });
+  }
+
+  /** Nothing that one of `those` sends arrives at any of `these`, nor the other way round, while `forMs` lasts. */
+  async cut(these: string[], those: string[], forMs: number): Promise<void> {
+    const deafen = async (id: string, peers: string[]): Promise<void> => {
+      if (this.config.gateways.some((gateway) => gateway.id === id)) return;
+      const url = this.urlOf(id);
+      await send<typeof RecordsMailbox, "CUT_LINK">(this.#identity, url, { type: "CUT_LINK", peers, forMs });
+    };
+    await Promise.all([...these.map((id) => deafen(id, those)), ...those.map((id) => deafen(id, these))]);
+  }
+
+  get #identity(): Identity {
+    return { nodeId: "test", secret: loadSecret(this.config.dataDirectory), clusterId: () => null };
+  }
+
   pid(id: string): number {
     return this.#node(id).process.pid;
   }
@@ -203,8 +229,8 @@ export class RealCluster {
 
   async ready(timeoutMs = 20_000): Promise<void> {
     await this.until("the gateway is ready and all workers are live", timeoutMs, async () => {
-      const response = await fetch(`${this.url}/health/ready`).catch(() => null);
-      if (!response?.ok) return false;
+      for (const { url } of this.config.gateways)
+        if (!(await fetch(`${url}/health/ready`).catch(() => null))?.ok) return false;
       const view = await this.view();
       return view.workers.filter(({ state }) => state === "live").length >= this.config.workers.length;
     });

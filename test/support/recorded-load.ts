@@ -1,0 +1,252 @@
+/**
+ * Many clients at the gateways of a real cluster, and the history of what they asked for and were told, for the checks of
+ * linearizability. Files come in groups that nothing connects, so that each group can be judged alone; a group that has
+ * been used enough is replaced by a new one.
+ */
+import { type FileOp, told } from "../linearizability/file-model.ts";
+import type { Call } from "../linearizability/history.ts";
+import { pick } from "./random.ts";
+
+export interface RecordedCall extends Call<FileOp> {
+  /** The log knows it by this key, if it has one. */
+  key: string | null;
+  /** It was refused in words that promise that nothing happened. */
+  withoutEffect: boolean;
+}
+
+export interface LoadOptions {
+  gateways: readonly string[];
+  /** Clients that share their groups; each pool takes the next gateway for each next client. */
+  pools?: number;
+  clientsPerPool?: number;
+  operationsPerGroup?: number;
+  random: () => number;
+}
+
+interface Group {
+  name: string;
+  /** Versions of single files are replaced under conditions; names are moved, copied and listed. */
+  about: "versions" | "names";
+  /** With the client's own keys, every change can be found in the log. */
+  keyed: boolean;
+  used: number;
+  /** Content → ETag, as far as anybody was told. */
+  etags: Map<string, string>;
+}
+
+const FILES = ["a", "b", "c"];
+const GROUPS_IN_USE = 2;
+const PAUSE_MS = 8;
+const NOTHING_HAPPENED = new Set(["NO_LEADER", "NOT_READY", "OVERLOADED", "NOT_ENOUGH_WORKERS", "TOO_FEW_REPLICAS"]);
+
+export class RecordedLoad {
+  readonly history: RecordedCall[] = [];
+  /** Answers that no client should get. */
+  readonly surprises: string[] = [];
+  readonly #options: Required<LoadOptions>;
+  readonly #groups: Group[] = [];
+  readonly #running: Promise<void>[] = [];
+  readonly #run = crypto.randomUUID().slice(0, 8);
+  /** When each client was last told what became of a change. */
+  readonly #changesToldAt = new Map<string, number[]>();
+  #moment = 0;
+  #calls = 0;
+  #isStopping = false;
+
+  constructor({ pools = 2, clientsPerPool = 6, operationsPerGroup = 200, ...options }: LoadOptions) {
+    this.#options = { pools, clientsPerPool, operationsPerGroup, ...options };
+  }
+
+  start(): this {
+    const { pools, clientsPerPool, gateways } = this.#options;
+    for (let pool = 0; pool < pools; pool++) {
+      const inUse = Array.from({ length: GROUPS_IN_USE }, () => this.#newGroup());
+      for (let n = 0; n < clientsPerPool; n++) {
+        const client = `client-${pool}.${n}`;
+        this.#changesToldAt.set(client, []);
+        this.#running.push(this.#work(client, gateways[n % gateways.length] as string, inUse));
+      }
+    }
+    return this;
+  }
+
+  #newGroup(): Group {
+    const n = this.#groups.length;
+    const group: Group = {
+      name: `g${n}`,
+      about: n % 2 ? "names" : "versions",
+      keyed: n % 4 < 2,
+      used: 0,
+      etags: new Map(),
+    };
+    this.#groups.push(group);
+    return group;
+  }
+
+  async #work(client: string, gateway: string, inUse: Group[]): Promise<void> {
+    const { random, operationsPerGroup } = this.#options;
+    while (!this.#isStopping) {
+      const n = Math.floor(random() * inUse.length);
+      const group = inUse[n] as Group;
+      if (++group.used >= operationsPerGroup) inUse[n] = this.#newGroup();
+      await this.do(client, gateway, group, this.#draw(group));
+      await Bun.sleep(random() * 2 * PAUSE_MS);
+    }
+  }
+
+  #draw(group: Group): FileOp {
+    const { random } = this.#options;
+    const path = `${group.name}/${pick(random, FILES)}`;
+    const put = (): FileOp => ({ kind: "put", path, content: "" });
+    const chance = random();
+    if (chance < 0.3) return { kind: "get", path };
+    if (chance < 0.45) return put();
+    if (group.about === "names") {
+      const to = `${group.name}/${pick(
+        random,
+        FILES.filter((name) => !path.endsWith(name)),
+      )}`;
+      const overwrite = random() < 0.5;
+      if (chance < 0.65) return { kind: "rename", path, to, overwrite };
+      if (chance < 0.7) return { kind: "copy", path, to, overwrite };
+      if (chance < 0.8) return { kind: "delete", path };
+      return { kind: "list", prefix: `${group.name}/` };
+    }
+    const known = [...group.etags.keys()].slice(-4);
+    const ifMatch = known.length > 0 ? { ifMatch: pick(random, known) } : {};
+    if (chance < 0.65) return { ...put(), ...ifMatch } as FileOp;
+    if (chance < 0.8) return { ...put(), ifAbsent: true } as FileOp;
+    return { kind: "delete", path, ...(chance < 0.9 ? ifMatch : {}) };
+  }
+
+  /** Does one operation and writes down what became of it. A put gets content of its own. */
+  async do(client: string, gateway: string, group: Group, drawn: FileOp): Promise<void> {
+    const n = this.#calls++;
+    const body = `${this.#run} ${n}`;
+    const op: FileOp = drawn.kind === "put" ? { ...drawn, content: contentOf(body) } : drawn;
+    const isChange = op.kind !== "get" && op.kind !== "list";
+    const key = group.keyed && isChange ? `${this.#run}-${n}` : null;
+    const call = this.#moment++;
+    const recorded: RecordedCall = {
+      client,
+      op,
+      call,
+      return: null,
+      outcome: null,
+      index: null,
+      key,
+      withoutEffect: false,
+    };
+    this.history.push(recorded);
+    const request = requestOf(op, body, group.etags, n);
+    if (key !== null) request.headers.set("idempotency-key", key);
+    const answer = await fetch(`${gateway}${request.url}`, request)
+      .then(async (response) => ({ response, text: await response.text() }))
+      .catch(() => null);
+    const moment = this.#moment++;
+    if (answer === null) return;
+    const { response, text } = answer;
+    learnEtags(group.etags, response, text, op);
+    recorded.outcome = outcomeOf(op, response, text);
+    if (recorded.outcome !== null) {
+      recorded.return = moment;
+      if (isChange) this.#changesToldAt.get(client)?.push(performance.now());
+      return;
+    }
+    const { code = "none" } = (
+      response.headers.get("content-type")?.includes("json") ? JSON.parse(text || "{}") : {}
+    ) as {
+      code?: string;
+    };
+    recorded.withoutEffect = NOTHING_HAPPENED.has(code);
+    const isExpected = recorded.withoutEffect || ["OUTCOME_UNKNOWN", "TIMEOUT", "DATA_UNAVAILABLE"].includes(code);
+    if (!isExpected) this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
+  }
+
+  /** Since `moment`, has every client been told what became of a change? */
+  areAllBack(moment: number): boolean {
+    return [...this.#changesToldAt.values()].every((times) => (times.at(-1) ?? 0) > moment);
+  }
+
+  /** The longest that any client was without word of a change around a moment. ms */
+  longestGap(moment: number): number {
+    const gaps = [...this.#changesToldAt.values()].map((times) => {
+      const after = times.find((time) => time > moment) ?? Number.POSITIVE_INFINITY;
+      return after - (times.findLast((time) => time <= moment) ?? moment);
+    });
+    return Math.max(...gaps);
+  }
+
+  get changesTold(): number {
+    return [...this.#changesToldAt.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** Ends the load, and looks at every group once more, so that what was lost at last is seen. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await Promise.all(this.#running);
+    const [gateway] = this.#options.gateways as [string];
+    for (const group of this.#groups)
+      await this.do("auditor", gateway, group, { kind: "list", prefix: `${group.name}/` });
+  }
+}
+
+/** A content is known by its checksum: that is what reads and listings tell. */
+const contentOf = (body: string): string => Bun.hash.crc32(body).toString(16).padStart(8, "0");
+
+function requestOf(op: FileOp, body: string, etags: ReadonlyMap<string, string>, n: number) {
+  const headers = new Headers();
+  if (op.kind === "list") return { method: "GET", url: `/files?prefix=${encodeURIComponent(op.prefix)}`, headers };
+  const url = `/files/${op.path}`;
+  if ("ifMatch" in op && op.ifMatch !== undefined) headers.set("if-match", etags.get(op.ifMatch) as string);
+  switch (op.kind) {
+    case "get":
+      return { method: n % 2 ? "GET" : "HEAD", url, headers };
+    case "delete":
+      return { method: "DELETE", url, headers };
+    case "put":
+      if (op.ifAbsent) headers.set("if-none-match", "*");
+      return { method: "PUT", url, headers, body };
+    default:
+      headers.set("content-type", "application/json");
+      return { method: "POST", url, headers, body: JSON.stringify({ [op.kind]: op.to, overwrite: op.overwrite }) };
+  }
+}
+
+function learnEtags(etags: Map<string, string>, response: Response, text: string, op: FileOp): void {
+  const [etag, content] = [response.headers.get("etag"), response.headers.get("x-crc32")];
+  if (!response.ok || etag === null || content === null) return;
+  etags.set(content, etag);
+  if (op.kind === "get" && text !== "" && contentOf(text) !== content)
+    throw new Error(`${op.path}: ${text} has ${etag}`);
+}
+
+/** @returns null if the answer does not tell what became of it */
+function outcomeOf(op: FileOp, response: Response, text: string): string | null {
+  switch (response.status) {
+    case 200:
+      if (op.kind === "get") return told.content(response.headers.get("x-crc32") as string);
+      return op.kind === "list" ? listingOf(text) : told.replaced;
+    case 201:
+      return told.created;
+    case 204:
+      return told.deleted;
+    case 404:
+      return told.absent;
+    case 412:
+      return told.refused;
+    case 409:
+      return text.includes("ALREADY_EXISTS") ? told.exists : null;
+    default:
+      return null;
+  }
+}
+
+function listingOf(text: string): string {
+  const { entries, cursor } = JSON.parse(text) as {
+    entries: { path: string; kind: string; crc32: string }[];
+    cursor: string | null;
+  };
+  if (cursor !== null) throw new Error("a group is listed on one page");
+  return told.listing(entries.filter(({ kind }) => kind === "file").map(({ path, crc32 }) => [path, crc32] as const));
+}
