@@ -8,6 +8,7 @@ import { decideOnce, type Proposal } from "../actors/rules/decide/once.ts";
 import type { Deciding, Decision, Environment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./metadata-schema.ts";
 import { READ_SQL, WRITE_SQL } from "./metadata-statements.ts";
+import { RememberedRows } from "./remembered-rows.ts";
 import { openDatabase } from "./sqlite.ts";
 
 export interface Applied {
@@ -26,6 +27,7 @@ export class Metadata {
   readonly #reads: Record<string, Statement<unknown, Params>>;
   readonly #writes: Record<string, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
+  readonly #remembered = new RememberedRows();
 
   constructor(path: string) {
     this.#path = path;
@@ -53,6 +55,16 @@ export class Metadata {
 
   /** Applies consecutive entries in one transaction. @returns their results, in order */
   apply(entries: readonly { proposal: Proposal; env: Environment }[]): CommandResult[] {
+    try {
+      return this.#applyAll(entries);
+    } catch (cause) {
+      // What was undone is not what was read meanwhile.
+      this.#remembered.forget();
+      throw cause;
+    }
+  }
+
+  #applyAll(entries: readonly { proposal: Proposal; env: Environment }[]): CommandResult[] {
     return this.#db
       .transaction(() => {
         const results = entries.map(({ proposal, env }) => {
@@ -73,12 +85,17 @@ export class Metadata {
     return step.value;
   }
 
-  #read([name, ...params]: Read): unknown[] {
-    return (this.#reads[name] as Statement<unknown, Params>).all(...(params as Params));
+  #read(read: Read): unknown[] {
+    return this.#remembered.rowsOf(read, () => {
+      const [name, ...params] = read;
+      return (this.#reads[name] as Statement<unknown, Params>).all(...(params as Params));
+    });
   }
 
-  #write([name, ...params]: Write): void {
+  #write(write: Write): void {
+    const [name, ...params] = write;
     (this.#writes[name] as Statement<unknown, Params>).run(...(params as Params));
+    this.#remembered.written(write);
   }
 
   /** The same reads that decisions use, for queries. */
@@ -136,6 +153,7 @@ export class Metadata {
         this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
         this.#db.query("UPDATE totals SET next_chunk_id = next_chunk_id + ?").run(skippedChunkIds);
         this.#db.exec("DELETE FROM sessions; DELETE FROM outcomes");
+        this.#remembered.forget();
       })
       .immediate();
     this.makeDurable();
