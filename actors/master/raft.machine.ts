@@ -7,7 +7,7 @@
  * do to the log and to the books is in `rules/raft`, as pure functions; here they are named and put in their place.
  * Nothing is sent or stored by an action: effects go to the host's queue and leave after the step, in order.
  */
-import { raise, setup } from "xstate";
+import { and, not, raise, setup } from "xstate";
 import {
   adoptTerm,
   answerOwnTerm,
@@ -34,9 +34,7 @@ import {
   followAppend,
   followBeat,
   followSnapshotOffer,
-  forgetActivity,
   handOver,
-  isQuorumActive,
   leaveOffice,
   noteAppendReply,
   noteBeatReply,
@@ -45,6 +43,7 @@ import {
   noteSnapshotReply,
   noteUnreachable,
   propose,
+  quorumPatienceMs,
   refuseProposals,
   startTransfer,
   takeOffice,
@@ -89,11 +88,12 @@ export const raftMachine = raftSetup
       isSticky: ({ context, event }) => isRpc(event) && isSticky(context, event, false),
       isSameTerm: ({ context, event }) => isRpc(event) && event.message.term === context.term,
       raisesTerm: ({ context, event }) => isRpc(event) && raisesTerm(context, event),
+      raisesTermUnopposed: and([not("isSticky"), "raisesTerm"]),
       isLowerTerm: ({ context, event }) => isRpc(event) && event.message.term < context.term,
       grantsVote: ({ context, event }) => event.type === "rpc.vote" && grantsVote(context, event.message),
       answersOurPreVote: ({ context, event }) =>
         event.type === "rpc.preVoteReply" && event.message.forTerm === context.term + 1 && !raisesTerm(context, event),
-      isQuorumActive: ({ context }) => isQuorumActive(context),
+      isQuorumActive: ({ context }) => quorumPatienceMs(context, context.ports.now()) > 0,
       isTermStartApplied: ({ context }) => context.appliedIndex >= context.termStartIndex,
       wantsTransfer: ({ context }) => context.transferTo !== null,
     },
@@ -124,7 +124,6 @@ export const raftMachine = raftSetup
       forgetMember: handle<EventOf<"admin.forget">>((state, { id }) => forgetMember(state, id)),
       noteSnapshotReply: handle(noteSnapshotReply),
       noteUnreachable: handle<EventOf<"peer.unreachable">>((state, { id }) => noteUnreachable(state, id)),
-      forgetActivity: handle(forgetActivity),
       propose: handle(propose),
       refuseProposals: handle(refuseProposals),
       read: handle(read),
@@ -147,6 +146,7 @@ export const raftMachine = raftSetup
       electionTimeoutMs: ({ context }) => context.electionTimeoutMs,
       electionMs: ({ context }) => context.timings.electionMs,
       heartbeatMs: ({ context }) => context.timings.heartbeatMs,
+      quorumPatienceMs: ({ context }) => Math.max(1, quorumPatienceMs(context, context.ports.now())),
     },
   })
   .createMachine({
@@ -199,6 +199,11 @@ export const raftMachine = raftSetup
             actions: "followSnapshotOffer",
           },
           "rpc.timeoutNow": { guard: "isSameTerm", target: "candidate", actions: "markTransfer" },
+          "rpc.*": {
+            guard: "raisesTermUnopposed",
+            actions: ["adoptTerm", "handleAgain"],
+            description: "A later term; the election timer runs on until there is a leader or a vote given.",
+          },
         },
         after: {
           electionTimeoutMs: [
@@ -274,10 +279,10 @@ export const raftMachine = raftSetup
             initial: "watching",
             states: {
               watching: {
-                description: "Counting who answered in this election period.",
+                description: "Until the last answers of a majority are an election period old.",
                 after: {
-                  electionMs: [
-                    { guard: "isQuorumActive", target: "watching", reenter: true, actions: "forgetActivity" },
+                  quorumPatienceMs: [
+                    { guard: "isQuorumActive", target: "watching", reenter: true },
                     { target: "#raft.follower", description: "No majority answered: someone else may lead by now." },
                   ],
                 },

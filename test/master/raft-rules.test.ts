@@ -17,13 +17,13 @@ import { beat, confirmReads, read } from "../../actors/rules/raft/reads.ts";
 import {
   advanceCommit,
   followAppend,
-  forgetActivity,
-  isQuorumActive,
   noteAppendReply,
+  noteBeatReply,
   noteFlushed,
+  quorumPatienceMs,
   takeOffice,
 } from "../../actors/rules/raft/replication.ts";
-import type { Effect, RaftState, RpcEvent, Step } from "../../actors/rules/raft/state.ts";
+import type { Effect, Progress, RaftState, RpcEvent, Step } from "../../actors/rules/raft/state.ts";
 
 const TMIN = 1000;
 const NOW = 50_000;
@@ -63,6 +63,8 @@ const node = (of: Partial<RaftState> = {}): RaftState => ({
 
 const after = (state: RaftState, step: Step): RaftState => ({ ...state, ...step.patch });
 const leader = (of: Partial<RaftState> = {}): RaftState => after(node(of), takeOffice(node(of), NOW));
+
+const progressOf = (state: RaftState): Progress => state.progress.b as Progress;
 
 const arrives = <M extends RaftMessage>(message: M, at = NOW) =>
   ({ type: message.type, message, at }) as unknown as Extract<RpcEvent, { type: M["type"] }>;
@@ -260,14 +262,18 @@ test("R7: entries of older terms are committed with one of the current term, nev
   expect(counted.commitIndex).toBe(4);
 });
 
-test("R8: a leader has a quorum only while one answered since the last look", () => {
-  const silent = after(leader(), forgetActivity(leader()));
-  expect(isQuorumActive(silent)).toBe(false);
-  const heard = after(silent, noteAppendReply(silent, arrives(confirmed())));
-  expect(isQuorumActive(heard)).toBe(true);
+test("R8: a leader may believe in itself for one election time after a quorum was last heard, to the millisecond", () => {
+  const silent = leader();
+  expect(quorumPatienceMs(silent, NOW)).toBe(TMIN);
+  expect(quorumPatienceMs(silent, NOW + TMIN - 1)).toBe(1);
+  const heard = after(silent, noteAppendReply(silent, arrives(confirmed(), NOW + 700)));
+  expect(quorumPatienceMs(heard, NOW + 1699)).toBe(1);
+  expect(quorumPatienceMs(heard, NOW + 1700)).toBe(0);
   const five = leader({ configuration: { voters: [["a", "b", "c", "d", "e"]], learners: [] } });
-  const one = after(five, forgetActivity(five));
-  expect(isQuorumActive(after(one, noteAppendReply(one, arrives(confirmed()))))).toBe(false);
+  const one = after(five, noteAppendReply(five, arrives(confirmed(), NOW + 700)));
+  expect(quorumPatienceMs(one, NOW + TMIN)).toBe(0);
+  const two = after(one, noteAppendReply(one, arrives(confirmed({ from: "c" }), NOW + 300)));
+  expect(quorumPatienceMs(two, NOW + TMIN)).toBe(300);
 });
 
 test("R9: a shorter append cuts nothing off", () => {
@@ -317,6 +323,53 @@ test("R9: only the refusal of the probe that is out moves it", () => {
   const again = noteAppendReply(moved, arrives(refused));
   expect(sent(again)).toEqual([]);
   expect(after(moved, again).progress.b).toMatchObject({ next: 4 });
+});
+
+test("a window is sent again once something of it arrived, or with a beat, however many refusals come out of order", () => {
+  const long = leader({ log: log(1, 1, 1, ...Array(20).fill(5)), maxAppendEntries: 1 });
+  const fed = after(long, noteAppendReply(long, arrives(confirmed({ match: 23, prevIndex: 23 }))));
+  const behind = { ...fed, progress: { ...fed.progress, b: { ...progressOf(fed), match: 3, next: 12 } } };
+  const refused = (prevIndex: number) => confirmed({ success: false, match: 0, hintIndex: 3, hintTerm: 1, prevIndex });
+  const rewound = after(behind, noteAppendReply(behind, arrives(refused(6))));
+  expect(progressOf(rewound)).toMatchObject({ mode: "probe", next: 4 });
+  // A beat had the window sent once more, and still nothing of it is confirmed.
+  const resent = {
+    ...rewound,
+    progress: { ...rewound.progress, b: { ...progressOf(rewound), mode: "replicate", next: 12 } },
+  };
+  const late = noteAppendReply(resent as RaftState, arrives(refused(8)));
+  expect(sent(late)).toEqual([]);
+  expect(progressOf(after(resent as RaftState, late))).toMatchObject({ mode: "replicate", next: 12 });
+  const beaten: RaftMessageOf<"rpc.beatReply"> = { type: "rpc.beatReply", from: "b", to: "a", term: 5, readSeq: 0 };
+  const awake = after(resent as RaftState, noteBeatReply(resent as RaftState, arrives(beaten)));
+  expect(progressOf(after(awake, noteAppendReply(awake, arrives(refused(8)))))).toMatchObject({
+    mode: "probe",
+    next: 4,
+  });
+});
+
+test("a doubled confirmation answers no probe, and does not end a snapshot", () => {
+  const state = leader();
+  const matched = after(state, noteAppendReply(state, arrives(confirmed({ match: 4 }))));
+  const probing = {
+    ...matched,
+    progress: { ...matched.progress, b: { ...progressOf(matched), mode: "probe" as const } },
+  };
+  const doubled = noteAppendReply(probing, arrives(confirmed({ match: 2, prevIndex: 1 })));
+  expect(sent(doubled)).toEqual([]);
+  expect(progressOf(after(probing, doubled)).mode).toBe("probe");
+  const compacted = leader({
+    log: { baseIndex: 10, baseTerm: 5, entries: [], length: 0 },
+    commitIndex: 10,
+    appliedIndex: 10,
+  });
+  const snapshot = {
+    ...compacted,
+    progress: { ...compacted.progress, b: { ...progressOf(compacted), mode: "snapshot" as const } },
+  };
+  const late = noteAppendReply(snapshot, arrives(confirmed({ match: 4 })));
+  expect(late.effects ?? []).toEqual([]);
+  expect(progressOf(after(snapshot, late)).mode).toBe("snapshot");
 });
 
 test("R10: beats tell no follower of more than it is known to hold", () => {

@@ -96,6 +96,41 @@ test("4. a leader that is heard but hears nobody steps down, and the others elec
   group.settle();
 });
 
+test("4b. a leader that goes deaf between two looks steps down one election time later, not two", () => {
+  for (let offset = 0; offset < TMIN; offset += 110) {
+    const group = calmGroup();
+    group.run(offset);
+    group.cut.add("m2→m1").add("m3→m1");
+    group.until(() => role(group, "m1") !== "leader", TMIN + 5, "the deaf leader steps down");
+  }
+});
+
+test("a candidate that is refused does not put off the elections of others, whatever its term", () => {
+  const group = calmGroup();
+  for (let n = 0; n < 5; n++) write(group, group.master("m1"));
+  group.crash(group.master("m1"));
+  group.crash(group.master("m3"));
+  const { term } = state(group, "m2");
+  const started: number[] = [];
+  group.onSend = (message) => {
+    if (message.type === "rpc.preVote" && message.from === "m2") started.push(group.world.now);
+  };
+  const begun = group.world.now;
+  for (let n = 1; started.length === 0 && group.world.now < begun + 2 * T; n++) {
+    group.deliver({
+      type: "rpc.vote",
+      from: "m3",
+      to: "m2",
+      term: term + n,
+      lastIndex: 1,
+      lastTerm: 1,
+      transfer: false,
+    });
+    group.run(50);
+  }
+  expect(started[0]).toBeLessThanOrEqual(begun + T);
+});
+
 test("5. two masters that cannot hear each other, but both the third, keep one leader", () => {
   for (const [a, b] of [
     ["m1", "m2"],

@@ -16,7 +16,7 @@ const newProgress = (next: number, at: number): Progress => ({
   next,
   inflight: [],
   isProbing: false,
-  isActive: true,
+  rewoundAt: -1,
   lastActiveAt: at,
   readSeq: 0,
 });
@@ -148,7 +148,7 @@ export function noteBeatReply(state: RaftState, event: Extract<RaftEvent, { type
   if (!known) return {};
   const progress: Progress = {
     ...known,
-    isActive: true,
+    rewoundAt: -1,
     lastActiveAt: event.at,
     isProbing: false,
     readSeq: Math.max(known.readSeq, readSeq),
@@ -180,9 +180,11 @@ export function noteAppendReply(state: RaftState, event: Extract<RaftEvent, { ty
   const { from, success, match, hintIndex, hintTerm, prevIndex } = event.message;
   const known = state.progress[from];
   if (!known) return {};
-  const answered: Progress = { ...known, isActive: true, lastActiveAt: event.at };
+  const answered: Progress = { ...known, lastActiveAt: event.at };
   if (success) {
     invariant(match <= lastIndex(state.log), "a follower matches no more than the leader's log");
+    if (isOldNews(state, known, match, prevIndex))
+      return { patch: { progress: { ...state.progress, [from]: answered } } };
     const progress: Progress = {
       ...answered,
       mode: "replicate",
@@ -196,19 +198,28 @@ export function noteAppendReply(state: RaftState, event: Extract<RaftEvent, { ty
       chain(next, advanceCommit(next), (committed) => chain(committed, feedOne(committed, from), handOver)),
     );
   }
-  // Only the answer to the probe that is out moves it: each late or doubled one would start a search of its own.
-  const isStale = known.mode === "probe" ? prevIndex !== known.next - 1 : prevIndex <= known.match;
+  // Only the answer to the probe that is out moves it: each late or doubled one would start a search of its own. And a
+  // window is sent again only once something of the last one arrived, or with a beat: refusals of what merely came out of
+  // order would multiply.
+  const isStale =
+    known.mode === "probe" ? prevIndex !== known.next - 1 : prevIndex <= known.match || known.rewoundAt === known.match;
   if (isStale || known.mode === "snapshot") return { patch: { progress: { ...state.progress, [from]: answered } } };
   const agreed = lastIndexNotAbove(state.log, Math.min(hintIndex, prevIndex - 1), hintTerm);
   const progress: Progress = {
     ...answered,
     mode: "probe",
+    rewoundAt: known.mode === "replicate" ? known.match : known.rewoundAt,
     isProbing: false,
     inflight: [],
     next: Math.max(known.match + 1, agreed.index + 1),
   };
   return chain(state, { patch: { progress: { ...state.progress, [from]: progress } } }, (next) => feedOne(next, from));
 }
+
+/** A late or doubled confirmation answers no probe, and does not replace a snapshot that is under way. */
+const isOldNews = (state: RaftState, known: Progress, match: number, prevIndex: number): boolean =>
+  (known.mode === "probe" && match <= known.match && prevIndex !== known.next - 1) ||
+  (known.mode === "snapshot" && termAt(state.log, match) === undefined);
 
 export function noteSnapshotReply(state: RaftState, event: Extract<RaftEvent, { type: "rpc.snapshotReply" }>): Step {
   const { from, success, match } = event.message;
@@ -219,7 +230,6 @@ export function noteSnapshotReply(state: RaftState, event: Extract<RaftEvent, { 
     ...known,
     mode: "probe",
     isProbing: false,
-    isActive: true,
     lastActiveAt: event.at,
     match: reached,
     next: reached + 1,
@@ -288,16 +298,13 @@ export function startTransfer(state: RaftState, to: NodeId): Step {
 
 // ── check-quorum (R8) ──────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Did a quorum answer since the last look? */
-export const isQuorumActive = (state: RaftState): boolean =>
-  quorumValue(state.configuration, (id) => (id === state.id || state.progress[id]?.isActive ? 1 : 0)) === 1;
+/** When a quorum, ourselves included, was last known to answer. */
+const quorumHeardAt = (state: RaftState, at: number): number =>
+  quorumValue(state.configuration, (id) => (id === state.id ? at : (state.progress[id]?.lastActiveAt ?? at)));
 
-export function forgetActivity(state: RaftState): Step {
-  const progress = Object.fromEntries(
-    Object.entries(state.progress).map(([id, known]) => [id, { ...known, isActive: false }]),
-  );
-  return { patch: { progress } };
-}
+/** How long a leader may still believe in itself if nobody says anything more. */
+export const quorumPatienceMs = (state: RaftState, at: number): number =>
+  quorumHeardAt(state, at) + state.timings.electionMs - at;
 
 /** Whoever stops leading forgets what only a leader needs; reads that waited must be asked elsewhere. */
 export function leaveOffice(state: RaftState): Step {

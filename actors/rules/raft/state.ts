@@ -28,8 +28,8 @@ export interface Progress {
   inflight: readonly number[];
   /** In probe mode: one is out, wait for its answer or the next beat. */
   isProbing: boolean;
-  /** Answered since the last look of check-quorum. */
-  isActive: boolean;
+  /** `match` when its window was last taken for lost; -1 after each beat that is answered. Bounds retransmissions. */
+  rewoundAt: number;
   /** When it last answered, on the node's own clock. */
   lastActiveAt: number;
   /** Read position that it echoed last, in this term. */
