@@ -29,8 +29,9 @@ import { encodeConfiguration } from "../rules/raft/membership.ts";
 import type { RaftTimings } from "../rules/raft/state.ts";
 import { type Clock, RaftDriver } from "./raft-driver.ts";
 
-/** Commands that may wait for their commit; more are refused. */
+/** Commands that may wait for their commit, and their length as encoded; more are refused. */
 const MAX_PENDING = 20_000;
+const MAX_PENDING_BYTES = 64 << 20;
 /** Entries proposed at once: more would hold up the event loop. */
 const MAX_BATCH = 512;
 const APPLIED_AT_ONCE = 256;
@@ -89,6 +90,7 @@ export class MetadataEngine {
   #metadata: Metadata;
   #queries: MetadataQueries;
   readonly #queue: Pending[] = [];
+  #pendingBytes = 0;
   #proposeScheduled = false;
   /** The proposals being handed to the machine right now. */
   #handing: Pending[] = [];
@@ -200,8 +202,18 @@ export class MetadataEngine {
     const wallTime = Math.max(this.#lastWallTime, Date.now());
     this.#lastWallTime = wallTime;
     const entry: EntryData = [command, sessionId, seq, lowestUnacked, idempotencyKey, this.logTime, wallTime];
+    const data = encode(entry);
+    if (this.#pendingBytes + data.length > MAX_PENDING_BYTES)
+      throw new Refusal("OVERLOADED", `${this.#pendingBytes} bytes of commands are waiting already`);
+    this.#pendingBytes += data.length;
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-    this.#queue.push({ data: encode(entry), settle: resolve, refuse: reject });
+    const endsBy =
+      <T>(end: (how: T) => void) =>
+      (how: T) => {
+        this.#pendingBytes -= data.length;
+        end(how);
+      };
+    this.#queue.push({ data, settle: endsBy(resolve), refuse: endsBy(reject) });
     this.#schedulePropose();
     return promise;
   }

@@ -8,7 +8,7 @@ import type { Freshness } from "./freshness.ts";
 
 type Reads = Pick<Handlers<typeof MasterMailbox>, "STAT" | "LOCATE" | "LIST">;
 
-/** All throw NOT_LEADER if the state is older than `maxStaleMs`, or of unknown age. */
+/** All throw NOT_LEADER if the state is older than `maxStaleMs` or than the page before, or of unknown age. */
 export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStaleMs: number): Reads {
   const bounded = (): { index: number; ageMs: number } => {
     const { ageMs } = freshness;
@@ -29,9 +29,10 @@ export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStal
         .map(({ id, url, zone, liveness, mode }) => ({ id, url, zone, state: mode === "active" ? liveness : mode }));
       return { ...age, entry, chunks, workers };
     },
-    LIST: ({ prefix, delimiter, after, limit }) => ({
-      ...bounded(),
-      ...engine.queries.list({ prefix, delimiter, after, limit }),
-    }),
+    LIST: ({ prefix, delimiter, after, minIndex, limit }) => {
+      const age = bounded();
+      if (age.index < minIndex) throw engine.notLeader();
+      return { ...age, ...engine.queries.list({ prefix, delimiter, after, limit }) };
+    },
   };
 }

@@ -86,6 +86,7 @@ export const Config = Type.Object(
       {
         reservedBytes: Type.Integer({ minimum: 0, description: "free disk below which a worker is full" }),
         maxUploads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
+        maxDownloads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
         maxUserMetadataBytes: Type.Integer({ minimum: 0, maximum: 65_536 }),
         bufferBytes: Type.Integer({ minimum: 1 << 20, description: "block buffers of a gateway, over all uploads" }),
       },

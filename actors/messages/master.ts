@@ -112,13 +112,15 @@ export type LocateAnswer = Static<typeof LocateAnswer>;
 
 /**
  * One page of names in byte order of their whole paths. With `delimiter`, everything below a directory rolls up into
- * its name. `after` is the last name of the page before.
+ * its name. `after` is the last name of the page before, `minIndex` the log index that it reflected: a later page never
+ * reflects an earlier one.
  */
 export const List = Type.Object({
   type: Type.Literal("LIST"),
   prefix: Type.String({ maxLength: 4096 }),
   delimiter: Type.Boolean(),
   after: Type.String({ maxLength: 4097 }),
+  minIndex: LogIndex,
   limit: Type.Integer({ minimum: 1, maximum: 1000 }),
   consistency: Consistency,
 });

@@ -10,7 +10,7 @@ import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
 import { isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
-import type { ChangeOptions, Consistency, Masters, MastersOrder } from "../transfer/api.ts";
+import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../transfer/api.ts";
 import { askMasters } from "./master-group.ts";
 
 type Mailbox = typeof MasterMailbox;
@@ -28,6 +28,8 @@ const BACKOFF_MS = { first: 50, most: 150 };
 /** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
 const MAX_IN_FLIGHT = 64;
 const MAX_SEQUENCE_SPAN = 192;
+/** Questions and commands that wait for masters at once; beyond, only what a transfer under way depends on is taken. */
+const MAX_WAITING = 8192;
 
 interface Session {
   sessionId: number;
@@ -62,8 +64,11 @@ export class MasterClient implements Masters {
   #clusterId: string | null = null;
   #session: Promise<Session> | null = null;
   readonly #waiting: (() => void)[] = [];
+  readonly #maxWaiting: number;
+  #waitingCount = 0;
 
-  constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string) {
+  constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string, maxWaiting = MAX_WAITING) {
+    this.#maxWaiting = maxWaiting;
     this.#masters = new Map(config.masters.map(({ id, url }) => [id, url]));
     this.#leaderUrl = config.masters[0]?.url as string;
     this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
@@ -101,11 +106,18 @@ export class MasterClient implements Masters {
    * Asks the leader; asks again, here or elsewhere, until one answers.
    *
    * @throws the leader's refusal, or NO_LEADER when none answered within `budgetMs`, or all refused the connection for
-   *   some seconds
+   *   some seconds; OVERLOADED when too many wait already
    */
-  async ask<T extends MessageType>(
+  ask<T extends MessageType>(
     message: MessageOf<Mailbox, T> & { type: T },
-    { underWay = false, budgetMs = underWay ? COMMAND_BUDGET_MS : QUERY_BUDGET_MS }: Patience = {},
+    patience: Patience = {},
+  ): Promise<AnswerOf<Mailbox, T>> {
+    return this.#counted(patience, () => this.#ask<T>(message, patience));
+  }
+
+  async #ask<T extends MessageType>(
+    message: MessageOf<Mailbox, T> & { type: T },
+    { underWay = false, budgetMs = underWay ? COMMAND_BUDGET_MS : QUERY_BUDGET_MS }: Patience,
   ): Promise<AnswerOf<Mailbox, T>> {
     try {
       return await this.#persist<T>(() => message, budgetMs, underWay);
@@ -120,12 +132,27 @@ export class MasterClient implements Masters {
   /**
    * Brings a command to effect, once, whatever happens to messages and masters on the way.
    *
-   * @throws the command's own refusal; NO_LEADER when no master can have received it; OUTCOME_UNKNOWN when no answer came
-   *   in time, or the session ended meanwhile
+   * @throws the command's own refusal; NO_LEADER when no master can have received it, OVERLOADED when none has taken it;
+   *   OUTCOME_UNKNOWN when no answer came in time, or the session ended meanwhile
    */
-  async execute<C extends ClientCommand>(
+  execute<C extends ClientCommand>(command: C, options: ExecuteOptions = {}): Promise<ValueOf<C["type"]>> {
+    return this.#counted(options, () => this.#execute(command, options));
+  }
+
+  async #counted<T>({ underWay = false }: Patience, work: () => Promise<T>): Promise<T> {
+    if (!underWay && this.#waitingCount >= this.#maxWaiting)
+      throw new Refusal("OVERLOADED", `${this.#waitingCount} requests of this gateway wait for the masters already`);
+    this.#waitingCount++;
+    try {
+      return await work();
+    } finally {
+      this.#waitingCount--;
+    }
+  }
+
+  async #execute<C extends ClientCommand>(
     command: C,
-    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS, underWay = false }: ExecuteOptions = {},
+    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS, underWay = false }: ExecuteOptions,
   ): Promise<ValueOf<C["type"]>> {
     const { session, seq } = await this.#draw(underWay);
     const message = { type: "EXECUTE", sessionId: session.sessionId, seq, command } as const;
@@ -146,7 +173,7 @@ export class MasterClient implements Masters {
       if (error.code === "SESSION_EXPIRED") {
         if (await this.#isCurrent(session)) this.#session = null;
         // Sent once and refused for its session: certainly not applied, so a new session may take it.
-        if (attempts === 1) return await this.execute(command, { idempotencyKey, budgetMs, underWay });
+        if (attempts === 1) return await this.#execute(command, { idempotencyKey, budgetMs, underWay });
       }
       if (error.code === "OVERLOADED") throw error;
       if (isRetryable(error) || error.code === "SESSION_EXPIRED" || error.code === "STALE_SEQUENCE")
@@ -179,8 +206,8 @@ export class MasterClient implements Masters {
   /** A session opened twice because an answer was lost costs a row that the masters expire. */
   #openSession(underWay: boolean): Promise<Session> {
     const opening = (async () => {
-      if (this.#clusterId === null) await this.clusterState({ underWay });
-      const { result } = await this.ask<"EXECUTE">(
+      if (this.#clusterId === null) await this.#learnCluster({ underWay });
+      const { result } = await this.#ask<"EXECUTE">(
         {
           type: "EXECUTE",
           sessionId: 0,
@@ -210,6 +237,8 @@ export class MasterClient implements Masters {
     /** Masters that refused the connection; as long as nothing else happened, nobody has the message. */
     const refusedBy = new Set<string>();
     let mayBeReceived = false;
+    /** The last failure after which a master may have taken the message all the same. */
+    let unclear: unknown = null;
     let pauseMs = BACKOFF_MS.first;
     for (let hints = 0; ; ) {
       const url = this.#leaderUrl;
@@ -223,6 +252,7 @@ export class MasterClient implements Masters {
         const { code, details } = error as Refusal;
         if (details.connectionRefused) refusedBy.add(url);
         else mayBeReceived = true;
+        if (!details.connectionRefused && code !== "OVERLOADED") unclear = error;
         if (code === "NOT_LEADER" && typeof details.leaderUrl === "string" && hints < MAX_HINTS) {
           hints++;
           this.#leaderUrl = details.leaderUrl;
@@ -233,7 +263,7 @@ export class MasterClient implements Masters {
         const neverReceived = !mayBeReceived && this.#urls.every((known) => refusedBy.has(known));
         const limit = neverReceived && !underWay ? Math.min(deadline, startedAt + REFUSED_BUDGET_MS) : deadline;
         if (performance.now() + waitMs >= limit)
-          throw neverReceived ? new NeverReceived(message().type, performance.now() - startedAt) : error;
+          throw neverReceived ? new NeverReceived(message().type, performance.now() - startedAt) : (unclear ?? error);
         if (this.#leaderUrl === url && code !== "OVERLOADED") this.#leaderUrl = this.#anotherUrl(url);
         await Bun.sleep(waitMs);
         pauseMs = Math.min(pauseMs * 2, BACKOFF_MS.most);
@@ -255,8 +285,8 @@ export class MasterClient implements Masters {
     return { entry, ageMs };
   }
 
-  list(page: { prefix: string; delimiter: boolean; after: string; limit: number; consistency?: Consistency }) {
-    return this.read<"LIST">({ type: "LIST", ...page });
+  list({ minIndex = 0, ...page }: ListPage) {
+    return this.read<"LIST">({ type: "LIST", minIndex, ...page });
   }
 
   rename(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
@@ -280,8 +310,12 @@ export class MasterClient implements Masters {
     return this.ask({ type: "EXPLAIN", path, fromIndex, limit });
   }
 
-  async clusterState(patience?: Patience) {
-    const state = await this.ask({ type: "CLUSTER_STATE" }, patience);
+  clusterState(patience: Patience = {}) {
+    return this.#counted(patience, () => this.#learnCluster(patience));
+  }
+
+  async #learnCluster(patience: Patience) {
+    const state = await this.#ask<"CLUSTER_STATE">({ type: "CLUSTER_STATE" }, patience);
     this.#clusterId ??= state.clusterId;
     for (const { id, url } of state.masters) this.#masters.set(id, url);
     return state;

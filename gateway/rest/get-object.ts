@@ -122,6 +122,7 @@ export const getObject = (gateway: Gateway) =>
           "PRECONDITION_FAILED",
           "RANGE_NOT_SATISFIABLE",
           "DATA_UNAVAILABLE",
+          "OVERLOADED",
           ...FROM_MASTERS,
         ],
       }),

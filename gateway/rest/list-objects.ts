@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { EntryInfo } from "../transfer/api.ts";
+import type { EntryInfo, ListPage } from "../transfer/api.ts";
 import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS } from "./describe.ts";
@@ -23,7 +23,7 @@ export type EntryJson = Static<typeof EntryJson>;
 const Page = Type.Object({
   entries: Type.Array(EntryJson),
   cursor: Type.Union([Type.String(), Type.Null()], { description: "of the next page; null: this was the last" }),
-  index: Type.Integer({ description: "log index that this page reflects" }),
+  index: Type.Integer({ description: "log index that this page reflects, all of it; never less than the page before" }),
 });
 
 const Query = Type.Object(
@@ -42,16 +42,20 @@ export function entryJson(entry: EntryInfo): EntryJson {
   return { path: entry.path.endsWith("/") ? entry.path : `${entry.path}/`, kind: "directory" };
 }
 
-const toCursor = (after: string): string => Buffer.from(after).toString("base64url");
+/** Where a page ended, and what it reflected: pages of one listing never go back in time. */
+type PageEnd = Required<Pick<ListPage, "after" | "minIndex">>;
 
-function fromCursor(cursor: string, prefix: string): string {
-  const bytes = Buffer.from(cursor, "base64url");
-  const after = bytes.toString("utf8");
-  if (bytes.length === 0 || toCursor(after) !== cursor || !after.startsWith(prefix))
+const toCursor = ({ after, minIndex }: PageEnd): string => Buffer.from(`${minIndex}:${after}`).toString("base64url");
+
+function fromCursor(cursor: string, prefix: string): PageEnd {
+  const [, index = "", after = ""] =
+    /^([0-9]{1,15}):(.+)$/su.exec(Buffer.from(cursor, "base64url").toString("utf8")) ?? [];
+  const end = { after, minIndex: Number(index) };
+  if (after === "" || toCursor(end) !== cursor || !after.startsWith(prefix))
     throw new Refusal("INVALID_PARAMETER", "The cursor is not one that a page of this prefix gave", {
       parameter: "cursor",
     });
-  return after;
+  return end;
 }
 
 export const listObjects = (gateway: Gateway) =>
@@ -62,14 +66,14 @@ export const listObjects = (gateway: Gateway) =>
       const page = await gateway.data.masters.list({
         prefix,
         delimiter: delimiter !== undefined,
-        after: cursor === undefined ? "" : fromCursor(cursor, prefix),
+        ...(cursor === undefined ? { after: "" } : fromCursor(cursor, prefix)),
         limit,
         consistency,
       });
       return Response.json(
         {
           entries: page.entries.map(entryJson),
-          cursor: page.next === null ? null : toCursor(page.next),
+          cursor: page.next === null ? null : toCursor({ after: page.next, minIndex: page.index }),
           index: page.index,
         } satisfies Static<typeof Page>,
         { headers: consistencyHeaders(consistency, page.ageMs) },
@@ -79,7 +83,8 @@ export const listObjects = (gateway: Gateway) =>
       detail: describe({
         query: Query,
         summary: "List names",
-        description: "In byte order of whole paths. Pages stay right while names come and go.",
+        description:
+          "In byte order of whole paths. Each page is the state at one moment, its `index`, which never falls from page to page. A name that is there from the first page to the last is listed once; one that comes, goes or is renamed meanwhile is listed as its page found it.",
         tag: "files",
         responses: { 200: { description: "a page", content: { "application/json": Page } } },
         errors: ["INVALID_PARAMETER", ...FROM_MASTERS],

@@ -141,7 +141,7 @@ export interface Transfers {
   abortUpload(uploadId: number): Promise<void>;
   /**
    * @param options.etag read this version only (PRECONDITION_FAILED if the file is another by now)
-   * @throws NO_SUCH_FILE, IS_A_DIRECTORY
+   * @throws NO_SUCH_FILE, IS_A_DIRECTORY; OVERLOADED above limits.maxDownloads
    */
   openFile(path: string, options?: { etag?: string; consistency?: Consistency }): Promise<OpenFile>;
   /**
@@ -160,6 +160,17 @@ export interface ChangeOptions {
 
 /** `eventual`: from any master, as old as it says, up to `raft.maxStaleMs`. */
 export type Consistency = "strong" | "eventual";
+
+export interface ListPage {
+  prefix: string;
+  delimiter: boolean;
+  /** The last name of the page before; "": the first page. */
+  after: string;
+  /** The index of the page before: this one reflects that index or a later one. */
+  minIndex?: number;
+  limit: number;
+  consistency?: Consistency;
+}
 
 /** One master, by its own account; null where it did not answer. */
 export interface MasterView {
@@ -194,13 +205,7 @@ export interface Masters {
   stat(path: string): Promise<EntryInfo | null>;
   /** The same, with the age of the answer: 0 where the leader gave it. */
   look(path: string, consistency: Consistency): Promise<{ entry: EntryInfo | null; ageMs: number }>;
-  list(page: {
-    prefix: string;
-    delimiter: boolean;
-    after: string;
-    limit: number;
-    consistency?: Consistency;
-  }): Promise<ListAnswer>;
+  list(page: ListPage): Promise<ListAnswer>;
   rename(
     from: string,
     to: string,

@@ -1,5 +1,6 @@
 /** Downloads under way, and files open for them. */
 import type { Config } from "../../actors/messages/config.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Consistency, DownloadActivity, OpenFile } from "./api.ts";
@@ -42,7 +43,12 @@ export class Downloads {
     path: string,
     { etag, consistency }: { etag?: string; consistency?: Consistency } = {},
   ): Promise<OpenFile> {
-    const { masters, workers } = this.#tools;
+    const { masters, workers, config } = this.#tools;
+    if (this.#active.size >= config.limits.maxDownloads)
+      throw new Refusal(
+        "OVERLOADED",
+        `${this.#active.size} downloads are under way; this gateway takes no more at once`,
+      );
     const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
     return {
       file: located.file,

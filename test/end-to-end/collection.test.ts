@@ -199,6 +199,28 @@ describe("chunks of no file", () => {
   });
 });
 
+describe("a put whose answer was lost", () => {
+  test("53i. and that goes through another gateway under its key: the same file, and the second try's chunks are collected", async () => {
+    await start();
+    const request = { path: "file", idempotencyKey: "key" };
+    const first = await cluster.data.transfers.put({ ...request, body: bodyOf(bytes) });
+    const other = cluster.openGateway("gateway-2");
+    try {
+      const again = await other.transfers.put({ ...request, body: bodyOf(bytes) });
+      expect(again).toEqual(first);
+      const kept = cluster.chunkIds("file");
+      const tried = Array.from({ length: 3 }, (_, n) => Math.max(...kept) + 1 + n);
+      expect(all(tried, "sealed")()).toBe(true);
+      cluster.clock.leap(GRANT_LEASE_MS);
+      await cluster.until("the second try is in the trash", all(tried, "trash"));
+      expect(all(kept, "sealed")()).toBe(true);
+      expect(await readBack(other, "file")).toEqual(bytes);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
 describe("a copy lost between seal and commit", () => {
   test("56f. a worker that is wiped while an upload goes on does not count, and its copy is made again", async () => {
     await start();

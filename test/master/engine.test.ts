@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Clock } from "../../actors/master/raft-driver.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
 import { LogDamaged } from "../../databases/master-log.ts";
 import type { Metadata } from "../../databases/metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
@@ -133,20 +134,50 @@ test("each start opens a higher term, and log time never falls nor runs while no
   expect(second.engine.logTime).toBeLessThan(logTime + 250);
 });
 
+test("67. more commands than may wait, in number or in bytes, are refused at once, and the rest are carried out", async () => {
+  const { engine } = await open(folder());
+  const attempt = (path: string) => {
+    const command = { type: "MAKE_DIRECTORY", path } as const;
+    try {
+      return engine.execute({ command, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null });
+    } catch (error) {
+      return error as Refusal;
+    }
+  };
+  const rounds = [
+    { path: () => "d", waiting: 20_000 },
+    // Refused by `decide` for its length; what counts here is what waits.
+    { path: () => "d".repeat(1 << 20), waiting: 63 },
+  ];
+  for (const { path, waiting } of rounds) {
+    const taken: Promise<unknown>[] = [];
+    for (;;) {
+      const outcome = attempt(path());
+      if (outcome instanceof Refusal) {
+        expect(outcome.code).toBe("OVERLOADED");
+        break;
+      }
+      taken.push(outcome);
+    }
+    expect(taken).toHaveLength(waiting);
+    await Promise.all(taken);
+    expect(attempt("again")).not.toBeInstanceOf(Refusal);
+    await mkdir(engine, "and again");
+  }
+});
+
 const MINUTE = 60_000;
-const openUpload = (engine: MetadataEngine) =>
-  engine.propose({
-    type: "OPEN_UPLOAD",
-    path: "slow",
-    replicationFactor: 3,
-    minReplicas: 2,
-    chunkSizeBytes: 1 << 20,
-    leaseMs: MINUTE,
-    condition: {},
-    contentType: "a/b",
-    sha256: null,
-    userMetadata: {},
-  });
+const UPLOAD = {
+  replicationFactor: 3,
+  minReplicas: 2,
+  chunkSizeBytes: 1 << 20,
+  leaseMs: MINUTE,
+  condition: {},
+  contentType: "a/b",
+  sha256: null,
+  userMetadata: {},
+};
+const openUpload = (engine: MetadataEngine) => engine.propose({ type: "OPEN_UPLOAD", path: "slow", ...UPLOAD });
 const commit = (engine: MetadataEngine, uploadId: number) =>
   engine.propose({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 0, crc32: 0, sha256: null });
 
@@ -176,6 +207,21 @@ test("58b. under a leader the lease does run out, the time under the leader befo
   const second = await open(directory, clock);
   clock.leap(MINUTE / 2);
   await expect(commit(second.engine, uploadId)).rejects.toThrow(/does not exist/);
+});
+
+test("53h. a command that is sent again to the next leader gets the first one's result, also when its state was built again", async () => {
+  const directory = folder();
+  const first = await open(directory);
+  const { sessionId } = await first.engine.propose({ type: "OPEN_SESSION", clientId: "g1" });
+  const command = { type: "OPEN_UPLOAD", path: "f", ...UPLOAD } as const;
+  const proposal = { command, sessionId, seq: 1, lowestUnacked: 1, idempotencyKey: null };
+  const { result } = await first.engine.execute(proposal);
+  first.engine.close();
+  opened.length = 0;
+  for (const end of ["", "-wal", "-shm"]) rmSync(join(directory, `dfs_metadata.db${end}`), { force: true });
+  const second = await open(directory);
+  expect((await second.engine.execute(proposal)).result).toEqual(result);
+  expect(second.metadata.rows("expiredUploads", Number.MAX_SAFE_INTEGER, 10)).toHaveLength(1);
 });
 
 test("43b. chunk ids go on rising after a change of leader, and when the applied state was built again from the log", async () => {

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import type { MetadataEngine } from "../../actors/master/engine.ts";
+import type { Freshness } from "../../actors/master/freshness.ts";
+import { staleReads } from "../../actors/master/stale-reads.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
 import { comparePaths } from "../../actors/rules/path.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
+import { pick, SEED, seeded } from "../support/random.ts";
 
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
@@ -54,6 +59,55 @@ describe("listing", () => {
     const second = tree.queries.list({ prefix: "", delimiter: false, after: first.next as string, limit: 50 });
     expect(second.entries.map(({ path }) => path)).toEqual(Array.from({ length: 50 }, (_, n) => `d/${150 + n}`));
   });
+});
+
+test(`68. pages while names are put, deleted and renamed: each is of one moment, and what is there throughout is listed once  SEED=${SEED}`, () => {
+  const random = seeded(SEED);
+  const names = ["a", "b", "c", "d", "e"];
+  const path = () => Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(random, names)).join("/");
+  let renamed = 0;
+  for (let round = 0; round < 40; round++) {
+    const tree = new MetadataHarness();
+    const churn = () => {
+      const file = pick(random, [...tree.paths(), path()]);
+      const depth = 1 + Math.floor(random() * file.split("/").length);
+      const [from, to] = [file.split("/").slice(0, depth).join("/"), path()];
+      const dice = random();
+      if (dice < 0.3) tree.run(tree.put(to, []));
+      else if (dice < 0.4) tree.run({ type: "DELETE_PATH", path: from, recursive: random() < 0.3, condition: {} });
+      else if (tree.run({ type: "RENAME_PATH", from, to, overwrite: true, condition: {} }).ok) renamed++;
+    };
+    for (let n = 0; n < 60; n++) tree.run(tree.put(path(), []));
+    const listed: string[] = [];
+    let throughout = new Set(tree.paths());
+    for (let after: string | null = ""; after !== null; ) {
+      const page = tree.queries.list({ prefix: "", delimiter: false, after, limit: 1 + Math.floor(random() * 3) });
+      const now = new Set(tree.paths());
+      for (const entry of page.entries) expect(now).toContain(entry.path);
+      listed.push(...page.entries.map((entry) => entry.path));
+      after = page.next;
+      for (let n = Math.floor(random() * 4); n > 0 && after !== null; n--) {
+        churn();
+        throughout = throughout.intersection(new Set(tree.paths()));
+      }
+    }
+    expect(listed).toEqual([...new Set(listed)].sort(byBytes));
+    expect(listed).toEqual(expect.arrayContaining([...throughout]));
+  }
+  expect(renamed).toBeGreaterThan(20);
+});
+
+test("68b. a master that has not applied what the page before reflected does not answer the next one", () => {
+  const dfs = new MetadataHarness();
+  const engine = {
+    appliedIndex: 10,
+    queries: dfs.queries,
+    notLeader: () => new Refusal("NOT_LEADER", "ask elsewhere"),
+  } as unknown as MetadataEngine;
+  const { LIST } = staleReads(engine, { ageMs: 5 } as Freshness, 1000);
+  const page = { type: "LIST", prefix: "", delimiter: false, after: "a", limit: 10, consistency: "eventual" } as const;
+  expect(LIST({ ...page, minIndex: 10 }, "gateway-1")).toMatchObject({ index: 10 });
+  expect(() => LIST({ ...page, minIndex: 11 }, "gateway-1")).toThrow("ask elsewhere");
 });
 
 test("comparePaths orders as UTF-8 bytes do", () => {

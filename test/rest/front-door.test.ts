@@ -79,7 +79,7 @@ test("our own failure is INTERNAL with the request id and no stack", async () =>
   expect(problem).not.toContain("secret");
 });
 
-test("a cluster that cannot serve is told at once, with the reason and Retry-After", async () => {
+test("67b. a cluster that cannot serve is told at once, with the reason and Retry-After", async () => {
   const { call, data } = start();
   for (const code of ["NO_LEADER", "NOT_ENOUGH_WORKERS", "OVERLOADED"] as const) {
     data.refusal = new Refusal(code, `because of ${code}`);

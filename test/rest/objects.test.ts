@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "bun:test";
+import { beforeEach, expect, spyOn, test } from "bun:test";
 import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
 let gateway: ReturnType<typeof restGateway>;
@@ -295,6 +295,18 @@ test("listing pages through names, rolls up directories, and its cursor fits its
     const response = await get(`/files?${query}`);
     expect([query, response.status, (await problemOf(response)).code]).toEqual([query, 400, "INVALID_PARAMETER"]);
   }
+});
+
+test("68c. a page tells the index that it reflects, and the next page asks for no earlier one", async () => {
+  for (const name of ["a", "b", "c"]) await put(`/files/${name}`);
+  const asked = spyOn(gateway.data.masters, "list");
+  const first = (await (await get("/files?limit=2")).json()) as { index: number; cursor: string };
+  await get(`/files?limit=2&cursor=${first.cursor}`);
+  expect(asked.mock.calls.map(([{ after, minIndex }]) => [after, minIndex])).toEqual([
+    ["", undefined],
+    ["b", first.index],
+  ]);
+  asked.mockRestore();
 });
 
 test("explain tells where chunks are, in pages, and believes the worker over the books", async () => {

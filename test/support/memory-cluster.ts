@@ -28,7 +28,7 @@ import { loneEngine, untilReady } from "./lone-engine.ts";
 
 export const BLOCK = 4096;
 export const CHUNK = 16 * BLOCK;
-const SECRET = "5".repeat(64);
+export const SECRET = "5".repeat(64);
 const CLUSTER_ID = "memory-cluster";
 const log = createLogger("test", "silent" as "debug");
 

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
+import { MasterClient } from "../../gateway/cluster/masters.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import {
   BLOCK,
@@ -6,6 +7,7 @@ import {
   type ClusterOptions,
   MemoryCluster,
   type MemoryWorker,
+  SECRET,
   type Step,
 } from "../support/memory-cluster.ts";
 
@@ -281,7 +283,7 @@ test("32 uploads at once stay within the bound on buffers", async () => {
   for (const [n, content] of contents.entries()) expect(await readBack(cluster.data, `many/${n}`)).toEqual(content);
 }, 20_000);
 
-test("more uploads than config.json allows are refused", async () => {
+test("67c. more uploads than config.json allows are refused", async () => {
   await startCluster({ config: { limits: { ...LIMITS, maxUploads: 2 } } });
   const release = Promise.withResolvers<void>();
   const slow = () => bodyOf(sampleBytes(10), { before: () => release.promise });
@@ -292,4 +294,37 @@ test("more uploads than config.json allows are refused", async () => {
   expect(await codeOf(put(sampleBytes(1)))).toBe("fine");
 });
 
-const LIMITS = { reservedBytes: 0, maxUploads: 256, maxUserMetadataBytes: 8192, bufferBytes: 1 << 24 };
+test("67d. more downloads than config.json allows are refused, and those under way go on", async () => {
+  await startCluster({ config: { limits: { ...LIMITS, maxDownloads: 2 } } });
+  await put();
+  const readers = await Promise.all(
+    [1, 2].map(async () => (await cluster.data.transfers.openFile("file")).stream(0, bytes.length).getReader()),
+  );
+  for (const reader of readers) await reader.read();
+  expect(await codeOf(cluster.data.transfers.openFile("file"))).toBe("OVERLOADED");
+  await readers[0]?.cancel();
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+  await readers[1]?.cancel();
+});
+
+test("67e. requests that wait for the masters are bounded; what a transfer under way needs is let through", async () => {
+  await startCluster();
+  const masters = new MasterClient(cluster.config, "gateway-2", SECRET, 10);
+  cluster.stopMaster();
+  const waiting = Array.from({ length: 10 }, (_, n) => masters.makeDirectory(`d${n}`));
+  const refused = [masters.stat("d"), masters.makeDirectory("d")];
+  const needed = masters.ask({ type: "CLUSTER_STATE" }, { underWay: true });
+  expect(await Promise.all(refused.map(codeOf))).toEqual(["OVERLOADED", "OVERLOADED"]);
+  cluster.startMaster();
+  expect((await needed).clusterId).toBe("memory-cluster");
+  await Promise.all(waiting);
+  expect(await masters.stat("d9")).toMatchObject({ kind: "directory" });
+});
+
+const LIMITS = {
+  reservedBytes: 0,
+  maxUploads: 256,
+  maxDownloads: 512,
+  maxUserMetadataBytes: 8192,
+  bufferBytes: 1 << 24,
+};
