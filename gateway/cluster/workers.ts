@@ -206,6 +206,15 @@ export class WorkerClients {
     return this.#send<"DESCRIBE_CHUNK">(workerId, { type: "DESCRIBE_CHUNK", chunkId }, this.#timeouts.messageMs);
   }
 
+  /** Whether it answers at all, be it that it has no such chunk. */
+  answers(workerId: string, chunkId: number): Promise<boolean> {
+    const isSilence = ({ code }: Refusal) => code === "TIMEOUT" || code === "PEER_UNREACHABLE";
+    return this.describe(workerId, chunkId).then(
+      () => true,
+      (error) => !isSilence(error),
+    );
+  }
+
   /** The same by address, for a worker that we may not have met. */
   describeAt(url: string, chunkId: number, timeoutMs: number) {
     return send<Mailbox, "DESCRIBE_CHUNK">(this.#identity, url, { type: "DESCRIBE_CHUNK", chunkId }, { timeoutMs });

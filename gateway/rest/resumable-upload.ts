@@ -230,6 +230,7 @@ export const resumableUpload = (gateway: Gateway) => {
             "NO_SUCH_UPLOAD",
             "UPLOAD_OFFSET_MISMATCH",
             "DIGEST_MISMATCH",
+            "TOO_FEW_REPLICAS",
             "PRECONDITION_FAILED",
             "IS_A_DIRECTORY",
             "NOT_A_DIRECTORY",

@@ -132,7 +132,7 @@ export interface Transfers {
     body: ReadableStream<Uint8Array> | null,
     options?: { lengthBytes?: number; signal?: AbortSignal },
   ): Promise<UploadInfo>;
-  /** Makes the file visible. @throws UPLOAD_OFFSET_MISMATCH unless exactly `sizeBytes` are there; DIGEST_MISMATCH */
+  /** Makes the file visible. @throws UPLOAD_OFFSET_MISMATCH unless exactly `sizeBytes` are there; DIGEST_MISMATCH; TOO_FEW_REPLICAS */
   completeUpload(
     uploadId: number,
     sizeBytes: number,

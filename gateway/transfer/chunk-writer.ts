@@ -15,6 +15,7 @@ import type { Copies, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { BlockWrite, WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "./api.ts";
+import { Pulse } from "./pulse.ts";
 import { type StragglerPatience, Stragglers } from "./stragglers.ts";
 
 const MAX_REPLACEMENT_ROUNDS = 3;
@@ -128,8 +129,7 @@ export class ChunkWriter {
       chainBroke: this.#chainBroke,
     });
     const left = await Promise.all(route.map((leg) => (leg.length > 1 ? this.#alongChain(leg, write) : leg)));
-    const patience = write.seal ? STRAGGLERS.seal : STRAGGLERS.block;
-    await this.#onEach(left.flat(), patience, (workerId) => this.#putDirectly(workerId, write));
+    await this.#onEach(left.flat(), write.seal ? "seal" : "block", (workerId) => this.#putDirectly(workerId, write));
   }
 
   /** @returns those whom the chain did not bring the block, as far as another attempt is of use */
@@ -146,29 +146,38 @@ export class ChunkWriter {
 
   /**
    * Has each of these workers do its part. Those that are still at it when enough others have the chunk, and some time
-   * has passed, are lost.
+   * has passed, are lost; so are those that answer nothing at all while they should be flushing it.
    *
    * @returns those that did it
    */
   async #onEach(
     workerIds: readonly string[],
-    patience: StragglerPatience,
+    what: keyof typeof STRAGGLERS,
     part: (workerId: string) => Promise<boolean>,
   ): Promise<string[]> {
     if (workerIds.length === 0) return [];
     const others = this.#live.size - workerIds.filter((workerId) => this.#live.has(workerId)).length;
-    const stragglers = new Stragglers(workerIds, this.#options.copies.minReplicas - others, patience, (workerId) =>
+    const enough = this.#options.copies.minReplicas - others;
+    const stragglers = new Stragglers(workerIds, enough, STRAGGLERS[what], (workerId) =>
       this.#lose(workerId, "TIMEOUT", "The other workers were done long before"),
+    );
+    const pulse = new Pulse(
+      what === "seal" ? workerIds : [],
+      (workerId) => this.#options.workers.answers(workerId, this.chunkId),
+      (workerId) => this.#lose(workerId, "TIMEOUT", "It answers nothing while it should be flushing"),
     );
     const did: string[] = [];
     await Promise.all(
       workerIds.map(async (workerId) => {
-        if (!(await part(workerId)) || !this.#live.has(workerId)) return;
+        const isDone = (await part(workerId)) && this.#live.has(workerId);
+        pulse.done(workerId);
+        if (!isDone) return;
         did.push(workerId);
         stragglers.done(workerId);
       }),
     );
     stragglers.end();
+    pulse.end();
     return did;
   }
 
@@ -185,7 +194,7 @@ export class ChunkWriter {
 
   #sealOn(workerIds: string[]): Promise<string[]> {
     const { workers, blockSizeBytes } = this.#options;
-    return this.#onEach(workerIds, STRAGGLERS.seal, (workerId) =>
+    return this.#onEach(workerIds, "seal", (workerId) =>
       workers
         .seal(
           workerId,

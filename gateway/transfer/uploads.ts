@@ -19,6 +19,8 @@ import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from ".
  * rightly take for another request.
  */
 const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotencyKey === undefined ? 8 : MAX_LIST);
+/** A commit waits this long for chunks that lost copies since they were staged: the leader has them copied meanwhile. */
+const REPAIR_PATIENCE = { totalMs: 30_000, stepMs: 500 };
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 export interface UploadCounters {
@@ -115,7 +117,7 @@ export class Uploads {
           }
           if (held.length > 0) await stage();
           const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256 } as const;
-          return masters.execute<CommandOf<"COMMIT_UPLOAD">>(command, { idempotencyKey, underWay });
+          return this.#commit(command, { idempotencyKey, underWay });
         },
       });
     } catch (error) {
@@ -194,7 +196,17 @@ export class Uploads {
     }
     const crc32 = upload?.crc32 ?? expectedCrc32 ?? 0;
     const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256: null } as const;
-    return this.#tools.masters.execute<CommandOf<"COMMIT_UPLOAD">>(command, { idempotencyKey });
+    return this.#commit(command, { idempotencyKey });
+  }
+
+  async #commit(command: CommandOf<"COMMIT_UPLOAD">, options: ExecuteOptions): Promise<PutOutcome> {
+    for (const end = performance.now() + REPAIR_PATIENCE.totalMs; ; await Bun.sleep(REPAIR_PATIENCE.stepMs))
+      try {
+        return await this.#tools.masters.execute<CommandOf<"COMMIT_UPLOAD">>(command, options);
+      } catch (error) {
+        const isShort = error instanceof Refusal && error.code === "TOO_FEW_REPLICAS";
+        if (!isShort || performance.now() > end) throw error;
+      }
   }
 
   async abort(uploadId: number): Promise<void> {

@@ -118,6 +118,28 @@ test("a worker that is silent at the seal is not waited for when enough others h
   expect(cluster.data.transfers.activity().avoidedWorkers).toHaveProperty("worker-2");
 });
 
+for (const content of [sampleBytes(CHUNK), sampleBytes(100)]) {
+  const size = content.length === CHUNK ? "a chunk" : "a small file";
+  const flush = content.length === CHUNK ? "seal" : "put";
+  const config = { replicationFactor: 2 };
+
+  test(`a worker that freezes over ${size} is replaced as soon as it is seen to answer nothing, though nobody is to spare`, async () => {
+    await startCluster({ workers: 3, config });
+    cluster.worker("worker-2").fault = ({ kind }) =>
+      kind === flush || kind === "describe" ? new Promise(() => {}) : undefined;
+    await put(content);
+    expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-3"]);
+  }, 8000);
+
+  test(`a worker that flushes ${size} for long, and answers meanwhile, is waited for when nobody is to spare`, async () => {
+    await startCluster({ workers: 3, config });
+    cluster.worker("worker-2").fault = ({ kind }) => (kind === flush ? Bun.sleep(3300) : undefined);
+    await put(content);
+    expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-2"]);
+    expect(cluster.data.transfers.activity().writeFailovers).toBe(0);
+  }, 8000);
+}
+
 test("a worker that is silent does not hold up small files either", async () => {
   await startCluster();
   cluster.worker("worker-2").fault = ({ kind }) => (kind === "put" ? new Promise(() => {}) : undefined);
@@ -255,6 +277,32 @@ test("hundreds of commands at once keep within the session's window", async () =
   await startCluster();
   await Promise.all(Array.from({ length: 600 }, (_, n) => cluster.data.masters.makeDirectory(`d/${n}`)));
   expect(cluster.mostInFlight).toBeLessThanOrEqual(64);
+});
+
+test("56g. a commit waits for the repair of chunks that lost copies since they were staged", async () => {
+  await startCluster();
+  const { transfers, masters } = cluster.data;
+  const { uploadId } = await transfers.openUpload({ path: "file" });
+  await transfers.appendUpload(uploadId, 0, bodyOf(bytes));
+  const chunkIds = cluster.worker("worker-3").sealedChunks();
+  for (const workerId of ["worker-1", "worker-2"]) {
+    const { url, zone } = cluster.worker(workerId);
+    const disk = { incarnation: "another disk", capacityBytes: 1 << 30 };
+    await cluster.propose({ type: "REGISTER_WORKER", workerId, url, zone, ...disk });
+  }
+  const before = cluster.asked.EXECUTE ?? 0;
+  const completing = transfers.completeUpload(uploadId, bytes.length);
+  while ((cluster.asked.EXECUTE ?? 0) < before + 2) await Bun.sleep(10);
+  expect(await masters.stat("file")).toBeNull();
+  for (const chunkId of chunkIds) {
+    const copy = cluster.worker("worker-3").chunks.get(chunkId);
+    if (copy) cluster.worker("worker-4").chunks.set(chunkId, copy);
+  }
+  const repaired = chunkIds.map((chunkId) => ({ chunkId, workerId: "worker-4", reason: "repair" }));
+  await cluster.propose({ type: "ADD_REPLICAS", replicas: repaired });
+  expect((await completing).file).toMatchObject({ sizeBytes: bytes.length });
+  expect(copies()).toEqual([2, 2, 2]);
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
 });
 
 test("grants are renewed while a slow upload uses them", async () => {
