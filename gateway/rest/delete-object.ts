@@ -2,11 +2,10 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { writeCondition } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { readCondition } from "./file-attributes.ts";
 import { pathFromUrl } from "./path.ts";
-import { fileVersion } from "./put-object.ts";
 import { readQuery } from "./query.ts";
 import { readIdempotencyKey } from "./request-headers.ts";
 
@@ -27,7 +26,7 @@ export const deleteObject = (gateway: Gateway) =>
       const query = readQuery(request.url, Query);
       await gateway.data.masters.delete(path, {
         recursive: query.recursive === "true",
-        condition: await writeCondition(request.headers, () => fileVersion(gateway, path)),
+        condition: await readCondition(gateway, request.headers, path),
         idempotencyKey: readIdempotencyKey(request.headers),
       });
       return new Response(null, { status: 204 });

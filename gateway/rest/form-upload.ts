@@ -12,14 +12,13 @@ import { checkPath } from "../../actors/rules/path.ts";
 import { streamOf } from "./byte-streams.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
 import { FileJson, fileJson } from "./file-json.ts";
-import { checkChunkSize, StorageClass } from "./put-object.ts";
 import { readQuery } from "./query.ts";
 import { readIdempotencyKey } from "./request-headers.ts";
 
 const LIMITS = { files: 1000, fields: 1000, parts: 2000, fieldSize: 8192, fieldNameSize: 100, headerPairs: 50 };
 
-const Query = Type.Object(StorageClass, { additionalProperties: false });
 const Form = Type.Object({
   prefix: Type.Optional(Type.String({ description: "put before the names of all files that follow, e.g. photos/" })),
   path: Type.Optional(Type.String({ description: "whole path of the next file, instead of its own name" })),
@@ -31,8 +30,7 @@ export const formUpload = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).post(
     "/files",
     async ({ request }) => {
-      const query = readQuery(request.url, Query);
-      checkChunkSize(query, gateway.config);
+      const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(request.headers);
       const files: FileJson[] = [];
       try {
@@ -41,8 +39,7 @@ export const formUpload = (gateway: Gateway) =>
             path,
             body,
             contentType,
-            replicationFactor: query.replication,
-            chunkSizeBytes: query.chunkSize,
+            ...storageClass,
             idempotencyKey: idempotencyKey && `${idempotencyKey}#${files.length}`,
             signal: request.signal,
           });
@@ -59,7 +56,7 @@ export const formUpload = (gateway: Gateway) =>
     {
       parse: "none",
       detail: describe({
-        query: Query,
+        query: StorageClassQuery,
         summary: "Store files from a form",
         description:
           "Fields count for the files after them. Each file is stored as by PUT; if one fails, details.stored names those that were stored before it.",

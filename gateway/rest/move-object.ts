@@ -4,13 +4,12 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-import { writeCondition } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { readCondition } from "./file-attributes.ts";
 import { readJson } from "./json-body.ts";
 import { EntryJson, entryJson } from "./list-objects.ts";
 import { pathFromUrl, urlOfFile } from "./path.ts";
-import { fileVersion } from "./put-object.ts";
 import { readQuery } from "./query.ts";
 import { readIdempotencyKey } from "./request-headers.ts";
 
@@ -52,7 +51,7 @@ export const moveObject = (gateway: Gateway) =>
       const to = checkPath((order.rename ?? order.copy) as string);
       const options = {
         overwrite: order.overwrite ?? false,
-        condition: await writeCondition(request.headers, () => fileVersion(gateway, path)),
+        condition: await readCondition(gateway, request.headers, path),
         idempotencyKey,
       };
       const { entry, replaced } =

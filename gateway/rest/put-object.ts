@@ -1,13 +1,11 @@
 /** PutObject: a whole file from the request's body, streamed. */
-import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { writeCondition } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { readCondition, readStorageClass, StorageClassQuery } from "./file-attributes.ts";
 import { FileJson, storedResponse } from "./file-json.ts";
 import { pathFromUrl } from "./path.ts";
 import { readQuery } from "./query.ts";
@@ -19,26 +17,8 @@ import {
   readUserMetadata,
 } from "./request-headers.ts";
 
-const Replication = Type.Integer({ minimum: 1, maximum: 16, description: "copies of each chunk, 1 to 16" });
-const ChunkSize = Type.Integer({
-  minimum: 1 << 16,
-  maximum: 2 ** 32,
-  description: "bytes at which the file is cut, 65536 to 4294967296, a multiple of the cluster's blockSizeBytes",
-});
-
-/** How the file is to be kept: the same words in a query and in the JSON that opens a resumable upload. */
-export const StorageClass = { replication: Type.Optional(Replication), chunkSize: Type.Optional(ChunkSize) };
-const Query = Type.Object(StorageClass, { additionalProperties: false });
-
-export function checkChunkSize({ chunkSize }: Static<typeof Query>, { blockSizeBytes }: Config): void {
-  if (chunkSize !== undefined && chunkSize % blockSizeBytes !== 0)
-    throw new Refusal("INVALID_PARAMETER", `chunkSize is ${chunkSize}; allowed: a multiple of ${blockSizeBytes}`, {
-      parameter: "chunkSize",
-    });
-}
-
 /** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
-export async function refuseEarly(
+async function refuseEarly(
   gateway: Gateway,
   path: string,
   condition: WriteCondition | undefined,
@@ -52,11 +32,6 @@ export async function refuseEarly(
     throw new Refusal("PRECONDITION_FAILED", `"${path}" is not the version that If-Match names`, { path });
 }
 
-export async function fileVersion(gateway: Gateway, path: string) {
-  const entry = await gateway.data.masters.stat(path);
-  return entry?.kind === "file" ? entry : null;
-}
-
 export const putObject = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).put(
     "/files/*",
@@ -68,10 +43,9 @@ export const putObject = (gateway: Gateway) =>
           header: "Content-Range",
           hint: "POST /uploads starts an upload in parts",
         });
-      const query = readQuery(request.url, Query);
-      checkChunkSize(query, gateway.config);
+      const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(headers);
-      const condition = await writeCondition(headers, () => fileVersion(gateway, path));
+      const condition = await readCondition(gateway, headers, path);
       const put = {
         path,
         body: request.body,
@@ -79,8 +53,7 @@ export const putObject = (gateway: Gateway) =>
         contentType: readContentType(headers),
         userMetadata: readUserMetadata(headers, gateway.config.limits.maxUserMetadataBytes),
         condition,
-        replicationFactor: query.replication,
-        chunkSizeBytes: query.chunkSize,
+        ...storageClass,
         idempotencyKey,
         ...readDigests(headers),
         signal: request.signal,
@@ -91,7 +64,7 @@ export const putObject = (gateway: Gateway) =>
     {
       parse: "none",
       detail: describe({
-        query: Query,
+        query: StorageClassQuery,
         summary: "Create or replace a file",
         description: "The body is streamed, of any size. The file becomes visible at once and whole, or not at all.",
         tag: "files",

@@ -6,12 +6,11 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import type { UploadInfo } from "../transfer/api.ts";
-import { writeCondition } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { readCondition, readStorageClass, StorageClass } from "./file-attributes.ts";
 import { FileJson, storedResponse } from "./file-json.ts";
 import { readJson } from "./json-body.ts";
-import { checkChunkSize, fileVersion, StorageClass } from "./put-object.ts";
 import { readQuery } from "./query.ts";
 import { checkUserMetadata, parseCrc32, readContentLength, readIdempotencyKey } from "./request-headers.ts";
 
@@ -98,15 +97,14 @@ export const resumableUpload = (gateway: Gateway) => {
         const idempotencyKey = readIdempotencyKey(request.headers);
         const order = await readJson(request, OpenUpload);
         const path = checkPath(order.path);
-        checkChunkSize(order, gateway.config);
+        const storageClass = readStorageClass(order, gateway.config);
         checkUserMetadata(order.meta ?? {}, gateway.config.limits.maxUserMetadataBytes);
-        const condition = await writeCondition(request.headers, () => fileVersion(gateway, path));
+        const condition = await readCondition(gateway, request.headers, path);
         const upload = await transfers.openUpload({
           path,
           contentType: order.contentType,
           userMetadata: order.meta,
-          replicationFactor: order.replication,
-          chunkSizeBytes: order.chunkSize,
+          ...storageClass,
           condition: order.overwrite === false ? { ...condition, ifNoneMatchAny: true } : condition,
           idempotencyKey,
         });
