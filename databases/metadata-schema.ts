@@ -1,13 +1,20 @@
 /** `dfs_metadata.db`: the applied state. One row per file, per chunk, and per group of chunks that share their workers. */
-export const METADATA_SCHEMA_VERSION = 2;
+export const METADATA_SCHEMA_VERSION = 3;
 
 /** What leads from each version to the next, the first from 1 to 2. */
-export const METADATA_UPGRADES = ["ALTER TABLE workers ADD COLUMN lost_below INTEGER NOT NULL DEFAULT 0"];
+export const METADATA_UPGRADES = [
+  "ALTER TABLE workers ADD COLUMN lost_below INTEGER NOT NULL DEFAULT 0",
+  `ALTER TABLE applied ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE applied ADD COLUMN state_hash INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE applied ADD COLUMN mark_index INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE applied ADD COLUMN mark_hash INTEGER NOT NULL DEFAULT 0`,
+];
 
 export const METADATA_SCHEMA = `
 CREATE TABLE applied (
   one INTEGER PRIMARY KEY CHECK (one = 1),
-  idx INTEGER NOT NULL, term INTEGER NOT NULL, log_time REAL NOT NULL, wall_time REAL NOT NULL
+  idx INTEGER NOT NULL, term INTEGER NOT NULL, log_time REAL NOT NULL, wall_time REAL NOT NULL,
+  version INTEGER NOT NULL, state_hash INTEGER NOT NULL, mark_index INTEGER NOT NULL, mark_hash INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE totals (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -72,7 +79,7 @@ CREATE TABLE keyed_outcomes (
   key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, result TEXT NOT NULL, expires REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keyed_outcomes_by_expiry ON keyed_outcomes (expires);
-INSERT INTO applied VALUES (1, 0, 0, 0, 0);
+INSERT INTO applied VALUES (1, 0, 0, 0, 0, 1, 0, 0, 0);
 INSERT INTO totals VALUES (1, 0, 0, 0, 1, 1);
 PRAGMA user_version = ${METADATA_SCHEMA_VERSION};
 `;

@@ -33,6 +33,7 @@ export const READ_SQL: Record<keyof Reads, string> = {
   outcome: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
   keyedOutcome: "SELECT fingerprint, result FROM keyed_outcomes WHERE key = ?",
   idleSessions: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
+  mark: "SELECT mark_index AS idx, mark_hash AS hash FROM applied",
   graveyard: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1",
 };
 
@@ -89,5 +90,7 @@ export const WRITE_SQL: Record<keyof Writes, string> = {
   putOutcome: "INSERT INTO outcomes (session_id, seq, result) VALUES (?, ?, ?)",
   dropOutcomes: "DELETE FROM outcomes WHERE session_id = ? AND seq < ?",
   putKeyedOutcome: "INSERT INTO keyed_outcomes (key, fingerprint, result, expires) VALUES (?, ?, ?, ?)",
+  setVersion: "UPDATE applied SET version = ?",
+  setMark: "UPDATE applied SET mark_index = ?, mark_hash = ?",
   dropKeyedOutcomes: "DELETE FROM keyed_outcomes WHERE expires <= ?",
 };

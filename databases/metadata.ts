@@ -4,18 +4,23 @@
  */
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import type { CommandResult } from "../actors/messages/commands.ts";
-import { decideOnce, type Proposal } from "../actors/rules/decide/once.ts";
-import type { Deciding, Decision, Environment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
+import { HASHED_SINCE, type StateMark } from "../actors/rules/decide/agreement.ts";
+import { type Proposal, RULES, type Rules } from "../actors/rules/decide/once.ts";
+import type { Deciding, Decision, EntryEnvironment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./metadata-schema.ts";
 import { READ_SQL, WRITE_SQL } from "./metadata-statements.ts";
 import { RememberedRows } from "./remembered-rows.ts";
-import { openDatabase } from "./sqlite.ts";
+import { DatabaseRefused, openDatabase } from "./sqlite.ts";
 
 export interface Applied {
   index: number;
   term: number;
   logTime: number;
   wallTime: number;
+  /** The cluster version that the log has set so far. */
+  version: number;
+  /** Of all decisions since version 2: whoever applied the same log, has the same one. */
+  stateHash: number;
 }
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
@@ -28,9 +33,15 @@ export class Metadata {
   readonly #writes: Record<string, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
   readonly #remembered = new RememberedRows();
+  readonly #rules: Rules;
+  #version: number;
+  #stateHash: number;
+  #mark: StateMark;
 
-  constructor(path: string) {
+  /** @throws DatabaseRefused if a newer program has gone on with it */
+  constructor(path: string, rules: Rules = RULES) {
     this.#path = path;
+    this.#rules = rules;
     this.#db = openDatabase({
       path,
       schema: METADATA_SCHEMA,
@@ -44,17 +55,48 @@ export class Metadata {
       Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, this.#db.prepare<unknown, Params>(text)]));
     this.#reads = prepare(READ_SQL);
     this.#writes = prepare(WRITE_SQL);
-    this.#setApplied = this.#db.prepare("UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?");
+    this.#setApplied = this.#db.prepare(
+      "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
+    );
+    const { version, stateHash } = this.applied();
+    this.#version = version;
+    this.#stateHash = stateHash;
+    this.#mark = this.#storedMark();
+    if (version > rules.version) {
+      this.#db.close();
+      throw new DatabaseRefused(
+        `${path} is of a cluster of version ${version}; this program knows up to ${rules.version}. Use a newer program.`,
+      );
+    }
   }
 
   applied(): Applied {
     return this.#db
-      .query('SELECT idx AS "index", term, log_time AS logTime, wall_time AS wallTime FROM applied')
+      .query(
+        'SELECT idx AS "index", term, log_time AS logTime, wall_time AS wallTime, version, state_hash AS stateHash FROM applied',
+      )
       .get() as Applied;
   }
 
-  /** Applies consecutive entries in one transaction. @returns their results, in order */
-  apply(entries: readonly { proposal: Proposal; env: Environment }[]): CommandResult[] {
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The state's hash at the last CHECK_STATE. */
+  get mark(): StateMark {
+    return this.#mark;
+  }
+
+  #storedMark(): StateMark {
+    return this.#db.query('SELECT mark_index AS "index", mark_hash AS hash FROM applied').get() as StateMark;
+  }
+
+  /**
+   * Applies consecutive entries in one transaction.
+   * @returns their results, in order
+   * @throws CannotApply if one of them must not be applied here; then none is
+   */
+  apply(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
     try {
       return this.#applyAll(entries);
     } catch (cause) {
@@ -64,19 +106,29 @@ export class Metadata {
     }
   }
 
-  #applyAll(entries: readonly { proposal: Proposal; env: Environment }[]): CommandResult[] {
-    return this.#db
+  #applyAll(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+    let version = this.#version;
+    let stateHash = this.#stateHash;
+    const results = this.#db
       .transaction(() => {
         const results = entries.map(({ proposal, env }) => {
-          const decision = this.#decide(decideOnce(proposal, env));
-          for (const write of decision.writes) this.#write(write);
+          const decision = this.#decide(this.#rules.decide(proposal, { ...env, version, stateHash }));
+          for (const write of decision.writes) {
+            this.#write(write);
+            if (write[0] === "setVersion") version = write[1];
+          }
+          if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision);
           return decision.result;
         });
-        const last = entries.at(-1);
-        if (last) this.#setApplied.run(last.env.index, last.env.term, last.env.logTime, last.env.wallTime);
+        const last = entries.at(-1)?.env;
+        if (last) this.#setApplied.run(last.index, last.term, last.logTime, last.wallTime, stateHash);
         return results;
       })
       .immediate();
+    this.#version = version;
+    this.#stateHash = stateHash;
+    if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
+    return results;
   }
 
   #decide(deciding: Deciding<Decision>): Decision {
@@ -169,3 +221,7 @@ export class Metadata {
     this.#db.close();
   }
 }
+
+/** Writes are tuples of names, numbers and strings: the same on every machine. Results are in them, if anybody may ask. */
+const fold = (hash: number, index: number, { result, writes }: Decision): number =>
+  Bun.hash.crc32(JSON.stringify([index, result.ok || result.code, writes]), hash);

@@ -23,7 +23,7 @@ import { type ErrorCode, Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import { decode, encode } from "../node/wire.ts";
-import type { Proposal } from "../rules/decide/once.ts";
+import { type Proposal, RULES, type Rules } from "../rules/decide/once.ts";
 import { entryAt, lastIndex } from "../rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../rules/raft/membership.ts";
 import type { RaftTimings } from "../rules/raft/state.ts";
@@ -67,6 +67,8 @@ export interface EngineOptions {
   installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
   /** Entries behind this index are held: a snapshot that ends there is on its way to somebody. Infinity: none is. */
   neededFrom(): number;
+  /** What commands do; of this program, unless a test plants another. */
+  rules?: Rules;
   /** A flush, an apply or an invariant failed: must end the process, for a failed flush is never retried (P9). */
   onFailure(cause: unknown): void;
   /** Left out: this machine's own. */
@@ -86,6 +88,7 @@ export class MetadataEngine {
   readonly raft: RaftDriver;
   readonly #log: MasterLog;
   readonly #options: EngineOptions;
+  readonly rules: Rules;
   readonly #clock: Clock;
   #metadata: Metadata;
   #queries: MetadataQueries;
@@ -111,6 +114,7 @@ export class MetadataEngine {
   /** Recovers from the files alone, as a follower. @throws LogDamaged if they cannot be trusted */
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.rules = options.rules ?? RULES;
     const { dataDirectory, genesis, clock = MACHINE_CLOCK } = options;
     this.#clock = clock;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
@@ -118,7 +122,7 @@ export class MetadataEngine {
     this.incarnation = this.#log.incarnation;
     const recovered = this.#log.recover();
     const path = statePath(dataDirectory, recovered.stateGeneration);
-    this.#metadata = openState(path, recovered, () => this.#log.close());
+    this.#metadata = openState(path, this.rules, recovered, () => this.#log.close());
     this.#queries = new MetadataQueries(this.#metadata);
     const applied = this.#metadata.applied();
     this.#appliedIndex = applied.index;
@@ -197,6 +201,12 @@ export class MetadataEngine {
   execute({ command, sessionId, seq, lowestUnacked, idempotencyKey }: Proposal): Promise<Outcome> {
     if (this.#closed) throw stopping();
     if (this.raft.role !== "leader") throw this.notLeader();
+    const since = this.rules.knownSince(command.type);
+    if (since > this.#metadata.version)
+      throw new Refusal(
+        "VERSION_TOO_LOW",
+        `${command.type} needs cluster version ${since}; it is ${this.#metadata.version}`,
+      );
     if (this.#queue.length + this.#waiting.size >= MAX_PENDING)
       throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
     const wallTime = Math.max(this.#lastWallTime, Date.now());
@@ -370,7 +380,7 @@ export class MetadataEngine {
   adoptSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void {
     const { snapshotIndex: index, snapshotTerm: term, configuration } = offer;
     const generation = this.#log.stateGeneration + 1;
-    const fresh = new Metadata(statePath(this.#options.dataDirectory, generation));
+    const fresh = new Metadata(statePath(this.#options.dataDirectory, generation), this.rules);
     const applied = fresh.applied();
     const damage = fresh.damage();
     if (damage || applied.index !== index || applied.term !== term) {
@@ -412,9 +422,9 @@ const stopping = (): Refusal => new Refusal("NOT_READY", "This master is stoppin
  *
  * @throws LogDamaged if the two are not of one master; StateMissing if only a leader's state can help
  */
-function openState(path: string, log: RecoveredLog, closeLog: () => void): Metadata {
+function openState(path: string, rules: Rules, log: RecoveredLog, closeLog: () => void): Metadata {
   const last = log.baseIndex + log.entries.length;
-  const judged = openUndamaged(path);
+  const judged = openUndamaged(path, rules);
   const { index, term } = judged.applied();
   const own = index === log.baseIndex ? log.baseTerm : log.entries[index - log.baseIndex - 1]?.term;
   const refuse = (error: LogDamaged): never => {
@@ -441,10 +451,10 @@ function openState(path: string, log: RecoveredLog, closeLog: () => void): Metad
   return judged;
 }
 
-function openUndamaged(path: string): Metadata {
+function openUndamaged(path: string, rules: Rules): Metadata {
   let metadata: Metadata | null = null;
   try {
-    metadata = new Metadata(path);
+    metadata = new Metadata(path, rules);
     if (metadata.damage() === null) return metadata;
   } catch (cause) {
     if (!isDamage(cause)) throw cause;
@@ -452,7 +462,7 @@ function openUndamaged(path: string): Metadata {
   metadata?.close();
   for (const end of ["", "-wal", "-shm"])
     if (existsSync(`${path}${end}`)) renameSync(`${path}${end}`, `${path}.damaged${end}`);
-  return new Metadata(path);
+  return new Metadata(path, rules);
 }
 
 /** Not: in use by another process, or of a newer program. */

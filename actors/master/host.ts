@@ -11,8 +11,10 @@ import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { verifySignature } from "../node/signature.ts";
+import { CannotApply } from "../rules/decide/state.ts";
 import { lastIndex } from "../rules/raft/log-tail.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
+import { AgreementDesk } from "./agreement-desk.ts";
 import { clusterIdOf } from "./cluster-id.ts";
 import { MetadataEngine } from "./engine.ts";
 import { foundingConfiguration } from "./founding.ts";
@@ -61,9 +63,10 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     log,
     send: (offer) => transport.send(offer),
   });
-  const self = { url, incarnation: engine.incarnation };
+  const self = { url, incarnation: engine.incarnation, knows: engine.rules.version };
   transport.connect({
     ...self,
+    mark: () => engine.metadata.mark,
     configuration: () => engine.raft.state.configuration,
     receive: (message) => engine.raft.receive(message),
     unreachable: (id) => engine.raft.send({ type: "peer.unreachable", id }),
@@ -76,16 +79,23 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const freshness = new Freshness(identity, engine, urlOf);
   const stale = staleReads(engine, freshness, config.raft.maxStaleMs);
   let office: Office | null = null;
+  let agreement: AgreementDesk | null = null;
 
   /** The office follows the role: open exactly while this master leads and knows all that was committed before. */
   function followRole(): void {
     if (engine.raft.isReady === (office !== null)) return;
-    office?.close();
+    closeOffice();
     office = engine.raft.isReady ? openOffice() : null;
     log.info({ event: office ? "office-opened" : "office-closed", term: engine.term }, "leadership changed");
   }
+  function closeOffice(): void {
+    office?.close();
+    agreement?.stop();
+  }
   const openOffice = (): Office => {
-    const members = new MembershipDesk({ engine, self, heard: (id) => transport.heard(id), log });
+    const heard = (id: string) => transport.heard(id);
+    const members = new MembershipDesk({ engine, self, heard, log });
+    agreement = new AgreementDesk({ engine, heard, log });
     return new Office({ config, nodeId, clusterId, identity, engine, members, urlOf, log });
   };
   const inOffice = (): Office => {
@@ -194,7 +204,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       clearInterval(compaction);
       freshness.stop();
       await server.stop();
-      office?.close();
+      closeOffice();
       engine.close();
     },
   };
@@ -244,6 +254,10 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         sendSnapshot: (to) => void snapshots.offer(to),
         installSnapshot: (offer) => void snapshots.install(offer),
         onFailure: (cause) => {
+          if (cause instanceof CannotApply) {
+            log.fatal({ event: "cannot-apply", why: cause.why }, `${nodeId} stops: ${cause.message}`);
+            process.exit(cause.why === "diverged" ? ExitCode.stateDiverged : ExitCode.programTooOld);
+          }
           log.fatal({ event: "master-failed", err: cause }, "this master cannot go on; stopping rather than guessing");
           process.exit(ExitCode.diskFailed);
         },

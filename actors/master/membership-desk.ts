@@ -19,7 +19,7 @@ const FAREWELL_MS = 10_000;
 interface Parts {
   engine: MetadataEngine;
   /** This master, as it tells the others. */
-  self: Heard;
+  self: Pick<Heard, "url" | "incarnation">;
   heard(id: NodeId): Heard | null;
   log: Logger;
 }

@@ -22,6 +22,7 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
   gauge("dfs_master_leads", "1 while this master leads", () => (engine.raft.role === "leader" ? 1 : 0));
   gauge("dfs_master_commit_index", "Last log entry known to be committed", () => engine.raft.state.commitIndex);
   gauge("dfs_master_applied_index", "Last log entry applied", () => engine.appliedIndex);
+  gauge("dfs_master_cluster_version", "Version of the commands that the log may hold", () => engine.metadata.version);
   gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => engine.queries.garbageCount());
   gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.crew.size ?? 0);
   new Gauge({

@@ -6,14 +6,22 @@
  * Batches also tell which data directory speaks. One that is not the one its peers knew under that id has forgotten its
  * votes: it is told so, and stops.
  */
+import type { Static } from "@sinclair/typebox";
 import type { Config } from "../messages/config.ts";
 import { isErrorCode, Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
 import type { NodeId } from "../messages/primitives.ts";
-import { type Configuration, MAX_APPEND_BYTES, MAX_BATCH_MESSAGES, type RaftMessage } from "../messages/raft.ts";
+import {
+  type Configuration,
+  MAX_APPEND_BYTES,
+  MAX_BATCH_MESSAGES,
+  type RaftBatchAnswer,
+  type RaftMessage,
+} from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
 import type { Identity, MessageOf } from "../node/mailbox.ts";
 import { send } from "../node/outbox.ts";
+import type { StateMark } from "../rules/decide/agreement.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 
 type Lane = "control" | "data";
@@ -35,12 +43,17 @@ interface LaneState {
 export interface Heard {
   url: string;
   incarnation: string;
+  /** The cluster version up to which its program knows all commands. */
+  knows: number;
+  mark: StateMark | null;
 }
 
 /** This master, and what it takes messages for. */
 export interface RaftEnd {
   url: string;
   incarnation: string;
+  knows: number;
+  mark(): StateMark;
   configuration(): Configuration;
   receive(message: RaftMessage): void;
   unreachable(id: NodeId): void;
@@ -125,15 +138,23 @@ export class RaftTransport {
       const url = this.urlOf(to);
       const end = this.#end;
       if (url === null || end === null) continue;
-      const { url: ownUrl, incarnation } = end;
+      const { url: ownUrl, incarnation, knows } = end;
       try {
         const answer = await send<typeof MasterMailbox, "RAFT">(
           this.#identity,
           url,
-          { type: "RAFT", url: ownUrl, incarnation, expects: this.#knownIncarnation(to), messages },
+          {
+            type: "RAFT",
+            url: ownUrl,
+            incarnation,
+            knows,
+            mark: end.mark(),
+            expects: this.#knownIncarnation(to),
+            messages,
+          },
           { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS, apart: true },
         );
-        this.#heard.set(to, { url, incarnation: answer.incarnation });
+        this.#note(to, url, answer);
         for (const message of answer.messages) end.receive(message);
       } catch (error) {
         this.#complain(to, error);
@@ -152,27 +173,29 @@ export class RaftTransport {
   }
 
   /** Takes a batch in, and answers with what the flush that it caused made us say to the sender. */
-  async take(
-    batch: MessageOf<typeof MasterMailbox, "RAFT">,
-    sender: string,
-  ): Promise<{ incarnation: string; messages: RaftMessage[] }> {
-    const { messages, url, incarnation } = batch;
+  async take(batch: MessageOf<typeof MasterMailbox, "RAFT">, sender: string): Promise<Static<typeof RaftBatchAnswer>> {
+    const { messages, url } = batch;
     const end = this.#end;
     if (end === null) throw new Refusal("NOT_READY", "This master is still starting");
     const from = messages[0]?.from;
     if (from !== sender || messages.some((message) => message.from !== from))
       throw new Refusal("INVALID_MESSAGE", "A Raft batch comes from the one master that signed it");
     this.#checkIncarnations(from, batch, end);
-    this.#heard.set(from, { url, incarnation });
+    this.#note(from, url, batch);
     const isFirst = !this.#collecting.has(from);
     const answers = this.#collecting.get(from) ?? [];
     this.#collecting.set(from, answers);
     for (const message of messages) end.receive(message);
     // The driver flushes in the turn after this one.
     await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
-    if (!isFirst) return { incarnation: end.incarnation, messages: [] };
+    const self = { incarnation: end.incarnation, knows: end.knows, mark: end.mark() };
+    if (!isFirst) return { ...self, messages: [] };
     this.#collecting.delete(from);
-    return { incarnation: end.incarnation, messages: answers };
+    return { ...self, messages: answers };
+  }
+
+  #note(id: NodeId, url: string, told: { incarnation: string; knows?: number; mark?: StateMark }): void {
+    this.#heard.set(id, { url, incarnation: told.incarnation, knows: told.knows ?? 1, mark: told.mark ?? null });
   }
 
   #checkIncarnations(

@@ -189,6 +189,20 @@ export const ReapDeleted = Type.Object({ type: Type.Literal("REAP_DELETED") });
 /** Opens a leader's term, so that everything before it is known to be applied. */
 export const Noop = Type.Object({ type: Type.Literal("NOOP") });
 
+/** All masters know the commands of this version; from here on the log may hold them. It is never lowered. */
+export const SetClusterVersion = Type.Object({
+  type: Type.Literal("SET_CLUSTER_VERSION"),
+  version: Type.Integer({ minimum: 1 }),
+});
+
+/** A master whose state had another hash at the CHECK_STATE in entry `index` stops; the others note their hash for the next. */
+export const CheckState = Type.Object({
+  type: Type.Literal("CHECK_STATE"),
+  /** 0: nothing is known of a majority; only a new mark is made. */
+  index: LogIndex,
+  hash: Type.Integer({ minimum: 0 }),
+});
+
 export const Command = Type.Union([
   OpenSession,
   GrantChunks,
@@ -213,6 +227,8 @@ export const Command = Type.Union([
   Expire,
   ReapDeleted,
   Noop,
+  SetClusterVersion,
+  CheckState,
 ]);
 export type Command = Static<typeof Command>;
 export type CommandOf<T extends Command["type"]> = Extract<Command, { type: T }>;

@@ -49,6 +49,10 @@ export const ErrorCodes = {
     status: 409,
     next: "GET /cluster/masters shows who belongs to the masters and how far each is; try again when the reason is gone.",
   },
+  VERSION_TOO_LOW: {
+    status: 503,
+    next: "Update all masters; the cluster's version rises once each of them knows the new one.",
+  },
   // uploads
   UPLOAD_OFFSET_MISMATCH: { status: 409, next: "HEAD the upload and go on from its Upload-Offset." },
   UPLOAD_BUSY: { status: 409, next: "Another request is writing to this upload; wait for it or abort it." },

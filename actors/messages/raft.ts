@@ -128,17 +128,24 @@ export const RaftMessage = Type.Union([
 export type RaftMessage = Static<typeof RaftMessage>;
 export type RaftMessageOf<T extends RaftMessage["type"]> = Extract<RaftMessage, { type: T }>;
 
+const ofTheSender = {
+  incarnation: Incarnation,
+  /** The cluster version up to which its program knows all commands; programs that do not say: 1. */
+  knows: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** Its state's hash at the last CHECK_STATE, and where in the log that is. */
+  mark: Type.Optional(Type.Object({ index: LogIndex, hash: Type.Integer({ minimum: 0 }) })),
+};
+
 /** One POST between masters, and its answer. */
 export const RaftBatch = Type.Object({
   type: Type.Literal("RAFT"),
-  /** Of the sender: where it is reached, and its data directory. */
   url: Url,
-  incarnation: Incarnation,
+  ...ofTheSender,
   /** The receiver's data directory as the sender knows it; another one must not vote under this id. */
   expects: Nullable(Incarnation),
   messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }),
 });
 export const RaftBatchAnswer = Type.Object({
-  incarnation: Incarnation,
+  ...ofTheSender,
   messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }),
 });

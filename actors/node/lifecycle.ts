@@ -4,7 +4,16 @@ import { ConfigError, DEFAULT_CONFIG_PATH } from "./config.ts";
 import type { Logger } from "./log.ts";
 
 /** Exit codes of a node, beside 0. */
-export const ExitCode = { crashed: 1, badConfiguration: 2, dataDirectoryRefused: 3, diskFailed: 4 } as const;
+export const ExitCode = {
+  crashed: 1,
+  badConfiguration: 2,
+  dataDirectoryRefused: 3,
+  diskFailed: 4,
+  /** The log holds what a newer program put there. */
+  programTooOld: 5,
+  /** A majority of the masters built another state from the same log. */
+  stateDiverged: 6,
+} as const;
 
 /** A start that must not go on: says why on one line and ends the process with its code. */
 export class StartRefused extends Error {

@@ -1,7 +1,7 @@
 /** Runs commands against real SQLite in memory, as the log would, with a clock that the test turns. */
 import type { Command, CommandResult } from "../../actors/messages/commands.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
-import type { Environment } from "../../actors/rules/decide/state.ts";
+import type { EntryEnvironment } from "../../actors/rules/decide/state.ts";
 import { Metadata } from "../../databases/metadata.ts";
 import { MetadataQueries } from "../../databases/metadata-queries.ts";
 
@@ -24,7 +24,12 @@ export class MetadataHarness {
   }
 
   run(command: Command, session = { sessionId: 0, seq: 0, lowestUnacked: 0 }, idempotencyKey: string | null = null) {
-    const env: Environment = { index: ++this.#index, term: 1, logTime: this.logTime, wallTime: 1e12 + this.#index };
+    const env: EntryEnvironment = {
+      index: ++this.#index,
+      term: 1,
+      logTime: this.logTime,
+      wallTime: 1e12 + this.#index,
+    };
     const [result] = this.metadata.apply([{ proposal: { command, ...session, idempotencyKey }, env }]);
     return result as CommandResult;
   }

@@ -3,15 +3,31 @@
  * over the same state, gives the same writes and the same answer on every master, now and at every replay.
  */
 import type { Command } from "../../messages/commands.ts";
+import { checkState, knownSince, setClusterVersion } from "./agreement.ts";
 import { closeGrants, forgetGarbage, grantChunks, renewGrants } from "./chunks.ts";
 import { copyPath, deletePath, makeDirectory, putFile, reapDeleted, renamePath } from "./namespace.ts";
 import { expire, openSession } from "./sessions.ts";
-import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, refused } from "./state.ts";
+import {
+  accepted,
+  CannotApply,
+  type Deciding,
+  type Decision,
+  type Environment,
+  RefusedCommand,
+  refused,
+} from "./state.ts";
 import { abortUpload, commitUpload, openUpload, stageChunks } from "./uploads.ts";
 import { addReplicas, dropReplica, markReplicas, registerWorker, setWorkerLiveness, setWorkerMode } from "./workers.ts";
 
-/** Yields reads, returns writes and a result. A refusal writes nothing. */
+/**
+ * Yields reads, returns writes and a result. A refusal writes nothing.
+ *
+ * @throws CannotApply if this master must stop at this entry
+ */
 export function* decide(command: Command, env: Environment): Deciding<Decision> {
+  const since = knownSince(command.type);
+  if (since > env.version)
+    return refused("VERSION_TOO_LOW", `${command.type} needs cluster version ${since}; it is ${env.version}`);
   try {
     return yield* dispatch(command, env);
   } catch (error) {
@@ -68,5 +84,15 @@ function* dispatch(command: Command, env: Environment): Deciding<Decision> {
       return yield* reapDeleted(env);
     case "NOOP":
       return accepted(null, []);
+    case "SET_CLUSTER_VERSION":
+      return setClusterVersion(command, env);
+    case "CHECK_STATE":
+      return yield* checkState(command, env);
+    default:
+      command satisfies never;
+      throw new CannotApply(
+        "unknownCommand",
+        `entry ${env.index} of the log is a command that this program does not know (${(command as Command).type}): start a newer one`,
+      );
   }
 }

@@ -3,6 +3,7 @@
  * time. The same holds, for a day, for an end client's own idempotency key.
  */
 import type { Command, CommandResult } from "../../messages/commands.ts";
+import { knownSince, PROGRAM_VERSION } from "./agreement.ts";
 import { decide } from "./decide.ts";
 import { type Deciding, type Decision, type Environment, readOne, refused, type Write } from "./state.ts";
 
@@ -16,6 +17,15 @@ export interface Proposal {
   idempotencyKey: string | null;
 }
 
+/** What a program makes of the log. Tests plant other makes: of a newer program, or a faulty one. */
+export interface Rules {
+  /** The cluster version up to which it knows all commands. */
+  version: number;
+  knownSince(type: Command["type"]): number;
+  decide(proposal: Proposal, env: Environment): Deciding<Decision>;
+}
+export const RULES: Rules = { version: PROGRAM_VERSION, knownSince, decide: decideOnce };
+
 const KEY_KEPT_MS = 24 * 3_600_000;
 /**
  * Refusals that speak of where the bytes of one attempt lie. They are not remembered under an end client's key, for the
@@ -23,6 +33,7 @@ const KEY_KEPT_MS = 24 * 3_600_000;
  */
 const OF_ONE_ATTEMPT = new Set([
   "GRANT_EXPIRED",
+  "VERSION_TOO_LOW",
   "CHUNK_ALREADY_COMMITTED",
   "TOO_FEW_REPLICAS",
   "UPLOAD_OFFSET_MISMATCH",

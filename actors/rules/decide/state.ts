@@ -121,6 +121,7 @@ export interface Reads {
   outcome: [params: [sessionId: number, seq: number], row: { result: string }];
   keyedOutcome: [params: [key: string], row: { fingerprint: string; result: string }];
   idleSessions: [params: [before: number, limit: number], row: { id: number }];
+  mark: [params: [], row: { idx: number; hash: number }];
   graveyard: [params: [], row: { id: number; kind: "file" | "directory" }];
 }
 
@@ -209,6 +210,8 @@ export interface Writes {
   dropOutcomes: [sessionId: number, belowSeq: number];
   putKeyedOutcome: [key: string, fingerprint: string, result: string, expires: number];
   dropKeyedOutcomes: [logTime: number];
+  setVersion: [version: number];
+  setMark: [index: number, stateHash: number];
 }
 
 export type Read = { [K in keyof Reads]: readonly [K, ...Reads[K][0]] }[keyof Reads];
@@ -227,7 +230,14 @@ export interface Environment {
   logTime: number;
   /** ms since the epoch as the leader's clock said; shown to people, never decided by. */
   wallTime: number;
+  /** The cluster version in force here. Whatever is decided in another way than before, depends on it. */
+  version: number;
+  /** Of all decisions before this one. */
+  stateHash: number;
 }
+
+/** What an entry says of itself; the rest of its environment is what was applied before it. */
+export type EntryEnvironment = Omit<Environment, "version" | "stateHash">;
 
 export type Deciding<T> = Generator<Read, T, unknown[]>;
 
@@ -254,6 +264,17 @@ export class RefusedCommand extends Error {
     readonly code: ErrorCode,
     message: string,
     readonly details?: Record<string, unknown>,
+  ) {
+    super(message);
+  }
+}
+
+/** The log holds what this master cannot go along with. It must stop, and the others go on. */
+export class CannotApply extends Error {
+  override name = "CannotApply";
+  constructor(
+    readonly why: "unknownCommand" | "diverged",
+    message: string,
   ) {
     super(message);
   }

@@ -1,0 +1,64 @@
+/**
+ * What the masters agree on about themselves: which commands the log may hold by now, and that all have built the same
+ * state from it.
+ */
+import type { Command, CommandOf } from "../../messages/commands.ts";
+import type { Configuration } from "../../messages/raft.ts";
+import { hasQuorum } from "../raft/quorum.ts";
+import { accepted, CannotApply, type Deciding, type Decision, type Environment, readOne } from "./state.ts";
+
+/** The cluster version that this program knows all commands of. A group begins with 1. */
+export const PROGRAM_VERSION = 2;
+/** From this version on, every decision is folded into the state's hash. */
+export const HASHED_SINCE = 2;
+
+/** Kinds of commands that came after version 1. */
+const KNOWN_SINCE: Partial<Record<Command["type"], number>> = { CHECK_STATE: 2 };
+
+/** The cluster version from which on the log may hold such a command. */
+export const knownSince = (type: Command["type"]): number => KNOWN_SINCE[type] ?? 1;
+
+export function setClusterVersion({ version }: CommandOf<"SET_CLUSTER_VERSION">, env: Environment): Decision {
+  if (version > PROGRAM_VERSION)
+    throw new CannotApply(
+      "unknownCommand",
+      `entry ${env.index} of the log raises the cluster to version ${version}, and this program knows up to ${PROGRAM_VERSION}: start a newer one`,
+    );
+  return accepted(null, version > env.version ? [["setVersion", version]] : []);
+}
+
+/** @throws CannotApply if a majority had another state at the last mark than this master */
+export function* checkState({ index, hash }: CommandOf<"CHECK_STATE">, env: Environment): Deciding<Decision> {
+  const mark = yield* readOne("mark");
+  if (mark && mark.idx > 0 && mark.idx === index && mark.hash !== hash)
+    throw new CannotApply(
+      "diverged",
+      `at entry ${index} of the log the state here was ${mark.hash}, that of a majority of the masters ${hash}: put dfs_metadata.db aside, and the next start builds it anew`,
+    );
+  return accepted(null, [["setMark", env.index, env.stateHash]]);
+}
+
+/** What a master tells of its state: its hash before the entry `index`, a CHECK_STATE. */
+export interface StateMark {
+  index: number;
+  hash: number;
+}
+
+/** @returns the hash that a majority of the voters had at that mark, or null: not known, or there is none */
+export function majorityHash(
+  configuration: Configuration,
+  index: number,
+  markOf: (id: string) => StateMark | null,
+): number | null {
+  const told = configuration.voters.flat().flatMap((id) => markOf(id) ?? []);
+  const hashes = new Set(told.filter((mark) => mark.index === index).map(({ hash }) => hash));
+  const isMajority = (hash: number): boolean =>
+    hasQuorum(configuration, (id) => markOf(id)?.index === index && markOf(id)?.hash === hash);
+  return [...hashes].find(isMajority) ?? null;
+}
+
+/** The highest version that all of them know; null while one has not said. */
+export function commonVersion(ids: readonly string[], knownBy: (id: string) => number | null): number | null {
+  const versions = ids.map(knownBy);
+  return versions.includes(null) ? null : Math.min(...(versions as number[]));
+}

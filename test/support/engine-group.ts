@@ -1,0 +1,157 @@
+/** Several metadata engines on real files in one process, joined by a network that delivers at once or not at all. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AgreementDesk } from "../../actors/master/agreement-desk.ts";
+import { MetadataEngine } from "../../actors/master/engine.ts";
+import type { Command } from "../../actors/messages/commands.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
+import { createLogger } from "../../actors/node/log.ts";
+import { decode, encode } from "../../actors/node/wire.ts";
+import { RULES, type Rules } from "../../actors/rules/decide/once.ts";
+
+const PATIENCE_MS = 10_000;
+
+export interface EngineGroupOptions {
+  masters?: number;
+  /** The make of the program that each runs. */
+  rules?: Record<string, Rules>;
+  agreement?: { tickMs: number; checkEveryMs: number };
+}
+
+interface Member {
+  id: string;
+  rules: Rules;
+  engine: MetadataEngine | null;
+  agreement: AgreementDesk | null;
+  failure: unknown;
+}
+
+export class EngineGroup {
+  readonly members: Member[];
+  readonly #folder = mkdtempSync(join(tmpdir(), "dfs-engines-"));
+  readonly #configuration: Configuration;
+  readonly #options: EngineGroupOptions;
+  readonly #log = createLogger("group", "silent");
+
+  constructor(options: EngineGroupOptions = {}) {
+    this.#options = options;
+    this.members = Array.from({ length: options.masters ?? 3 }, (_, n) => {
+      const id = `master-${n + 1}`;
+      return { id, rules: options.rules?.[id] ?? RULES, engine: null, agreement: null, failure: null };
+    });
+    this.#configuration = { voters: [this.members.map(({ id }) => id)], learners: [] };
+    for (const { id } of this.members) this.start(id);
+  }
+
+  member(id: string): Member {
+    return this.members.find((one) => one.id === id) as Member;
+  }
+
+  /** @throws if it stopped */
+  engine(id: string): MetadataEngine {
+    const { engine } = this.member(id);
+    if (!engine) throw new Error(`${id} stopped`);
+    return engine;
+  }
+
+  folderOf = (id: string): string => join(this.#folder, id);
+
+  /** Starts it, or starts it again with another make of the program. */
+  start(id: string, rules?: Rules): void {
+    const member = this.member(id);
+    member.rules = rules ?? member.rules;
+    member.failure = null;
+    const engine = new MetadataEngine({
+      dataDirectory: this.folderOf(id),
+      genesis: { clusterId: "c", nodeId: id, configuration: this.#configuration },
+      timings: { heartbeatMs: 20, electionMs: 200 },
+      keepEntries: 10_000,
+      rules: member.rules,
+      send: (message) => this.#deliver(message),
+      urlOf: () => null,
+      leaderChanged: () => {},
+      sendSnapshot: () => {},
+      installSnapshot: () => {},
+      neededFrom: () => Number.POSITIVE_INFINITY,
+      onFailure: (cause) => {
+        member.failure = cause;
+        setImmediate(() => this.stop(id));
+      },
+    });
+    member.engine = engine;
+    engine.start();
+    const { agreement } = this.#options;
+    if (!agreement) return;
+    const heard = (other: string) => {
+      const { engine: peer, rules: known } = this.member(other);
+      return peer && { knows: known.version, mark: peer.metadata.mark };
+    };
+    member.agreement = new AgreementDesk({ engine, heard, log: this.#log, ...agreement });
+  }
+
+  #deliver(message: RaftMessage): void {
+    const bytes = encode(message);
+    setImmediate(() => this.member(message.to).engine?.raft.receive(decode(bytes) as RaftMessage));
+  }
+
+  stop(id: string): void {
+    const member = this.member(id);
+    member.agreement?.stop();
+    member.engine?.close();
+    member.engine = null;
+  }
+
+  get leader(): MetadataEngine | null {
+    return this.members.find(({ engine }) => engine?.raft.isReady)?.engine ?? null;
+  }
+
+  /** Hands leadership to this one. */
+  async lead(id: string): Promise<MetadataEngine> {
+    await this.until(`${id} leads`, () => {
+      const { leader } = this;
+      if (leader?.raft.state.id !== id) leader?.raft.send({ type: "admin.transfer", to: id });
+      return this.member(id).engine?.raft.isReady === true;
+    });
+    return this.engine(id);
+  }
+
+  /** Proposes to whoever leads, again if it leads no more by then. */
+  async propose(command: Command): Promise<unknown> {
+    for (;;) {
+      try {
+        return await (await this.untilLeader()).propose(command);
+      } catch (error) {
+        if (!(error instanceof Refusal) || !["NOT_LEADER", "NOT_READY"].includes(error.code)) throw error;
+        await Bun.sleep(2);
+      }
+    }
+  }
+
+  async untilLeader(but: string[] = []): Promise<MetadataEngine> {
+    await this.until("there is a leader", () => this.leader !== null && !but.includes(this.leader.raft.state.id));
+    return this.leader as MetadataEngine;
+  }
+
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
+    while (!isSo()) {
+      if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${what}`);
+      await Bun.sleep(2);
+    }
+  }
+
+  /** Until all that run have applied what the leader has. */
+  untilEqual(): Promise<void> {
+    return this.until("all have applied the same", () => {
+      const applied = this.members.flatMap(({ engine }) => (engine ? [engine.appliedIndex] : []));
+      return new Set(applied).size === 1;
+    });
+  }
+
+  close(): void {
+    for (const { id } of this.members) this.stop(id);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
