@@ -186,17 +186,20 @@ export class MetadataEngine {
     return Math.max(this.#appliedLogTime, this.#logTimeBase + (this.#clock.now() - this.#inOfficeSince));
   }
 
-  notLeader(): Refusal {
+  /** @param notTaken it is certain that what was asked for will never happen, unless it is asked for again */
+  notLeader(notTaken = true): Refusal {
     const { leaderId, id } = this.raft.state;
     const leaderUrl = leaderId === null || leaderId === id ? null : this.#options.urlOf(leaderId);
-    return new Refusal("NOT_LEADER", leaderUrl ? `${leaderId} leads` : "No leader is known here yet", { leaderUrl });
+    const message = leaderUrl ? `${leaderId} leads` : "No leader is known here yet";
+    return new Refusal("NOT_LEADER", message, { leaderUrl, notTaken });
   }
 
   // ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * Puts a command into the log. Resolves when it is committed and applied; a refusal by `decide` is a result.
-   * @throws NOT_LEADER if it was not taken, or may not have been: send it again under the same session and number
+   * @throws NOT_LEADER if it was not taken (`details.notTaken`), or may not have been: send it again under the same session
+   *   and number
    */
   execute({ command, sessionId, seq, lowestUnacked, idempotencyKey }: Proposal): Promise<Outcome> {
     if (this.#closed) throw stopping();
@@ -346,7 +349,8 @@ export class MetadataEngine {
     } else {
       for (const [index, { refuse }] of this.#waiting) {
         this.#waiting.delete(index);
-        refuse(this.notLeader());
+        // Whether they are committed all the same is decided by those that have them already.
+        refuse(this.notLeader(false));
       }
     }
     this.#options.leaderChanged(leaderId, term);

@@ -7,6 +7,21 @@ import type { MastersView, MasterView } from "../transfer/api.ts";
 
 const ASK_TIMEOUT_MS = 1000;
 
+const statusOf = (identity: Identity, url: string): Promise<MasterStatusAnswer | null> =>
+  send<typeof MasterMailbox, "MASTER_STATUS">(
+    identity,
+    url,
+    { type: "MASTER_STATUS" },
+    { timeoutMs: ASK_TIMEOUT_MS },
+  ).catch(() => null);
+
+/** @returns the URL of the one that leads by its own account, in the latest term; null if none does */
+export async function leaderAmong(identity: Identity, urls: readonly string[]): Promise<string | null> {
+  const told = await Promise.all(urls.map(async (url) => ({ url, status: await statusOf(identity, url) })));
+  const leaders = told.filter(({ status }) => status?.role === "leader");
+  return leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0))[0]?.url ?? null;
+}
+
 /**
  * Asks every master about itself; those that only others know of, too.
  *
@@ -20,13 +35,7 @@ export async function askMasters(identity: Identity, known: ReadonlyMap<string, 
     if (unasked.length === 0) return viewOf(urls, statuses);
     await Promise.all(
       unasked.map(async ([id, url]) => {
-        const asked = send<typeof MasterMailbox, "MASTER_STATUS">(
-          identity,
-          url,
-          { type: "MASTER_STATUS" },
-          { timeoutMs: ASK_TIMEOUT_MS },
-        );
-        statuses.set(id, await asked.catch(() => null));
+        statuses.set(id, await statusOf(identity, url));
       }),
     );
     for (const status of statuses.values())

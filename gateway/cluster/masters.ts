@@ -11,7 +11,8 @@ import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts
 import { isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
 import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../transfer/api.ts";
-import { askMasters } from "./master-group.ts";
+import { LeaderWatch } from "./leader-watch.ts";
+import { askMasters, leaderAmong } from "./master-group.ts";
 
 type Mailbox = typeof MasterMailbox;
 type MessageType = keyof Mailbox & string;
@@ -49,10 +50,10 @@ export interface ExecuteOptions extends Patience {
   idempotencyKey?: string;
 }
 
-/** Every master refused the connection each time, so the message has certainly reached none. */
-class NeverReceived extends Refusal {
-  constructor(type: string, triedMs: number) {
-    super("NO_LEADER", `No master took the connection for ${type} within ${Math.round(triedMs)} ms`);
+/** Whoever was reached has certainly not taken the message. */
+class NeverTaken extends Refusal {
+  constructor(type: string, triedMs: number, last: Refusal) {
+    super("NO_LEADER", `No master took ${type} within ${Math.round(triedMs)} ms: ${last.message}`);
   }
 }
 
@@ -60,6 +61,16 @@ export class MasterClient implements Masters {
   /** By id: those of config.json, and those that joined since. */
   readonly #masters: Map<string, string>;
   readonly #identity: Identity;
+  readonly #leaderWatch = new LeaderWatch(
+    (except) =>
+      leaderAmong(
+        this.#identity,
+        this.#urls.filter((url) => url !== except),
+      ),
+    (url) => {
+      this.#leaderUrl = url;
+    },
+  );
   #leaderUrl: string;
   #clusterId: string | null = null;
   #session: Promise<Session> | null = null;
@@ -122,7 +133,7 @@ export class MasterClient implements Masters {
     try {
       return await this.#persist<T>(() => message, budgetMs, underWay);
     } catch (error) {
-      if (error instanceof NeverReceived) throw error;
+      if (error instanceof NeverTaken) throw error;
       if (isRetryable(error) && (error as Refusal).code !== "OVERLOADED")
         throw new Refusal("NO_LEADER", `No master answered within ${budgetMs} ms: ${(error as Error).message}`);
       throw error;
@@ -132,7 +143,7 @@ export class MasterClient implements Masters {
   /**
    * Brings a command to effect, once, whatever happens to messages and masters on the way.
    *
-   * @throws the command's own refusal; NO_LEADER when no master can have received it, OVERLOADED when none has taken it;
+   * @throws the command's own refusal; NO_LEADER or OVERLOADED when no master can have taken it;
    *   OUTCOME_UNKNOWN when no answer came in time, or the session ended meanwhile
    */
   execute<C extends ClientCommand>(command: C, options: ExecuteOptions = {}): Promise<ValueOf<C["type"]>> {
@@ -169,7 +180,7 @@ export class MasterClient implements Masters {
       );
       return acceptedValue(result) as ValueOf<C["type"]>;
     } catch (error) {
-      if (!(error instanceof Refusal) || error instanceof NeverReceived) throw error;
+      if (!(error instanceof Refusal) || error instanceof NeverTaken) throw error;
       if (error.code === "SESSION_EXPIRED") {
         if (await this.#isCurrent(session)) this.#session = null;
         // Sent once and refused for its session: certainly not applied, so a new session may take it.
@@ -234,9 +245,9 @@ export class MasterClient implements Masters {
   ): Promise<AnswerOf<Mailbox, T>> {
     const startedAt = performance.now();
     const deadline = startedAt + budgetMs;
-    /** Masters that refused the connection; as long as nothing else happened, nobody has the message. */
+    /** Masters that refused the connection: as long as nothing else happened, there is little to wait for. */
     const refusedBy = new Set<string>();
-    let mayBeReceived = false;
+    let hasAnswered = false;
     /** The last failure after which a master may have taken the message all the same. */
     let unclear: unknown = null;
     let pauseMs = BACKOFF_MS.first;
@@ -244,15 +255,16 @@ export class MasterClient implements Masters {
       const url = this.#leaderUrl;
       const leftMs = Math.max(deadline - performance.now(), 1);
       try {
-        return await send<Mailbox, T>(this.#identity, url, message(), {
-          timeoutMs: Math.min(ATTEMPT_TIMEOUT_MS, leftMs),
-        });
+        const timeoutMs = Math.min(ATTEMPT_TIMEOUT_MS, leftMs);
+        return await this.#leaderWatch.over(url, (signal) =>
+          send<Mailbox, T>(this.#identity, url, message(), { timeoutMs, signal }),
+        );
       } catch (error) {
         if (!isRetryable(error)) throw error;
         const { code, details } = error as Refusal;
         if (details.connectionRefused) refusedBy.add(url);
-        else mayBeReceived = true;
-        if (!details.connectionRefused && code !== "OVERLOADED") unclear = error;
+        else hasAnswered = true;
+        if (!details.connectionRefused && !details.notTaken && code !== "OVERLOADED") unclear = error;
         if (code === "NOT_LEADER" && typeof details.leaderUrl === "string" && hints < MAX_HINTS) {
           hints++;
           this.#leaderUrl = details.leaderUrl;
@@ -260,10 +272,12 @@ export class MasterClient implements Masters {
         }
         hints = 0;
         const waitMs = pauseMs * (0.5 + Math.random());
-        const neverReceived = !mayBeReceived && this.#urls.every((known) => refusedBy.has(known));
-        const limit = neverReceived && !underWay ? Math.min(deadline, startedAt + REFUSED_BUDGET_MS) : deadline;
-        if (performance.now() + waitMs >= limit)
-          throw neverReceived ? new NeverReceived(message().type, performance.now() - startedAt) : (unclear ?? error);
+        const isNobodyThere = !hasAnswered && this.#urls.every((known) => refusedBy.has(known));
+        const limit = isNobodyThere && !underWay ? Math.min(deadline, startedAt + REFUSED_BUDGET_MS) : deadline;
+        if (performance.now() + waitMs >= limit) {
+          if (unclear !== null || code === "OVERLOADED") throw unclear ?? error;
+          throw new NeverTaken(message().type, performance.now() - startedAt, error as Refusal);
+        }
         if (this.#leaderUrl === url && code !== "OVERLOADED") this.#leaderUrl = this.#anotherUrl(url);
         await Bun.sleep(waitMs);
         pauseMs = Math.min(pauseMs * 2, BACKOFF_MS.most);
