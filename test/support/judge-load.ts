@@ -10,6 +10,9 @@ import type { RecordedCall, RecordedLoad } from "./recorded-load.ts";
 /** At most this share of the parts may be too hard to judge. */
 const UNDECIDED_AT_MOST = 0.01;
 
+/** `config.raft` of clusters whose masters' logs are read at the end: nothing of them is cut off. */
+export const WHOLE_LOG = { heartbeatMs: 60, electionMs: 600, keepEntries: 1_000_000, maxStaleMs: 5000 };
+
 /**
  * Stops the load and all masters. Expects that no acknowledged change is lost, that none took effect twice, that no strong
  * read was stale, that the masters' logs are the same, and that each promise of "nothing happened" was kept.

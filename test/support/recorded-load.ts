@@ -15,7 +15,7 @@ export interface RecordedCall extends Call<FileOp> {
 }
 
 export interface LoadOptions {
-  gateways: readonly string[];
+  gateways: readonly { id: string; url: string }[];
   /** Clients that share their groups; each pool takes the next gateway for each next client. */
   pools?: number;
   clientsPerPool?: number;
@@ -62,9 +62,10 @@ export class RecordedLoad {
     for (let pool = 0; pool < pools; pool++) {
       const inUse = Array.from({ length: GROUPS_IN_USE }, () => this.#newGroup());
       for (let n = 0; n < clientsPerPool; n++) {
-        const client = `client-${pool}.${n}`;
+        const { id, url } = gateways[n % gateways.length] as { id: string; url: string };
+        const client = `client-${pool}.${n} (${id})`;
         this.#changesToldAt.set(client, []);
-        this.#running.push(this.#work(client, gateways[n % gateways.length] as string, inUse));
+        this.#running.push(this.#work(client, url, inUse));
       }
     }
     return this;
@@ -163,14 +164,18 @@ export class RecordedLoad {
     if (!isExpected) this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
   }
 
-  /** Since `moment`, has every client been told what became of a change? */
-  areAllBack(moment: number): boolean {
-    return [...this.#changesToldAt.values()].every((times) => (times.at(-1) ?? 0) > moment);
+  #changesTold(via: string): number[][] {
+    return [...this.#changesToldAt].filter(([client]) => client.includes(via)).map(([, times]) => times);
   }
 
-  /** The longest that any client was without word of a change around a moment. ms */
-  longestGap(moment: number): number {
-    const gaps = [...this.#changesToldAt.values()].map((times) => {
+  /** Since `moment`, has every client been told what became of a change? @param via only those of one gateway */
+  areAllBack(moment: number, via = ""): boolean {
+    return this.#changesTold(via).every((times) => (times.at(-1) ?? 0) > moment);
+  }
+
+  /** The longest that any client was without word of a change around a moment. ms @param via only those of one gateway */
+  longestGap(moment: number, via = ""): number {
+    const gaps = this.#changesTold(via).map((times) => {
       const after = times.find((time) => time > moment) ?? Number.POSITIVE_INFINITY;
       return after - (times.findLast((time) => time <= moment) ?? moment);
     });
@@ -185,7 +190,7 @@ export class RecordedLoad {
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all(this.#running);
-    const [gateway] = this.#options.gateways as [string];
+    const [gateway] = this.#options.gateways.map(({ url }) => url) as [string];
     for (const group of this.#groups)
       await this.do("auditor", gateway, group, { kind: "list", prefix: `${group.name}/` });
   }
