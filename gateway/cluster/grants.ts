@@ -56,6 +56,7 @@ export class Grants {
   readonly #pools = new Map<string, Pool>();
   readonly #held = new Set<Grant>();
   #toClose: number[] = [];
+  #isKeeping = false;
   readonly #timer: Timer;
 
   constructor(gatewayId: string, masters: MasterClient, workers: WorkerClients, log: Logger) {
@@ -205,19 +206,23 @@ export class Grants {
 
   async #keepHouse(): Promise<void> {
     for (const pool of this.#pools.values()) this.#dropStale(pool);
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
     const now = performance.now();
     const due = [...this.#held].filter((grant) => now - grant.renewedAt > grant.leaseMs / 3);
     const closing = this.#toClose.splice(0, 1000);
     try {
       for (const leaseMs of new Set(due.map((grant) => grant.leaseMs))) {
         const grants = due.filter((grant) => grant.leaseMs === leaseMs).slice(0, 1000);
-        for (const grant of grants) grant.renewedAt = now;
         const grantIds = grants.map(({ grantId }) => grantId);
         await this.#masters.execute({ type: "RENEW_GRANTS", grantIds, leaseMs }, { underWay: true });
+        for (const grant of grants) grant.renewedAt = now;
       }
       if (closing.length > 0) await this.#masters.execute({ type: "CLOSE_GRANTS", grantIds: closing });
     } catch (err) {
       this.#log.warn({ event: "grants-not-kept", err }, "grants could not be renewed or closed");
+    } finally {
+      this.#isKeeping = false;
     }
   }
 }

@@ -49,7 +49,7 @@ function flipByte(file: string, at: number): void {
 
 describe("the master", () => {
   test(
-    "kill -9 in the middle of an upload, and restart: the upload goes on, and every acknowledged file is there",
+    "58c. kill -9 in the middle of an upload, and restart: the upload goes on, and every acknowledged file is there",
     async () => {
       await start();
       const earlier = await Promise.all(Array.from({ length: 20 }, (_, n) => put(`earlier/${n}`, 5000 + n)));
@@ -264,7 +264,7 @@ describe("workers", () => {
 
 describe("space", () => {
   test(
-    "an upload whose client went away leaves nothing behind",
+    "55d. an upload whose client went away leaves nothing behind",
     async () => {
       await start();
       const source = randomStream(64 * MIB, 1);
