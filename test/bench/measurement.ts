@@ -37,7 +37,7 @@ export interface ApartSession extends AnySession {
 }
 
 interface AnyMeasurement {
-  /** For `--only`; several may share one. */
+  /** For `--only`. */
   name: string;
   title: string;
   /** `"memory"`: in memory alone, or on disk where there is no memory-backed folder. */

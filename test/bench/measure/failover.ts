@@ -63,4 +63,9 @@ async function runApart(session: ApartSession): Promise<Figure[]> {
   });
 }
 
-export const failover: ApartMeasurement = { name: "masters", title: "Death of the leader", where: "disk", runApart };
+export const failover: ApartMeasurement = {
+  name: "masters-failover",
+  title: "Death of the leader",
+  where: "disk",
+  runApart,
+};

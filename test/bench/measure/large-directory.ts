@@ -51,7 +51,7 @@ async function runApart(session: ApartSession): Promise<Figure[]> {
 }
 
 export const largeDirectory: ApartMeasurement = {
-  name: "masters",
+  name: "masters-directory",
   title: "A large directory",
   where: "disk",
   runApart,
