@@ -192,7 +192,8 @@ export class MasterClient implements Masters {
       throw error;
     } finally {
       session.inFlight.delete(seq);
-      for (const proceed of this.#waiting.splice(0)) proceed();
+      // Those whom the span of numbers still keeps out wait again, for whoever holds the lowest one.
+      for (const proceed of this.#waiting.splice(0, MAX_IN_FLIGHT - session.inFlight.size)) proceed();
     }
   }
 
