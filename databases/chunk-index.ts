@@ -214,16 +214,26 @@ export class ChunkIndex {
   ): { chunkId: ChunkId; state: ChunkState; inline: boolean; lengthBytes: number; since: number }[] {
     return this.#query<{ chunkId: number; state: number; inline: number; lengthBytes: number; since: number }>(
       `SELECT chunk_id AS chunkId, state, inline, length AS lengthBytes, state_since AS since FROM chunks
-       WHERE state IN (1, 2) ORDER BY state_since, chunk_id LIMIT ?`,
+       WHERE state <> 0 AND state IN (1, 2) ORDER BY state_since, chunk_id LIMIT ?`,
     )
       .all(limit)
       .map((row) => ({ ...row, state: STATES[row.state] as ChunkState, inline: row.inline === 1 }));
   }
 
+  /** Quarantined copies that have lain there, or since they were last read, for `afterMs` and as long as before that. */
+  toRecheck(now: number, afterMs: number, limit: number): { chunkId: ChunkId }[] {
+    return this.#query<{ chunkId: number }>(
+      `SELECT chunk_id AS chunkId FROM chunks WHERE state <> 0 AND state = 2
+         AND max(state_since, verified_at) + max(?, verified_at - state_since) <= ?
+       ORDER BY state_since, chunk_id LIMIT ?`,
+    ).all(afterMs, now, limit);
+  }
+
   /** Bad copies that the leader has not acknowledged. */
   unreported(limit: number): { chunkId: ChunkId; state: "corrupt" | "missing" }[] {
     return this.#query<{ chunkId: number; state: number }>(
-      "SELECT chunk_id AS chunkId, state FROM chunks WHERE state IN (2, 3) AND reported = 0 ORDER BY chunk_id LIMIT ?",
+      `SELECT chunk_id AS chunkId, state FROM chunks INDEXED BY chunks_discarded
+       WHERE state <> 0 AND state IN (2, 3) AND reported = 0 ORDER BY chunk_id LIMIT ?`,
     )
       .all(limit)
       .map(({ chunkId, state }) => ({ chunkId, state: STATES[state] === "missing" ? "missing" : "corrupt" }));

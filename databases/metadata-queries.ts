@@ -39,6 +39,7 @@ export class MetadataQueries {
   readonly #reasons;
   readonly #garbageOf;
   readonly #garbageCount;
+  readonly #garbageCountOf;
   readonly #expiringCount;
 
   constructor(metadata: Metadata) {
@@ -75,6 +76,7 @@ export class MetadataQueries {
       "SELECT chunk_id FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
     );
     this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
+    this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");
     this.#expiringCount = metadata.prepare<{ n: number }>(
       `SELECT (SELECT count(*) FROM grants WHERE open = 1 AND expires <= ?) +
               (SELECT count(*) FROM uploads WHERE expires <= ?) +
@@ -154,6 +156,10 @@ export class MetadataQueries {
   /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[] {
     return this.#garbageOf.all(workerId, freedBefore, limit).map((row) => row.chunk_id);
+  }
+
+  garbageCountOf(workerId: string): number {
+    return this.#garbageCountOf.get(workerId)?.n ?? 0;
   }
 
   garbageCount(): number {

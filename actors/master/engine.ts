@@ -22,12 +22,13 @@ import type { Command, CommandResult, ValueOf } from "../messages/commands.ts";
 import { type ErrorCode, Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
+import { type Clock, systemClock } from "../node/clock.ts";
 import { decode, encode } from "../node/wire.ts";
 import { type Proposal, RULES, type Rules } from "../rules/decide/once.ts";
 import { entryAt, lastIndex } from "../rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../rules/raft/membership.ts";
 import type { RaftTimings } from "../rules/raft/state.ts";
-import { type Clock, RaftDriver } from "./raft-driver.ts";
+import { RaftDriver } from "./raft-driver.ts";
 
 /** Commands that may wait for their commit, and their length as encoded; more are refused. */
 const MAX_PENDING = 20_000;
@@ -75,12 +76,6 @@ export interface EngineOptions {
   clock?: Clock;
 }
 
-const MACHINE_CLOCK: Clock = {
-  now: () => performance.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: (handle) => clearTimeout(handle as Timer),
-};
-
 export class MetadataEngine {
   readonly identity: MasterIdentity;
   /** Of this data directory; see `MasterLog`. */
@@ -115,7 +110,7 @@ export class MetadataEngine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.rules = options.rules ?? RULES;
-    const { dataDirectory, genesis, clock = MACHINE_CLOCK } = options;
+    const { dataDirectory, genesis, clock = systemClock } = options;
     this.#clock = clock;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
     this.identity = this.#log.identity;

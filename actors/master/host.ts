@@ -7,6 +7,7 @@ import type { Config } from "../messages/config.ts";
 import { ErrorCodes } from "../messages/errors.ts";
 import { MasterMailbox } from "../messages/master.ts";
 import { refusalResponse } from "../node/answers.ts";
+import { systemClock } from "../node/clock.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
@@ -96,7 +97,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     const heard = (id: string) => transport.heard(id);
     const members = new MembershipDesk({ engine, self, heard, log });
     agreement = new AgreementDesk({ engine, heard, log });
-    return new Office({ config, nodeId, clusterId, identity, engine, members, urlOf, log });
+    return new Office({ config, nodeId, clusterId, identity, engine, members, urlOf, clock: systemClock, log });
   };
   const inOffice = (): Office => {
     followRole();

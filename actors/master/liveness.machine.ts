@@ -16,7 +16,7 @@ export interface Liveness {
   deadAfterMs: number;
   /** How long a worker may stay unheard after this leader took office. */
   graceMs: number;
-  /** Deaths of late: each makes the leader more patient with a worker that comes and goes. */
+  /** Deaths of late: each makes the leader more patient with a worker that comes and goes, until it has stayed a while. */
   deaths: number;
   mode: WorkerMode;
 }
@@ -24,21 +24,27 @@ export interface Liveness {
 export type LivenessEvent =
   | { type: "HEARTBEAT" }
   | { type: "MODE"; mode: WorkerMode }
-  /** The leader itself was late: silence meant nothing. */
+  /** The leader itself was late: silence meant nothing. The guard `leaderIsLate` says the same of a timer that is late. */
   | { type: "LEADER_WAS_LATE" };
 
-const MOST_PATIENCE = 4;
+const MOST_PATIENCE = 8;
+/** A worker that is heard for so many times its `deadAfterMs` is forgiven one death. */
+const FORGIVEN_AFTER = 10;
 
 export const livenessMachine = setup({
   types: { context: {} as Liveness, input: {} as Liveness, events: {} as LivenessEvent },
   guards: {
     isNotInMaintenance: ({ context }) => context.mode !== "maintenance",
+    /** Whether the clock is past the moment at which this timer should have rung: a host that can tell says so. */
+    leaderIsLate: () => false,
+    hasDied: ({ context }) => context.deaths > 0,
     entersDraining: ({ event }) => event.type === "MODE" && event.mode === "draining",
     entersMaintenance: ({ event }) => event.type === "MODE" && event.mode === "maintenance",
     entersRemoved: ({ event }) => event.type === "MODE" && event.mode === "removed",
   },
   actions: {
     countDeath: assign(({ context }) => ({ deaths: Math.min(MOST_PATIENCE - 1, context.deaths + 1) })),
+    forgiveDeath: assign(({ context }) => ({ deaths: context.deaths - 1 })),
     adoptMode: assign(({ context, event }) => ({ mode: event.type === "MODE" ? event.mode : context.mode })),
     declareLive: suppliedByHost("declareLive"),
     declareDead: suppliedByHost("declareDead"),
@@ -46,6 +52,7 @@ export const livenessMachine = setup({
   delays: {
     graceMs: ({ context }) => context.graceMs,
     suspectAfterMs: ({ context }) => context.suspectAfterMs,
+    forgiveAfterMs: ({ context }) => FORGIVEN_AFTER * context.deadAfterMs,
     deadAfterSuspicionMs: ({ context }) => (context.deadAfterMs - context.suspectAfterMs) * (1 + context.deaths),
   },
 }).createMachine({
@@ -60,11 +67,17 @@ export const livenessMachine = setup({
         unknown: {
           description: "Not heard since this leader took office; its copies still count.",
           on: { HEARTBEAT: "live", LEADER_WAS_LATE: { target: "unknown", reenter: true } },
-          after: { graceMs: { guard: "isNotInMaintenance", target: "dead" } },
+          after: {
+            graceMs: [
+              { guard: "leaderIsLate", target: "unknown", reenter: true },
+              { guard: "isNotInMaintenance", target: "dead" },
+            ],
+          },
         },
         live: {
           description: "Heard in time; receives new chunks.",
           entry: "declareLive",
+          after: { forgiveAfterMs: { guard: "hasDied", target: "live", reenter: true, actions: "forgiveDeath" } },
           initial: "listening",
           states: {
             listening: {
@@ -73,7 +86,9 @@ export const livenessMachine = setup({
                 HEARTBEAT: { target: "listening", reenter: true },
                 LEADER_WAS_LATE: { target: "listening", reenter: true },
               },
-              after: { suspectAfterMs: "#suspect" },
+              after: {
+                suspectAfterMs: [{ guard: "leaderIsLate", target: "listening", reenter: true }, { target: "#suspect" }],
+              },
             },
           },
         },
@@ -85,7 +100,12 @@ export const livenessMachine = setup({
             LEADER_WAS_LATE: { target: "suspect", reenter: true },
             MODE: { target: "suspect", reenter: true },
           },
-          after: { deadAfterSuspicionMs: { guard: "isNotInMaintenance", target: "dead" } },
+          after: {
+            deadAfterSuspicionMs: [
+              { guard: "leaderIsLate", target: "suspect", reenter: true },
+              { guard: "isNotInMaintenance", target: "dead" },
+            ],
+          },
         },
         dead: {
           description: "Silent for too long; its copies no longer count and are made anew elsewhere.",

@@ -25,6 +25,9 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
   gauge("dfs_master_cluster_version", "Version of the commands that the log may hold", () => engine.metadata.version);
   gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => engine.queries.garbageCount());
   gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.crew.size ?? 0);
+  gauge("dfs_repairs_paused", "1 while repairs wait for workers that fell silent together", () =>
+    office()?.steward.pausedBecause ? 1 : 0,
+  );
   new Gauge({
     name: "dfs_chunks",
     help: "Chunks by number of good copies; full = as many as wanted",

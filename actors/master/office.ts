@@ -8,6 +8,7 @@ import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import type { Handlers, Identity } from "../node/mailbox.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
@@ -28,6 +29,7 @@ export interface OfficeParts {
   engine: MetadataEngine;
   members: MembershipDesk;
   urlOf(id: string): string | null;
+  clock: Clock;
   log: Logger;
 }
 
@@ -44,15 +46,15 @@ export class Office {
   readonly #queries: MetadataQueries;
 
   constructor(parts: OfficeParts) {
-    const { config, engine, log } = parts;
+    const { config, engine, clock, log } = parts;
     this.#engine = engine;
     this.#members = parts.members;
     this.#metadata = engine.metadata;
     this.#queries = engine.queries;
     const state = { metadata: this.#metadata, queries: this.#queries };
-    this.workers = new WorkerRegistry(config, engine, log, this.#metadata.rows("workers"));
-    const orders = new Orders(parts.identity, engine, this.workers);
-    this.steward = new Steward({ config, engine, ...state, workers: this.workers, orders, log });
+    this.workers = new WorkerRegistry(parts, this.#metadata.rows("workers"));
+    const orders = new Orders(parts.identity, engine, this.workers, clock);
+    this.steward = new Steward({ config, engine, ...state, workers: this.workers, orders, clock, log });
     this.workers.onChange = () => this.steward.nudge();
     const desk = new PlacementDesk(config, engine, this.workers);
     const shared = { ...parts, ...state, workers: this.workers, steward: this.steward };
@@ -65,7 +67,8 @@ export class Office {
     reports: Reports,
     reconciliation: Reconciliation,
   ): Handlers<LeaderMailbox> {
-    const { config, clusterId, log, members } = parts;
+    const { config, clusterId, clock, log, members } = parts;
+    const leaderTimeMs = () => Math.floor(clock.now());
     const { workers, steward } = this;
     const engine = this.#engine;
     const metadata = this.#metadata;
@@ -158,7 +161,13 @@ export class Office {
           { event: "worker-registered", worker: worker.id, url: worker.url, epoch: worker.epoch },
           "worker registered",
         );
-        return { clusterId, term: engine.term, heartbeatMs: config.heartbeatMs, mode: worker.mode };
+        return {
+          clusterId,
+          term: engine.term,
+          heartbeatMs: config.heartbeatMs,
+          mode: worker.mode,
+          leaderTimeMs: leaderTimeMs(),
+        };
       },
       HEARTBEAT: async (message) => {
         const worker = workers.heartbeat(message);
@@ -166,6 +175,7 @@ export class Office {
         return {
           term: engine.term,
           mode: worker.mode,
+          leaderTimeMs: leaderTimeMs(),
           acknowledged: message.badReplicas.map(({ chunkId }) => chunkId),
           discard: message.idleOpenChunks.filter(
             (chunkId) => !reconciliation.isGranted(chunkId) && !steward.crew.isTargetOf(chunkId, message.workerId),

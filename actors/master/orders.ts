@@ -1,9 +1,13 @@
-/** The leader's orders to workers. Each carries the term, so that a worker never obeys a leader of the past. */
+/**
+ * The leader's orders to workers. Each carries the term, so that a worker never obeys a leader of the past, and a
+ * deadline, so that it never obeys an order that the leader has given up.
+ */
 
 import type { Static } from "@sinclair/typebox";
 import { Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { CopiedChunk, TrashedChunks, VerifiedChunk, WorkerMailbox } from "../messages/worker.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Identity } from "../node/mailbox.ts";
 import { send } from "../node/outbox.ts";
 import type { MetadataEngine } from "./engine.ts";
@@ -16,12 +20,14 @@ export class Orders {
   readonly #identity: Identity;
   readonly #engine: MetadataEngine;
   readonly #workers: WorkerRegistry;
+  readonly #clock: Clock;
   #sent = 0;
 
-  constructor(identity: Identity, engine: MetadataEngine, workers: WorkerRegistry) {
+  constructor(identity: Identity, engine: MetadataEngine, workers: WorkerRegistry, clock: Clock) {
     this.#identity = identity;
     this.#engine = engine;
     this.#workers = workers;
+    this.#clock = clock;
   }
 
   #url(workerId: NodeId): string {
@@ -30,12 +36,16 @@ export class Orders {
     return worker.url;
   }
 
-  #stamp(): { term: number; orderId: string; decidedAt: number } {
+  #stamp(timeoutMs: number): { term: number; expiresAt: number; orderId: string; decidedAt: number } {
     return {
-      term: this.#engine.term,
+      ...this.#valid(timeoutMs),
       orderId: `${this.#engine.term}.${++this.#sent}`,
       decidedAt: this.#engine.appliedIndex,
     };
+  }
+
+  #valid(timeoutMs: number): { term: number; expiresAt: number } {
+    return { term: this.#engine.term, expiresAt: Math.ceil(this.#clock.now() + timeoutMs) };
   }
 
   copy(
@@ -50,7 +60,7 @@ export class Orders {
       this.#url(targetId),
       {
         type: "COPY_CHUNK",
-        ...this.#stamp(),
+        ...this.#stamp(timeoutMs),
         timeoutMs,
         ...chunk,
         sources,
@@ -64,7 +74,7 @@ export class Orders {
     return send<typeof WorkerMailbox, "TRASH_CHUNKS">(
       this.#identity,
       this.#url(workerId),
-      { type: "TRASH_CHUNKS", ...this.#stamp(), chunkIds },
+      { type: "TRASH_CHUNKS", ...this.#stamp(TRASH_TIMEOUT_MS), chunkIds },
       { timeoutMs: TRASH_TIMEOUT_MS },
     );
   }
@@ -76,7 +86,7 @@ export class Orders {
     return send<typeof WorkerMailbox, "VERIFY_CHUNK">(
       this.#identity,
       this.#url(workerId),
-      { type: "VERIFY_CHUNK", term: this.#engine.term, ...chunk },
+      { type: "VERIFY_CHUNK", ...this.#valid(VERIFY_TIMEOUT_MS), ...chunk },
       { timeoutMs: VERIFY_TIMEOUT_MS },
     );
   }

@@ -8,17 +8,11 @@
 import { type Actor, createActor } from "xstate";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
+import type { Clock } from "../node/clock.ts";
 import { inspector } from "../node/recorder.ts";
 import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
-
-/** Timers of one node, on its own clock. */
-export interface Clock {
-  now(): number;
-  setTimeout(callback: (...args: unknown[]) => void, ms: number): unknown;
-  clearTimeout(handle: unknown): void;
-}
 
 /** One transaction on the log's disk: all of it or nothing. */
 export interface LogWrite {

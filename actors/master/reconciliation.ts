@@ -56,8 +56,10 @@ export class Reconciliation {
     const decidedAt = engine.appliedIndex;
     const expected = queries.inventory(workerId, fromId, toId);
     const { count, digest } = inventoryDigest(expected);
-    if (count === message.count && digest === message.digest)
+    if (count === message.count && digest === message.digest) {
+      workers.noteCompared(worker, fromId, toId);
       return { match: true, trash: [], decidedAt, adopted: 0, missing: 0 };
+    }
     if (message.chunks === null || steward.state === "safeMode")
       return { match: steward.state === "safeMode", trash: [], decidedAt, adopted: 0, missing: 0 };
 
@@ -81,8 +83,10 @@ export class Reconciliation {
           type: "ADD_REPLICAS",
           replicas: adopt.slice(at, at + 1000).map((chunkId) => ({ chunkId, workerId, reason: "found on the worker" })),
         });
-    const missing = await this.#confirmMissing(workerId, worker.url, absent.slice(0, ASKED_AT_ONCE));
+    const { missing, isWhole } = await this.#confirmMissing(workerId, worker.url, absent.slice(0, ASKED_AT_ONCE));
     await steward.markReplicas(missing.map((chunkId) => ({ chunkId, workerId, state: "missing" })));
+    if (isWhole && absent.length <= ASKED_AT_ONCE && worker.epoch === message.epoch)
+      workers.noteCompared(worker, fromId, toId);
     this.#parts.log.info(
       {
         event: "reconciled",
@@ -106,11 +110,12 @@ export class Reconciliation {
     if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
     if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
     if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
-    const counting = splitWorkers(chunk.workers).filter((id) => {
+    const counting = splitWorkers(chunk.workers).flatMap((id) => {
       const other = this.#parts.workers.get(id);
-      return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active";
+      return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active" ? [other] : [];
     });
-    return counting.length < chunk.target ? "adopt" : "trash";
+    if (counting.length < chunk.target) return "adopt";
+    return counting.filter(({ isProven }) => isProven).length < chunk.target ? "keep" : "trash";
   }
 
   /** Is this the chunk of an upload that may still be committed? */
@@ -119,8 +124,13 @@ export class Reconciliation {
   }
 
   /** The list may be older than the commit that we compare it with, so each absence is asked about once more. */
-  async #confirmMissing(workerId: NodeId, url: string, chunkIds: ChunkId[]): Promise<ChunkId[]> {
+  async #confirmMissing(
+    workerId: NodeId,
+    url: string,
+    chunkIds: ChunkId[],
+  ): Promise<{ missing: ChunkId[]; isWhole: boolean }> {
     const missing: ChunkId[] = [];
+    let isWhole = true;
     for (const chunkId of chunkIds) {
       const chunk = this.#parts.metadata.row("chunk", chunkId);
       if (!chunk || !splitWorkers(chunk.workers).includes(workerId)) continue;
@@ -133,16 +143,16 @@ export class Reconciliation {
             chunkId,
           },
         );
-        const isWhole = crc32 === chunk.crc32 && lengthBytes === chunk.length;
+        const isSame = crc32 === chunk.crc32 && lengthBytes === chunk.length;
         // After a restore, deleted files are back while their copies lie in the trash, where they can still be read: the
         // first holder's counts until the others are made anew from it, or nothing would be left to copy from.
-        if (state === "trash" && isWhole && splitWorkers(chunk.workers)[0] === workerId) continue;
-        if (state !== "sealed" || !isWhole) missing.push(chunkId);
+        if (state === "trash" && isSame && splitWorkers(chunk.workers)[0] === workerId) isWhole = false;
+        else if (state !== "sealed" || !isSame) missing.push(chunkId);
       } catch (error) {
         if (error instanceof Refusal && error.code === "NO_SUCH_CHUNK") missing.push(chunkId);
-        else break;
+        else return { missing, isWhole: false };
       }
     }
-    return missing;
+    return { missing, isWhole };
   }
 }

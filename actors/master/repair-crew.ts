@@ -7,16 +7,18 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { ChunkId, NodeId } from "../messages/primitives.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import { inspector } from "../node/recorder.ts";
 import type { Verdict } from "../rules/classify-replicas.ts";
 import { type ChunkRow, splitWorkers } from "../rules/decide/state.ts";
-import { choose } from "../rules/placement.ts";
+import { choose, rejection } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
+/** Beside what its pace asks for. */
 const COPY_TIMEOUT_MS = 10 * 60_000;
 /** A chunk whose repair failed rests this long, longer each time. */
 const REST_MS = 2_000;
@@ -41,6 +43,27 @@ interface ActiveRepair {
   abort: AbortController;
 }
 
+/** A chunk whose copy failed, until it is tried again and after. */
+interface Rest {
+  attempts: number;
+  until: number;
+  why: string;
+  /** A target that did not refuse: it may have the copy all the same, so it is asked before another one makes one more. */
+  askFirst: NodeId | null;
+}
+
+/** Nobody answered, so nobody knows. A worker that gives up by itself names its bad sources. */
+const isSilence = ({ code, details }: Refusal): boolean =>
+  code === "PEER_UNREACHABLE" || (code === "TIMEOUT" && details.badSources === undefined);
+
+export interface RepairPlan {
+  purpose: Repair["purpose"];
+  /** In words. */
+  reason: string;
+  /** Only these may become the target; all, if absent. */
+  among?: ReadonlySet<NodeId>;
+}
+
 /** A chunk to be copied, as it was committed. */
 export interface CopyWish {
   id: ChunkId;
@@ -54,13 +77,14 @@ interface Parts {
   metadata: Metadata;
   workers: WorkerRegistry;
   orders: Orders;
+  clock: Clock;
   log: Logger;
 }
 
 export class RepairCrew {
   readonly #parts: Parts;
   readonly #active = new Map<ChunkId, ActiveRepair>();
-  readonly #resting = new Map<ChunkId, { attempts: number; until: number; why: string }>();
+  readonly #resting = new Map<ChunkId, Rest>();
   readonly counters = { healed: 0, failed: 0 };
   /** Called when a repair has ended, however it ended. */
   onEnd: () => void = () => {};
@@ -84,7 +108,7 @@ export class RepairCrew {
       source: repair.sourceIds[0] ?? null,
       target: repair.targetId,
       goodCopies: repair.goodCopies,
-      sinceMs: performance.now() - startedAt,
+      sinceMs: this.#parts.clock.now() - startedAt,
       attempts: repair.attempts,
       reason: repair.reason,
     }));
@@ -103,13 +127,13 @@ export class RepairCrew {
 
   /** Under way already, or resting after a failure. */
   isTaken(chunkId: ChunkId): boolean {
-    return this.#active.has(chunkId) || (this.#resting.get(chunkId)?.until ?? 0) > performance.now();
+    return this.#active.has(chunkId) || (this.#resting.get(chunkId)?.until ?? 0) > this.#parts.clock.now();
   }
 
   /** @returns false if no worker can take or give a copy now, so that the rest of the set need not be tried */
-  start(chunk: CopyWish, verdict: Verdict, reason: string, to?: NodeId): boolean {
+  start(chunk: CopyWish, verdict: Verdict, { purpose, reason, among }: RepairPlan): boolean {
     const { config, workers } = this.#parts;
-    const { maxPerWorker } = config.repair;
+    const { maxPerWorker, bytesPerSecond } = config.repair;
     const copiesBy = (id: NodeId, role: "from" | "to") =>
       [...this.#active.values()].filter(({ repair }) =>
         role === "to" ? repair.targetId === id : repair.sourceIds[0] === id,
@@ -118,29 +142,24 @@ export class RepairCrew {
       .filter((id) => copiesBy(id, "from") < maxPerWorker)
       .sort((a, b) => copiesBy(a, "from") - copiesBy(b, "from"));
     if (sourceIds.length === 0) return false;
-    const candidates = workers.candidates();
+    const candidates = workers.candidates().filter(({ id }) => among?.has(id) ?? true);
     const busy = candidates.filter(({ id }) => copiesBy(id, "to") >= maxPerWorker).map(({ id }) => id);
-    const [targetId] =
-      to !== undefined
-        ? [to]
-        : choose(
-            candidates,
-            { count: 1, sizeBytes: chunk.length, exclude: new Set(busy), holders: new Set(verdict.durable) },
-            Math.random,
-          );
+    const wish = { count: 1, sizeBytes: chunk.length, exclude: new Set(busy), holders: new Set(verdict.durable) };
+    const { attempts: failures = 0, askFirst = null } = this.#resting.get(chunk.id) ?? {};
+    const asked = candidates.find(({ id }) => id === askFirst);
+    const [targetId] = asked && rejection(asked, wish) === null ? [asked.id] : choose(candidates, wish, Math.random);
     if (targetId === undefined) return false;
     workers.reserve(targetId, chunk.length);
-    const attempts = (this.#resting.get(chunk.id)?.attempts ?? 0) + 1;
     this.#run(
       {
         chunkId: chunk.id,
-        purpose: to === undefined ? "redundancy" : "evenness",
+        purpose,
         goodCopies: verdict.durable.length,
         sourceIds,
         targetId,
         reason,
-        attempts,
-        timeoutMs: COPY_TIMEOUT_MS,
+        attempts: failures + 1,
+        timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.length) / bytesPerSecond) : 0),
         failure: null,
       },
       chunk,
@@ -149,11 +168,13 @@ export class RepairCrew {
   }
 
   #run(repair: Repair, chunk: CopyWish): void {
-    const { config, engine, orders, log } = this.#parts;
+    const { config, engine, orders, clock, log } = this.#parts;
     const abort = new AbortController();
     const { bytesPerSecond } = config.repair;
+    let hasRefused = false;
     const fail = (error: unknown) => {
       if (!(error instanceof Refusal)) log.error({ event: "repair-error", err: error }, "repair failed");
+      else if (Array.isArray(error.details.badSources)) this.#checkSources(chunk.id, error.details.badSources);
       actor.send({ type: "FAILED", reason: error instanceof Error ? error.message : String(error) });
     };
     const actor = createActor(
@@ -168,9 +189,13 @@ export class RepairCrew {
                 { timeoutMs: repair.timeoutMs, bytesPerSecond, signal: abort.signal },
               )
               .then(({ badSources }) => {
-                for (const workerId of badSources) void this.checkReplica(chunk.id, workerId);
+                this.#checkSources(chunk.id, badSources);
                 actor.send({ type: "COPIED" });
-              }, fail);
+              })
+              .catch((error) => {
+                hasRefused = error instanceof Refusal && !isSilence(error);
+                fail(error);
+              });
           },
           recordReplica: () => {
             engine
@@ -194,9 +219,9 @@ export class RepairCrew {
           },
         },
       }),
-      { id: `repair:${chunk.id}`, input: repair, inspect: inspector() },
+      { id: `repair:${chunk.id}`, input: repair, clock, inspect: inspector() },
     );
-    this.#active.set(chunk.id, { actor, repair, startedAt: performance.now(), abort });
+    this.#active.set(chunk.id, { actor, repair, startedAt: this.#parts.clock.now(), abort });
     actor.subscribe((snapshot) => {
       if (snapshot.status === "active") return;
       this.#active.delete(chunk.id);
@@ -217,7 +242,12 @@ export class RepairCrew {
       );
       if (outcome === "healed") this.counters.healed++;
       if (outcome === "failed") this.counters.failed++;
-      if (outcome === "failed" || outcome === "cancelled") this.#rest(chunk.id, repair.attempts, failure ?? outcome);
+      if (outcome === "failed" || outcome === "cancelled")
+        this.#rest(chunk.id, {
+          attempts: repair.attempts,
+          why: failure ?? outcome,
+          askFirst: outcome === "cancelled" || hasRefused ? null : repair.targetId,
+        });
       else this.#resting.delete(chunk.id);
       this.onEnd();
     });
@@ -225,10 +255,15 @@ export class RepairCrew {
     actor.send({ type: "START" });
   }
 
-  #rest(chunkId: ChunkId, attempts: number, why: string): void {
+  #rest(chunkId: ChunkId, rest: Omit<Rest, "until">): void {
     if (this.#resting.size >= MOST_RESTING) this.#resting.delete(this.#resting.keys().next().value as ChunkId);
-    const until = performance.now() + Math.min(MOST_REST_MS, REST_MS * 2 ** (attempts - 1));
-    this.#resting.set(chunkId, { attempts, until, why });
+    const until = this.#parts.clock.now() + Math.min(MOST_REST_MS, REST_MS * 2 ** (rest.attempts - 1));
+    this.#resting.set(chunkId, { ...rest, until });
+  }
+
+  /** A worker that was to copy from these says that their copies are bad. */
+  #checkSources(chunkId: ChunkId, workerIds: readonly NodeId[]): void {
+    for (const workerId of workerIds) void this.checkReplica(chunkId, workerId);
   }
 
   /** A worker that came back, one that left, or a deleted file can make a copy under way pointless. */

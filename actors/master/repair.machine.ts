@@ -10,8 +10,8 @@ import { suppliedByHost } from "../rules/supplied-by-host.ts";
 
 export interface Repair {
   chunkId: ChunkId;
-  /** `evenness` moves a copy from a full worker to an empty one. */
-  purpose: "redundancy" | "evenness";
+  /** `spread` moves a copy to a zone that has none, `evenness` from a full worker to an empty one. */
+  purpose: "redundancy" | "spread" | "evenness";
   /** Copies that count, when the repair was planned. 1 is the worst that can be mended. */
   goodCopies: number;
   sourceIds: NodeId[];

@@ -4,6 +4,7 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
+import type { Clock } from "../node/clock.ts";
 import { type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
@@ -25,6 +26,7 @@ interface Parts {
   workers: WorkerRegistry;
   steward: Steward;
   desk: PlacementDesk;
+  clock: Clock;
 }
 
 const counted = (chunks: number): string =>
@@ -39,7 +41,7 @@ export class Reports {
   }
 
   clusterState(): ClusterStateAnswer {
-    const { config, nodeId, clusterId, engine, metadata, queries, workers, steward } = this.#parts;
+    const { config, nodeId, clusterId, engine, metadata, queries, workers, steward, clock } = this.#parts;
     const judged = steward.judge();
     const totals = metadata.row("totals");
     const expectedOn = new Map<string, number>();
@@ -50,7 +52,7 @@ export class Reports {
         for (const id of verdict.durable) atRiskWithout.set(id, (atRiskWithout.get(id) ?? 0) + set.chunk_count);
     }
     const redundancy = redundancyOf(judged);
-    const now = performance.now();
+    const now = clock.now();
     const answer: ClusterStateAnswer = {
       clusterId,
       leader: nodeId,
@@ -66,7 +68,10 @@ export class Reports {
           id: worker.id,
           url: worker.url,
           zone: worker.zone,
-          state: workers.stateOf(worker),
+          state: workers.stateOf(worker, {
+            expected: expectedOn.get(worker.id) ?? 0,
+            freed: worker.mode === "draining" ? queries.garbageCountOf(worker.id) : 0,
+          }),
           mode: worker.mode,
           condition: worker.heardAt === null ? null : worker.condition,
           capacityBytes: worker.capacityBytes,
@@ -110,7 +115,7 @@ export class Reports {
   }
 
   *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
-    const { config } = this.#parts;
+    const { config, steward } = this.#parts;
     const chunksWith = (test: (judged: JudgedSet) => boolean) =>
       judged.filter(test).reduce((sum, { set }) => sum + set.chunk_count, 0);
     const lost = chunksWith(({ verdict }) => verdict.need === "lost");
@@ -129,12 +134,19 @@ export class Reports {
       };
     const extra = chunksWith(({ verdict }) => verdict.need === "trim");
     if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${counted(extra)} a copy too many` };
+    const crowded = chunksWith(({ verdict }) => steward.shareAZone(verdict));
+    if (crowded > 0)
+      yield {
+        code: "CHUNKS_SHARE_ZONE",
+        severity: "info",
+        message: `${counted(crowded)} two copies in one zone: there are fewer zones with room than copies`,
+      };
     for (const { id, state: workerState, lastHeardMs } of state.workers)
       if (workerState !== "live")
         yield {
           code: `WORKER_${workerState.toUpperCase()}`,
-          severity: workerState === "dead" ? "error" : "warning",
-          message: `${id} is ${workerState}${isSilent(workerState) && lastHeardMs !== null ? `, silent for ${(lastHeardMs / 1000).toFixed(1)} s` : ""}`,
+          severity: workerState === "dead" ? "error" : workerState === "drained" ? "info" : "warning",
+          message: `${id} is ${workerState}${workerState === "drained" ? " and can be stopped and removed" : ""}${isSilent(workerState) && lastHeardMs !== null ? `, silent for ${(lastHeardMs / 1000).toFixed(1)} s` : ""}`,
         };
     for (const { id, role } of state.masters)
       if (role === "unknown") yield { code: "MASTER_UNKNOWN", severity: "warning", message: `${id} does not answer` };
@@ -161,7 +173,7 @@ export class Reports {
       yield {
         code: "REPAIR_PAUSED",
         severity: "error",
-        message: "More than half of the workers are silent: repairs wait for them",
+        message: `${steward.pausedBecause}: repairs and deletes wait for their return, or for an operator who removes them`,
       };
   }
 

@@ -3,16 +3,20 @@
  *
  *     safeMode ─▶ steady ◀─▶ repairing
  *                   ▲▼
- *               rebalancing             paused, from anywhere, by an operator or when too much is silent at once
+ *               rebalancing             paused, from anywhere, when too much is silent at once
  */
 import { setup } from "xstate";
 
 export interface Steward {
   safeModeMs: number;
+  /** Repairs wait no longer than this for workers that fell silent together. */
+  pauseMs: number;
 }
 
 export type StewardEvent =
   | { type: "ALL_REPORTED" }
+  /** The leader itself was late: the time that passed was nobody's to report in. */
+  | { type: "LEADER_WAS_LATE" }
   | { type: "TROUBLE" }
   | { type: "UNEVEN" }
   | { type: "ALL_WELL" }
@@ -21,7 +25,10 @@ export type StewardEvent =
 
 export const stewardMachine = setup({
   types: { context: {} as Steward, input: {} as Steward, events: {} as StewardEvent },
-  delays: { safeModeMs: ({ context }) => context.safeModeMs },
+  delays: {
+    safeModeMs: ({ context }) => context.safeModeMs,
+    pauseMs: ({ context }) => context.pauseMs,
+  },
 }).createMachine({
   id: "steward",
   context: ({ input }) => input,
@@ -29,7 +36,11 @@ export const stewardMachine = setup({
   states: {
     safeMode: {
       description: "A new leader: workers get time to report before anything is repaired or deleted.",
-      on: { ALL_REPORTED: "steady", PAUSE: "paused" },
+      on: {
+        ALL_REPORTED: "steady",
+        LEADER_WAS_LATE: { target: "safeMode", reenter: true },
+        PAUSE: "paused",
+      },
       after: { safeModeMs: "steady" },
     },
     steady: {
@@ -37,7 +48,7 @@ export const stewardMachine = setup({
       on: { TROUBLE: "repairing", UNEVEN: "rebalancing", PAUSE: "paused" },
     },
     repairing: {
-      description: "Chunks have too few or too many copies; worst off first.",
+      description: "Chunks have too few or too many copies, or two in one zone; worst off first.",
       on: { ALL_WELL: "steady", UNEVEN: "rebalancing", PAUSE: "paused" },
     },
     rebalancing: {
@@ -45,8 +56,9 @@ export const stewardMachine = setup({
       on: { TROUBLE: "repairing", ALL_WELL: "steady", PAUSE: "paused" },
     },
     paused: {
-      description: "No repairs and no deletes: too many workers went silent at once, or an operator said so.",
-      on: { RESUME: "steady" },
+      description: "No repairs and no deletes: so many workers fell silent at once that their return is waited for.",
+      on: { RESUME: "steady", LEADER_WAS_LATE: { target: "paused", reenter: true } },
+      after: { pauseMs: "steady" },
     },
   },
 });

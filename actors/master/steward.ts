@@ -10,9 +10,11 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ChunkId, NodeId } from "../messages/primitives.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import { inspector, recorder } from "../node/recorder.ts";
 import {
+  betterZones,
   chooseTrim,
   classifyReplicas,
   type JudgedSet,
@@ -20,22 +22,20 @@ import {
   type Verdict,
 } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
-import { evensOut } from "../rules/placement.ts";
+import { massSilence } from "../rules/mass-silence.ts";
+import { evensOut, rejection } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { Orders } from "./orders.ts";
 import { RepairCrew } from "./repair-crew.ts";
 import { stewardMachine } from "./steward.machine.ts";
-import type { WorkerRegistry } from "./worker-registry.ts";
+import { PULSE_MS, type WorkerRegistry } from "./worker-registry.ts";
 
-const TICK_MS = 200;
 /** How often the record says how many chunks have how many copies, if it changed. */
 const SAMPLE_MS = 200;
 /** Chunks looked at per set and tick; those under way or resting are skipped. */
 const LOOKED_AT = 64;
 const TRIMMED_PER_TICK = 32;
-/** So many workers silent at once is not so many broken disks: wait for a person, or for their return. */
-const MASS_SILENCE_SHARE = 0.5;
 /** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
 const UNEVEN_SHARE = 0.1;
 
@@ -44,13 +44,18 @@ export class Steward {
   readonly #engine: MetadataEngine;
   readonly #queries: MetadataQueries;
   readonly #workers: WorkerRegistry;
+  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #machine: Actor<typeof stewardMachine>;
   readonly crew: RepairCrew;
   readonly #housekeeping: Housekeeping;
-  readonly #timer: Timer;
   readonly #stopSampling: (() => void) | undefined;
-  #lastTick = performance.now();
+  #timer: unknown;
+  #isNudged = false;
+  /** Why repairs wait. */
+  #silence: string | null = null;
+  /** Silent workers whose return has been waited for long enough. */
+  #givenUp = new Set<NodeId>();
 
   constructor(parts: {
     config: Config;
@@ -59,19 +64,22 @@ export class Steward {
     queries: MetadataQueries;
     workers: WorkerRegistry;
     orders: Orders;
+    clock: Clock;
     log: Logger;
   }) {
     this.#config = parts.config;
     this.#engine = parts.engine;
     this.#queries = parts.queries;
     this.#workers = parts.workers;
+    this.#clock = parts.clock;
     this.#log = parts.log;
     this.crew = new RepairCrew(parts);
     this.crew.onEnd = () => this.nudge();
     this.#housekeeping = new Housekeeping(parts);
     this.#machine = createActor(stewardMachine, {
       id: "steward",
-      input: { safeModeMs: parts.config.safeModeMs },
+      input: { safeModeMs: parts.config.safeModeMs, pauseMs: parts.config.repair.massSilenceMs },
+      clock: parts.clock,
       inspect: inspector(),
     });
     let seen = "";
@@ -81,12 +89,17 @@ export class Steward {
       this.#log.info({ event: "steward-state", state: value }, "steward changed state");
     });
     this.#machine.start();
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#tickOn();
     this.#stopSampling = recorder()?.sample("redundancy", SAMPLE_MS, () => redundancyOf(this.judge()));
   }
 
   get state(): string {
     return this.#machine.getSnapshot().value;
+  }
+
+  /** What fell silent at once, in words, while repairs wait for it. */
+  get pausedBecause(): string | null {
+    return this.state === "paused" ? this.#silence : null;
   }
 
   /** Every replica set with its verdict, as the workers are now. */
@@ -105,18 +118,32 @@ export class Steward {
     return classifyReplicas(splitWorkers(workers), lookUp, target);
   }
 
+  readonly #zoneOf = (id: NodeId): string | undefined => this.#workers.get(id)?.zone;
+
+  shareAZone({ lasting }: Verdict): boolean {
+    return new Set(lasting.map(this.#zoneOf)).size < lasting.length;
+  }
+
   /** Something may have become better or worse: look soon. */
   nudge(): void {
+    if (this.#isNudged) return;
+    this.#isNudged = true;
     queueMicrotask(() => this.#tick());
   }
 
+  #tickOn(): void {
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#tickOn();
+      this.#tick();
+    }, PULSE_MS);
+  }
+
   #tick(): void {
-    const now = performance.now();
-    const lateMs = now - this.#lastTick - TICK_MS;
-    if (lateMs > this.#config.suspectAfterMs / 2) this.#workers.leaderWasLate();
-    this.#lastTick = now;
+    this.#isNudged = false;
+    if (this.#machine.getSnapshot().status === "stopped") return;
+    if (this.#workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
     try {
-      this.#patrol(now);
+      this.#patrol(this.#clock.now());
     } catch (err) {
       this.#log.error({ event: "steward-failed", err }, "steward's round failed");
     }
@@ -126,6 +153,7 @@ export class Steward {
     if (this.state === "safeMode" && this.#workers.all().every(({ heardAt }) => heardAt !== null))
       this.#machine.send({ type: "ALL_REPORTED" });
     this.#watchForMassSilence();
+    this.crew.cancelPointless((chunk) => this.#classify(chunk));
     if (this.state === "safeMode" || this.state === "paused") return;
 
     const judged = this.judge();
@@ -136,22 +164,33 @@ export class Steward {
     if (toCopy.length > 0 || toTrim.length > 0 || this.crew.size > 0) this.#machine.send({ type: "TROUBLE" });
     else this.#machine.send({ type: "ALL_WELL" });
 
-    this.crew.cancelPointless((chunk) => this.#classify(chunk));
     for (const { set, verdict } of toCopy) {
       if (this.crew.isFull) break;
       this.#repairSome(set, verdict);
     }
-    if (toCopy.length === 0) this.#trimSome(toTrim);
+    this.#trimSome(toTrim);
+    this.#spreadSome(judged);
     if (toCopy.length === 0 && toTrim.length === 0) this.#rebalance(judged);
     this.#housekeeping.tick(now);
   }
 
   #watchForMassSilence(): void {
-    const workers = this.#workers.all().filter(({ mode }) => mode === "active" || mode === "draining");
-    const silent = workers.filter((worker) => ["suspect", "dead"].includes(this.#workers.livenessOf(worker)));
-    const massive = workers.length > 5 && silent.length / workers.length > MASS_SILENCE_SHARE;
-    if (massive && this.state !== "paused") this.#machine.send({ type: "PAUSE" });
-    if (!massive && this.state === "paused") this.#machine.send({ type: "RESUME" });
+    const workers = this.#workers
+      .all()
+      .filter(({ mode }) => mode === "active" || mode === "draining")
+      .map((worker) => ({
+        id: worker.id,
+        zone: worker.zone,
+        isSilent: ["suspect", "dead"].includes(this.#workers.livenessOf(worker)),
+      }));
+    const silent = new Set(workers.filter(({ isSilent }) => isSilent).map(({ id }) => id));
+    if (this.#silence !== null && this.state !== "paused") this.#givenUp = new Set(silent);
+    for (const id of this.#givenUp) if (!silent.has(id)) this.#givenUp.delete(id);
+    this.#silence = massSilence(
+      workers.map((worker) => ({ ...worker, isSilent: worker.isSilent && !this.#givenUp.has(worker.id) })),
+    );
+    if (this.#silence !== null && this.state !== "paused") this.#machine.send({ type: "PAUSE" });
+    if (this.#silence === null && this.state === "paused") this.#machine.send({ type: "RESUME" });
   }
 
   // ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +208,7 @@ export class Steward {
         after = chunk.id;
         if (this.crew.isFull) return;
         if (this.crew.isTaken(chunk.id)) continue;
-        if (!this.crew.start(chunk, verdict, reason)) return;
+        if (!this.crew.start(chunk, verdict, { purpose: "redundancy", reason })) return;
       }
       if (chunks.length < LOOKED_AT) return;
     }
@@ -195,7 +234,10 @@ export class Steward {
       if (durable.length <= set.target) continue;
       const workerId = chooseTrim(durable);
       if (workerId === null) continue;
-      const keep = durable.map(({ id }) => id).filter((id) => id !== workerId && verdict.lasting.includes(id));
+      const keep = durable
+        .map(({ id }) => id)
+        .filter((id) => id !== workerId && verdict.lasting.includes(id) && this.#workers.get(id)?.isProven);
+      if (keep.length < set.target) continue;
       for (const { id: chunkId } of this.#queries.chunksOfSet(set.id, 0, left)) {
         left--;
         this.#engine
@@ -205,6 +247,34 @@ export class Steward {
           );
       }
       if (left <= 0) return;
+    }
+  }
+
+  // ── zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A copy more in another zone, where two had to share one when they were made; the trim then takes one of those. Only
+   * with what repairs leave of the crew's time.
+   */
+  #spreadSome(judged: JudgedSet[]): void {
+    if (this.crew.isFull) return;
+    const anything = { count: 1, sizeBytes: 0, exclude: new Set<NodeId>(), holders: new Set<NodeId>() };
+    const taking = this.#workers
+      .candidates()
+      .filter((worker) => worker.liveness === "live" && rejection(worker, anything) === null);
+    const open = new Set(taking.map(({ zone }) => zone));
+    for (const { set, verdict } of judged) {
+      if (verdict.need !== "healthy") continue;
+      const better = betterZones(verdict.lasting, this.#zoneOf, open);
+      if (better.size === 0) continue;
+      const among = new Set(taking.filter(({ zone }) => better.has(zone)).map(({ id }) => id));
+      for (const chunk of this.#queries.chunksOfSet(set.id, 0, LOOKED_AT)) {
+        if (this.crew.isFull) return;
+        if (this.crew.isTaken(chunk.id)) continue;
+        this.#machine.send({ type: "TROUBLE" });
+        const reason = "two of its copies share a zone, and another zone has room";
+        if (!this.crew.start(chunk, verdict, { purpose: "spread", reason, among })) break;
+      }
     }
   }
 
@@ -232,7 +302,7 @@ export class Steward {
       if (!chunk) continue;
       this.#machine.send({ type: "UNEVEN" });
       const reason = `${fullest.worker.id} is ${Math.round(fullest.used * 100)} % full, ${emptiest.worker.id} ${Math.round(emptiest.used * 100)} %`;
-      this.crew.start(chunk, verdict, reason, emptiest.worker.id);
+      this.crew.start(chunk, verdict, { purpose: "evenness", reason, among: new Set([emptiest.worker.id]) });
       return;
     }
   }
@@ -245,7 +315,7 @@ export class Steward {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#clock.clearTimeout(this.#timer);
     this.#stopSampling?.();
     this.crew.stop();
     this.#machine.stop();

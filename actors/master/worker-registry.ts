@@ -7,6 +7,7 @@ import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { Heartbeat } from "../messages/master.ts";
 import type { NodeId, WorkerCondition, WorkerMode } from "../messages/primitives.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import { inspector } from "../node/recorder.ts";
 import type { WorkerRow } from "../rules/decide/state.ts";
@@ -20,6 +21,8 @@ export interface KnownWorker {
   zone: string;
   incarnation: string;
   mode: WorkerMode;
+  /** What the worker itself knows of that. */
+  knownMode: WorkerMode;
   /** 0 until it registers with this leader. */
   epoch: number;
   condition: WorkerCondition;
@@ -27,6 +30,13 @@ export interface KnownWorker {
   freeBytes: number;
   trashBytes: number;
   load: number;
+  /** Chunks being written there, and chunks sealed there, as it last said. */
+  openChunks: number;
+  chunkCount: number;
+  /** What it holds has been compared with the metadata, whole, since it registered with this leader. */
+  isProven: boolean;
+  /** Chunk ids below this have been compared in the round under way. */
+  comparedUpTo: number;
   /** Monotonic; null: not heard by this leader. */
   heardAt: number | null;
   /** What the log says of it. */
@@ -37,44 +47,68 @@ export interface KnownWorker {
 
 /** Space promised to a writer shows up in the worker's own figures by then, or never will. */
 const RESERVED_FOR_MS = 20_000;
+/** How often the leader looks around. */
+export const PULSE_MS = 200;
+
+interface Parts {
+  config: Config;
+  engine: MetadataEngine;
+  clock: Clock;
+  log: Logger;
+}
 
 export class WorkerRegistry {
   readonly #workers = new Map<NodeId, KnownWorker>();
   readonly #config: Config;
   readonly #engine: MetadataEngine;
+  readonly #clock: Clock;
   readonly #log: Logger;
+  #pulseAt: number;
   /** Called after each change of a worker's liveness or mode. */
   onChange: () => void = () => {};
 
-  constructor(config: Config, engine: MetadataEngine, log: Logger, rows: WorkerRow[]) {
+  constructor({ config, engine, clock, log }: Parts, rows: WorkerRow[]) {
     this.#config = config;
     this.#engine = engine;
+    this.#clock = clock;
     this.#log = log;
+    this.#pulseAt = clock.now();
     for (const row of rows) if (row.mode !== "removed") this.#watch(row);
   }
 
   #watch(row: Omit<WorkerRow, "lost_below">): KnownWorker {
     const { suspectAfterMs, deadAfterMs, safeModeMs } = this.#config;
     const machine = livenessMachine.provide({
+      guards: { leaderIsLate: () => this.#isLate },
       actions: {
         declareLive: () => this.#declare(row.id, "live"),
         declareDead: () => this.#declare(row.id, "dead"),
       },
     });
     const input = { workerId: row.id, suspectAfterMs, deadAfterMs, graceMs: safeModeMs, deaths: 0, mode: row.mode };
-    const actor = createActor(machine, { id: `liveness:${row.id}`, input, inspect: inspector() });
+    const actor = createActor(machine, {
+      id: `liveness:${row.id}`,
+      input,
+      clock: this.#clock,
+      inspect: inspector(),
+    });
     const worker: KnownWorker = {
       id: row.id,
       url: row.url,
       zone: row.zone,
       incarnation: row.incarnation,
       mode: row.mode,
+      knownMode: row.mode,
       epoch: 0,
       condition: "normal",
       capacityBytes: row.capacity,
       freeBytes: row.capacity,
       trashBytes: 0,
       load: 0,
+      openChunks: 0,
+      chunkCount: 0,
+      isProven: false,
+      comparedUpTo: 0,
       heardAt: null,
       recorded: row.liveness,
       reservations: [],
@@ -119,10 +153,21 @@ export class WorkerRegistry {
     return typeof heard === "object" ? "live" : (heard as Candidate["liveness"]);
   }
 
-  /** In one word, the one that matters most. */
-  stateOf(worker: KnownWorker): string {
+  /**
+   * In one word, the one that matters most.
+   *
+   * @param expected chunks that the metadata expects there; for a draining worker that has none left, and neither writes
+   *   nor holds one that may still be committed, the word is `drained`
+   * @param freed of what it holds, chunks that only wait for the trash
+   */
+  stateOf(
+    worker: KnownWorker,
+    { expected, freed }: { expected: number; freed: number } = { expected: 1, freed: 0 },
+  ): string {
     const liveness = this.livenessOf(worker);
     if (liveness !== "live") return liveness === "unknown" || worker.mode !== "maintenance" ? liveness : "maintenance";
+    const holdsNothing = expected === 0 && worker.openChunks === 0 && worker.chunkCount <= freed;
+    if (worker.mode === "draining" && worker.knownMode === "draining" && holdsNothing) return "drained";
     if (worker.mode !== "active") return worker.mode;
     return worker.condition === "normal" ? "live" : worker.condition;
   }
@@ -154,7 +199,9 @@ export class WorkerRegistry {
       epoch: worker.epoch,
       capacityBytes: worker.capacity,
       freeBytes: worker.freeBytes,
-      heardAt: performance.now(),
+      heardAt: this.#clock.now(),
+      isProven: false,
+      comparedUpTo: 0,
       recorded: unchanged ? entry.recorded : "live",
     });
     entry.actor.send({ type: "HEARTBEAT" });
@@ -171,7 +218,10 @@ export class WorkerRegistry {
     worker.freeBytes = message.freeBytes;
     worker.trashBytes = message.trashBytes;
     worker.load = message.load;
-    worker.heardAt = performance.now();
+    worker.knownMode = message.mode;
+    worker.openChunks = message.openChunks;
+    worker.chunkCount = message.chunkCount;
+    worker.heardAt = this.#clock.now();
     worker.actor.send({ type: "HEARTBEAT" });
     return worker;
   }
@@ -188,20 +238,41 @@ export class WorkerRegistry {
     this.onChange();
   }
 
-  /** The leader was not running for a while: nobody's silence counts. */
-  leaderWasLate(): void {
-    for (const worker of this.#workers.values()) worker.actor.send({ type: "LEADER_WAS_LATE" });
+  /**
+   * A worker's inventory and the metadata agree over the chunk ids `fromId` … `toId`. Once they have been found to agree
+   * over all ids, page after page, its copies count as proof where another one is given up.
+   */
+  noteCompared(worker: KnownWorker, fromId: number, toId: number): void {
+    if (fromId !== 0 && fromId !== worker.comparedUpTo) return;
+    worker.comparedUpTo = toId + 1;
+    if (toId === Number.MAX_SAFE_INTEGER) worker.isProven = true;
+  }
+
+  /**
+   * To be called every `PULSE_MS`: says that the leader runs. If it did not for a while, nobody's silence counts.
+   *
+   * @returns whether it was late
+   */
+  pulse(): boolean {
+    const wasLate = this.#isLate;
+    this.#pulseAt = this.#clock.now();
+    if (wasLate) for (const worker of this.#workers.values()) worker.actor.send({ type: "LEADER_WAS_LATE" });
+    return wasLate;
+  }
+
+  get #isLate(): boolean {
+    return this.#clock.now() - this.#pulseAt > PULSE_MS + this.#config.suspectAfterMs / 2;
   }
 
   candidates(): Candidate[] {
-    const now = performance.now();
+    const now = this.#clock.now();
     return this.all().map((worker) => {
       worker.reservations = worker.reservations.filter(({ until }) => until > now);
       return {
         id: worker.id,
         zone: worker.zone,
         liveness: this.livenessOf(worker),
-        mode: worker.mode,
+        mode: worker.mode === "active" ? worker.knownMode : worker.mode,
         condition: worker.condition,
         freeBytes: worker.freeBytes,
         capacityBytes: worker.capacityBytes,
@@ -214,7 +285,7 @@ export class WorkerRegistry {
   /** Promises space, so that writers who ask at the same time do not all get the same. */
   reserve(workerId: NodeId, bytes: number): void {
     const reservations = this.#workers.get(workerId)?.reservations;
-    const until = Math.ceil((performance.now() + RESERVED_FOR_MS) / 1000) * 1000;
+    const until = Math.ceil((this.#clock.now() + RESERVED_FOR_MS) / 1000) * 1000;
     const latest = reservations?.at(-1);
     if (latest?.until === until) latest.bytes += bytes;
     else reservations?.push({ bytes, until });

@@ -64,7 +64,16 @@ export const Config = Type.Object(
       {
         maxConcurrent: Type.Integer({ minimum: 1, maximum: 1000, description: "copies under way in the cluster" }),
         maxPerWorker: Type.Integer({ minimum: 1, maximum: 100, description: "of these, per source and per target" }),
-        bytesPerSecond: Type.Integer({ minimum: 0, description: "pace of one copy; 0 = as fast as it goes" }),
+        bytesPerSecond: Type.Integer({
+          minimum: 0,
+          description:
+            "pace of one copy, so at most `maxPerWorker` times this per worker and `maxConcurrent` times this in all; 0 = as fast as it goes",
+        }),
+        massSilenceMs: Ms(
+          "when a whole zone or very many workers fall silent at once, repairs wait this long",
+          0,
+          86_400_000,
+        ),
       },
       { additionalProperties: false },
     ),

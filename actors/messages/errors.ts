@@ -91,6 +91,7 @@ export const ErrorCodes = {
   },
   UNKNOWN_WORKER: { status: 404, next: "Register first." },
   STALE_TERM: { status: 409, next: "A newer leader exists; this order is void." },
+  ORDER_EXPIRED: { status: 409, next: "The order came too late and is void; the leader decides anew." },
   CHECKSUM_MISMATCH: { status: 422, next: "The block was damaged on its way; send it again." },
   CHUNK_SEALED: { status: 409, next: "Sealed chunks never change." },
   CHUNK_INCOMPLETE: { status: 409, next: "Blocks are missing; details name the first." },

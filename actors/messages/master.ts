@@ -285,11 +285,14 @@ export const Register = Type.Object({
   capacityBytes: ByteCount,
   freeBytes: ByteCount,
 });
+/** The leader's clock, by which its orders expire. Means nothing outside its term. */
+const LeaderTime = Milliseconds;
 export const Registered = Type.Object({
   clusterId: Type.String(),
   term: Term,
   heartbeatMs: Milliseconds,
   mode: WorkerMode,
+  leaderTimeMs: LeaderTime,
 });
 
 /** Worker → leader, every `heartbeatMs`: alive, how full, and what it found. */
@@ -302,7 +305,11 @@ export const Heartbeat = Type.Object({
   capacityBytes: ByteCount,
   freeBytes: ByteCount,
   trashBytes: ByteCount,
+  /** What is wanted of it, as far as it knows. */
+  mode: WorkerMode,
+  /** Sealed here, and being written here. */
   chunkCount: Type.Integer({ minimum: 0 }),
+  openChunks: Type.Integer({ minimum: 0 }),
   /** Requests being served, for placement. */
   load: Type.Integer({ minimum: 0 }),
   /** Copies that the scrub or a read found bad; already quarantined here. Repeated until `acknowledged`. */
@@ -317,6 +324,7 @@ export type Heartbeat = Static<typeof Heartbeat>;
 export const HeartbeatAck = Type.Object({
   term: Term,
   mode: WorkerMode,
+  leaderTimeMs: LeaderTime,
   acknowledged: BoundedList(ChunkId, 256),
   /** Of `idleOpenChunks`, those whose grant has ended: throw them away. */
   discard: BoundedList(ChunkId, 256),

@@ -94,7 +94,11 @@ export const ChunkDescription = Type.Object({
 });
 export type ChunkDescription = Static<typeof ChunkDescription>;
 
-// Orders: from the leader only. They carry its term, and a worker refuses a lower one than it has ever seen.
+/**
+ * What every order carries: orders come from the leader only. A worker refuses a lower term than it has ever seen, and an
+ * order that comes after `expiresAt`, which is told by the clock whose time the leader tells in its answers.
+ */
+const Order = { term: Term, expiresAt: Milliseconds };
 
 /**
  * The log index at which an order was decided. A worker keeps the highest of a chunk's copy orders, and ignores an order
@@ -105,7 +109,7 @@ const DecidedAt = LogIndex;
 /** Fetch a chunk from another worker, check it against the committed length and checksum, seal it here. */
 export const CopyChunk = Type.Object({
   type: Type.Literal("COPY_CHUNK"),
-  term: Term,
+  ...Order,
   orderId: Type.String({ maxLength: 64 }),
   decidedAt: DecidedAt,
   timeoutMs: Milliseconds,
@@ -128,7 +132,7 @@ export const CopiedChunk = Type.Object({
 /** Move these chunks to the trash. `absent` were not here to begin with. */
 export const TrashChunks = Type.Object({
   type: Type.Literal("TRASH_CHUNKS"),
-  term: Term,
+  ...Order,
   orderId: Type.String({ maxLength: 64 }),
   decidedAt: DecidedAt,
   chunkIds: BoundedList(ChunkId),
@@ -138,7 +142,7 @@ export const TrashedChunks = Type.Object({ trashed: BoundedList(ChunkId), absent
 /** Read the whole chunk back and say what it is worth. A corrupt copy is quarantined on the spot. */
 export const VerifyChunk = Type.Object({
   type: Type.Literal("VERIFY_CHUNK"),
-  term: Term,
+  ...Order,
   chunkId: ChunkId,
   lengthBytes: ByteCount,
   crc32: Crc32,

@@ -85,9 +85,9 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
   return new Elysia({ name: "mailbox", ...SERVER_OPTIONS })
     .post(
       MESSAGES,
-      async ({ request }) => {
+      async ({ request, server }) => {
         try {
-          const { bytes, sender } = await receive(request, MESSAGES, identity);
+          const { bytes, sender } = await receive({ request, server }, MESSAGES, identity);
           const { cause, ...answer } = await handle(bytes, sender, request.headers.get(CAUSE_HEADER));
           return reply(answer, cause ? { [CAUSE_HEADER]: cause } : {});
         } catch (error) {
@@ -98,9 +98,9 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
     )
     .post(
       BATCH,
-      async ({ request }) => {
+      async ({ request, server }) => {
         try {
-          const { bytes, sender } = await receive(request, BATCH, identity);
+          const { bytes, sender } = await receive({ request, server }, BATCH, identity);
           const letters = decodeLetters(bytes);
           const answers = new BatchAnswer(letters.length);
           for (const [n, [envelope, theirCause]] of letters.entries())
@@ -116,12 +116,20 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
     );
 }
 
-async function receive(request: Request, path: string, { secret }: Identity) {
+interface Arrival {
+  request: Request;
+  server: { timeout(request: Request, seconds: number): void } | null;
+}
+
+async function receive({ request, server }: Arrival, path: string, { secret }: Identity) {
   // Whoever sends this has proved nothing yet, so an endless body must not be read.
   if (!(Number(request.headers.get("content-length") ?? Number.NaN) <= MAX_MESSAGE_BYTES))
     throw new Refusal("PAYLOAD_TOO_LARGE", `A message tells its length, of at most ${MAX_MESSAGE_BYTES} bytes`);
   const bytes = new Uint8Array(await request.arrayBuffer());
-  return { bytes, sender: verifySignature(secret, request.headers.get("authorization"), "POST", path, bytes) };
+  const sender = verifySignature(secret, request.headers.get("authorization"), "POST", path, bytes);
+  // What a node asks for may take its time: a copy at a slow pace is silent for longer than an idle connection may be.
+  server?.timeout(request, 0);
+  return { bytes, sender };
 }
 
 function open(bytes: Uint8Array, clusterId: string | null): { type: string } {

@@ -38,6 +38,22 @@ export function classifyReplicas(
   return { need, durable, lasting };
 }
 
+/**
+ * Zones to which a copy can move so that no two copies share one: empty if none do, or if every zone with room has one.
+ *
+ * @param lasting the workers that hold the copies
+ * @param open zones with a worker that takes a copy now
+ */
+export function betterZones(
+  lasting: readonly NodeId[],
+  zoneOf: (id: NodeId) => string | undefined,
+  open: ReadonlySet<string>,
+): Set<string> {
+  const taken = new Set(lasting.map(zoneOf));
+  if (taken.size === lasting.length) return new Set();
+  return new Set([...open].filter((zone) => !taken.has(zone)));
+}
+
 /** Many chunks that live on the same workers, with what they all need. */
 export interface JudgedSet {
   set: { id: number; target: number; workers: string; chunk_count: number };

@@ -8,7 +8,7 @@
  * transaction is flushed before anyone is told.
  */
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { open as openHandle, rename, rm } from "node:fs/promises";
+import { type FileHandle, open as openHandle, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ChunkIndex, ChunkRow, ChunkState } from "../../databases/chunk-index.ts";
 import { Refusal } from "../messages/errors.ts";
@@ -36,6 +36,8 @@ import { GroupCommit } from "./group-commit.ts";
 import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
+/** Quarantined copies read again in one go. */
+const RECHECKED_AT_ONCE = 16;
 
 export interface StoreOptions {
   directory: string;
@@ -43,6 +45,8 @@ export interface StoreOptions {
   disk: Disk;
   log: Logger;
   now?: () => number;
+  /** Opens a chunk file to read it back; the file system's own, if absent. */
+  openFile?(path: string): Promise<FileHandle>;
 }
 
 /** What a chunk must come to. */
@@ -73,6 +77,9 @@ export class ChunkStore {
   readonly #directories = new DirectorySync();
   readonly #open = new Map<ChunkId, OpenChunk>();
   readonly #givenUp: GivenUp;
+  readonly #openFile: (path: string) => Promise<FileHandle>;
+  /** False: chunks being written go on, but gateways begin no new one here. */
+  takesNew = true;
   #openBytes = 0;
   #totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
 
@@ -82,6 +89,7 @@ export class ChunkStore {
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
     this.#givenUp = new GivenUp(this.#now);
+    this.#openFile = options.openFile ?? ((path) => openHandle(path, "r"));
     this.#inlineChunkBytes = options.inlineChunkBytes;
     this.folders = new ChunkFolders(options.directory);
     this.folders.make();
@@ -149,7 +157,7 @@ export class ChunkStore {
   /** A file without a row: its trailer says what it is, or it is quarantined as damaged. */
   #adopt(chunkId: ChunkId, state: FiledState): boolean {
     const path = this.folders.file(chunkId, state);
-    const trailer = readTrailer(path);
+    const trailer = trailerOrProblem(path);
     const whole = typeof trailer !== "string" && trailer.chunkId === chunkId;
     if (!whole) {
       this.#log.warn(
@@ -204,6 +212,7 @@ export class ChunkStore {
         if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
         throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is ${row.state} here and does not change`);
       }
+      this.#refuseIfDraining(copyDecidedAt);
       chunk = this.#begin(chunkId, blockSizeBytes);
     }
     chunk.lastTouchedAt = this.#now();
@@ -233,6 +242,10 @@ export class ChunkStore {
       throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} was given up and takes no more blocks`);
   }
 
+  #refuseIfDraining(copyDecidedAt: number): void {
+    if (copyDecidedAt === 0 && !this.takesNew) throw new Refusal("NOT_READY", "This worker takes no new chunks");
+  }
+
   #begin(chunkId: ChunkId, blockSizeBytes: number): OpenChunk {
     if (this.#open.size >= MAX_OPEN_CHUNKS)
       throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
@@ -254,6 +267,7 @@ export class ChunkStore {
       return this.seal(expected, blockSizeBytes);
     }
     this.#refuseIfGivenUp(chunkId, copyDecidedAt);
+    this.#refuseIfDraining(copyDecidedAt);
     this.#disk.admit(this.usedBytes);
     this.#disk.claim(this.usedBytes, lengthBytes);
     const sealedAt = this.#now();
@@ -540,15 +554,11 @@ export class ChunkStore {
       await pace(bytes.length);
       return bytes.length === row.lengthBytes && Bun.hash.crc32(bytes) === row.crc32 ? null : "the bytes changed";
     }
-    const path = this.folders.file(row.chunkId, "sealed");
-    try {
-      const trailer = readTrailer(path);
-      if (typeof trailer === "string") return trailer;
-      if (trailer.chunkId !== row.chunkId || trailer.crc32 !== row.crc32) return "the file is of another chunk";
-    } catch (error) {
-      return readProblem(error);
-    }
-    const file = await openHandle(path, "r").catch(readProblem);
+    const path = this.folders.file(row.chunkId, row.state as FiledState);
+    const trailer = trailerOrProblem(path);
+    if (typeof trailer === "string") return trailer;
+    if (trailer.chunkId !== row.chunkId || trailer.crc32 !== row.crc32) return "the file is of another chunk";
+    const file = await this.#openFile(path).catch(readProblem);
     if (typeof file === "string") return file;
     try {
       const buffer = new Uint8Array(Math.min(row.blockSizeBytes, row.lengthBytes));
@@ -593,6 +603,57 @@ export class ChunkStore {
       }
     }
     await this.#changeState([row], "quarantined", true);
+  }
+
+  /**
+   * Reads again what lies in quarantine: a disk, a cable or a controller that failed for a while took good copies there
+   * with it. One that is whole is a copy again; the leader learns of it when inventories are compared.
+   *
+   * @param afterMs since it came there; after each reading that finds it bad, twice as long
+   * @returns how many are copies again
+   */
+  async recheck(afterMs: number): Promise<number> {
+    let restored = 0;
+    for (const { chunkId } of this.#index.toRecheck(this.#now(), afterMs, RECHECKED_AT_ONCE)) {
+      const row = this.#rowOfQuarantined(chunkId);
+      const isWhole = row !== null && (await this.#problemOf(row, () => null)) === null;
+      if (isWhole && (await this.#restore(row))) restored++;
+      else await this.commits.add(false, () => this.#index.setVerified(chunkId, this.#now()));
+    }
+    return restored;
+  }
+
+  /** One whose trailer could not be read when its file was found may tell now what it is. */
+  #rowOfQuarantined(chunkId: ChunkId): ChunkRow | null {
+    const row = this.#index.find(chunkId);
+    if (row?.state !== "quarantined" || row.lengthBytes > 0) return row?.state === "quarantined" ? row : null;
+    const trailer = trailerOrProblem(this.folders.file(chunkId, "quarantined"));
+    return typeof trailer === "string" || trailer.chunkId !== chunkId
+      ? null
+      : { ...rowOf(trailer, row.copyDecidedAt), state: "quarantined" };
+  }
+
+  async #restore(row: ChunkRow): Promise<boolean> {
+    const { chunkId } = row;
+    const now = this.#index.find(chunkId);
+    if (this.#open.has(chunkId) || now?.state !== "quarantined" || now.sealedAt > row.sealedAt) return false;
+    if (!row.inline) {
+      const [from, to] = [this.folders.file(chunkId, "quarantined"), this.folders.file(chunkId, "sealed")];
+      renameSync(from, to);
+      await this.#directories.sync(dirname(to));
+    }
+    const sealed: ChunkRow = { ...row, state: "sealed", verifiedAt: this.#now() };
+    let isRestored = false;
+    await this.commits.add(true, () => {
+      if (this.#index.find(chunkId)?.state !== "quarantined") return;
+      this.#index.put(sealed, row.inline ? (this.#index.inlineBytes(chunkId) ?? undefined) : undefined);
+      isRestored = true;
+    });
+    if (!isRestored) return false;
+    this.#count(now, -1);
+    this.#count(sealed, 1);
+    this.#log.info({ event: "chunk-restored", chunk: formatChunkId(chunkId) }, "a quarantined copy is whole after all");
+    return true;
   }
 
   /** For what a reader has found and does not wait for. */
@@ -714,6 +775,15 @@ export class ChunkStore {
     for (const chunkId of [...this.#open.keys()]) await this.#discard(chunkId);
     this.commits.flush();
     this.#index.close();
+  }
+}
+
+/** @returns the trailer, or in words what keeps it from being read; `missing` if there is no file */
+function trailerOrProblem(path: string): Trailer | string {
+  try {
+    return readTrailer(path);
+  } catch (error) {
+    return readProblem(error);
   }
 }
 

@@ -108,7 +108,10 @@ export class Copier {
     )
       throw new BadSource(`its copy is ${told.state} and not what was ordered`);
 
+    // A copy takes at least the time that its bytes have by its pace, the smallest too, so that the leader's bound on
+    // copies at a time bounds their bytes a second.
     const pace = new Pace(order.bytesPerSecond);
+    const untilDue = () => pace.take(0, deadline);
     const copyDecidedAt = Math.max(1, order.decidedAt);
     const fetchBlock = async (n: number): Promise<Uint8Array> => {
       const bytes = await getBlocks(identity, source.url, chunkId, n, 1, options).catch(asBadSource);
@@ -120,7 +123,9 @@ export class Copier {
       return bytes;
     };
     if (crcs.length === 1) {
+      await pace.take(lengthBytes, deadline);
       await store.sealWhole(order, blockSizeBytes, await fetchBlock(0), copyDecidedAt);
+      await untilDue();
       return;
     }
     const open = store.describe(chunkId);
@@ -147,6 +152,7 @@ export class Copier {
     const outcomes = await Promise.allSettled(lanes);
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     await store.seal(order, blockSizeBytes);
+    await untilDue();
   }
 }
 

@@ -46,8 +46,10 @@ export interface Rhythm {
   sweepMs: number;
   /** An unsealed chunk untouched for this long is asked about. */
   idleAfterMs: number;
-  /** While the disk refuses writes, a trial write this often. */
+  /** While the disk refuses writes, a trial write this often; and as often a look at what lies in quarantine. */
   probeMs: number;
+  /** A copy that was put into quarantine is read again after this, then ever more rarely. */
+  recheckAfterMs: number;
   /** A stop waits no longer than this for work under way. */
   drainMs: number;
 }
@@ -57,6 +59,7 @@ const RHYTHM: Rhythm = {
   sweepMs: 2000,
   idleAfterMs: 60_000,
   probeMs: 10_000,
+  recheckAfterMs: 60_000,
   drainMs: 5000,
 };
 /** Blocks are counted into the record, never told one by one. */
@@ -168,6 +171,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
 
   async function register(): Promise<void> {
+    const askedAt = fence.now;
     try {
       const { capacityBytes, freeBytes } = disk.space(store.usedBytes);
       const answer = await leader.ask<"REGISTER">(
@@ -186,11 +190,13 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
       );
       if (background.signal.aborted) return;
       fence.pass(answer.term);
+      fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
       if (clusterId === null) {
         index.joinCluster(answer.clusterId);
         clusterId = answer.clusterId;
       }
       const { term, mode, heartbeatMs } = answer;
+      store.takesNew = mode === "active";
       becauseOf(answer, () => machine.send({ type: "REGISTERED", term, mode, heartbeatMs }));
     } catch (error) {
       tellSilence(error);
@@ -198,20 +204,23 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   }
 
   async function sendHeartbeat(): Promise<void> {
+    const askedAt = fence.now;
     try {
       const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
       machine.send({ type: "DISK", condition });
-      const { chunkCount, trashBytes } = store.totals;
+      const { chunkCount, openChunks, trashBytes } = store.totals;
       const heartbeat: MessageOf<typeof MasterMailbox, "HEARTBEAT"> = {
         type: "HEARTBEAT",
         workerId: id,
         incarnation: me.incarnation,
         epoch: me.epoch,
         condition,
+        mode: states().context.mode,
         capacityBytes,
         freeBytes,
         trashBytes,
         chunkCount,
+        openChunks,
         load: traffic.requests,
         badReplicas: index.unreported(REPORT_LIMIT),
         idleOpenChunks: store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs),
@@ -219,6 +228,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
       const answer = await leader.ask<"HEARTBEAT">(heartbeat, askTimeoutMs);
       if (background.signal.aborted) return;
       fence.pass(answer.term);
+      fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
+      store.takesNew = answer.mode === "active";
       becauseOf(answer, () => machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode }));
       if (answer.acknowledged.length > 0)
         await store.commits.add(false, () => {
@@ -284,6 +295,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   async function sweepOn(): Promise<void> {
     const { signal } = background;
     let probedAt = 0;
+    let recheckedAt = 0;
     while (!signal.aborted) {
       try {
         if (disk.failure === null)
@@ -291,6 +303,10 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         else if (Date.now() - probedAt >= rhythm.probeMs) {
           probedAt = Date.now();
           if (disk.probe()) log.info({ event: "disk-recovered" }, "the disk takes writes again");
+        }
+        if (disk.failure === null && Date.now() - recheckedAt >= rhythm.probeMs) {
+          recheckedAt = Date.now();
+          await store.recheck(rhythm.recheckAfterMs);
         }
       } catch (error) {
         log.error({ event: "sweep-failed", err: disk.refusal(error) }, "the trash could not be emptied");

@@ -58,17 +58,17 @@ function workOf({ store, fence, copier, traffic, log, assertReady }: OrderHost):
     },
     COPY_CHUNK: (order) => {
       assertReady("write");
-      fence.pass(order.term);
+      fence.passOrder(order);
       return copier.copy(order);
     },
-    TRASH_CHUNKS: ({ term, decidedAt, chunkIds }) => {
+    TRASH_CHUNKS: (order) => {
       assertReady("write");
-      fence.pass(term);
-      return store.trash(chunkIds, decidedAt);
+      fence.passOrder(order);
+      return store.trash(order.chunkIds, order.decidedAt);
     },
-    VERIFY_CHUNK: async ({ term, chunkId, lengthBytes, crc32 }) => {
+    VERIFY_CHUNK: async ({ term, expiresAt, chunkId, lengthBytes, crc32 }) => {
       assertReady("read");
-      fence.pass(term);
+      fence.passOrder({ term, expiresAt });
       return { chunkId, state: await store.verify(chunkId, { chunkId, lengthBytes, crc32 }) };
     },
   };

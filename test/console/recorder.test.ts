@@ -58,7 +58,10 @@ test("a record tells event, edge, state before and after, what it is about, and 
     x: ["liveness.heard.unknown:0"],
     f: "heard.unknown|duty.active",
     v: "heard.live.listening|duty.active",
-    tm: [{ id: "after suspectAfterMs", ms: 60 }],
+    tm: [
+      { id: "after forgiveAfterMs", ms: 1200 },
+      { id: "after suspectAfterMs", ms: 60 },
+    ],
   });
   actor.stop();
   recorder.close();

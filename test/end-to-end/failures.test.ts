@@ -91,7 +91,7 @@ describe("the master", () => {
 
 describe("corruption", () => {
   test(
-    "a flipped byte in a chunk file never reaches a reader, and the copy is replaced",
+    "44c. a flipped byte in a chunk file never reaches a reader, and the copy is replaced",
     async () => {
       await start();
       const sent = await put("precious", 10 * MIB);
@@ -146,7 +146,7 @@ describe("workers", () => {
   );
 
   test(
-    "one that comes back brings its copies with it, and extra ones are trimmed",
+    "35b. one that comes back brings its copies with it, and extra ones are trimmed",
     async () => {
       await start();
       const sent = await put("f", 24 * MIB);
@@ -167,7 +167,7 @@ describe("workers", () => {
   );
 
   test(
-    "one that lost its disk comes back empty, and its copies are made again",
+    "38b. one that lost its disk comes back empty, and its copies are made again",
     async () => {
       await start({ workers: 4 });
       const sent = await put("f", 16 * MIB);
@@ -242,7 +242,7 @@ describe("workers", () => {
   );
 
   test(
-    "a draining one keeps serving until its copies are elsewhere",
+    "50b. a draining one keeps serving until its copies are elsewhere",
     async () => {
       await start({ workers: 4 });
       const sent = await put("f", 16 * MIB);

@@ -278,7 +278,7 @@ describe("workers and copies", () => {
     expect(dfs.violations()).toEqual([]);
   });
 
-  test("a worker with another disk has lost all its copies at once", () => {
+  test("38. a worker with another disk has lost all its copies at once", () => {
     const dfs = new MetadataHarness();
     for (let n = 0; n < 20; n++) dfs.accept(dfs.put(`f${n}`, [dfs.chunk(["w1", `w${2 + (n % 3)}`])]));
     dfs.accept({

@@ -25,7 +25,7 @@ function leaderOf(dfs: MetadataHarness) {
     engine,
     metadata: dfs.metadata,
     queries: dfs.queries,
-    workers: { get: () => worker, livenessOf: () => "live" } as unknown as Parts["workers"],
+    workers: { get: () => worker, livenessOf: () => "live", noteCompared: () => {} } as unknown as Parts["workers"],
     steward: {
       state: "steady",
       crew: { isTargetOf: () => false },

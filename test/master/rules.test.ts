@@ -34,7 +34,7 @@ describe("placement", () => {
     }
   });
 
-  test("fewer zones than copies is no reason to make fewer copies", () => {
+  test("41. fewer zones than copies is no reason to make fewer copies", () => {
     const workers = ["w1", "w2", "w3"].map((id) => worker(id, { zone: "one" }));
     expect(choose(workers, wish(), Math.random)).toHaveLength(3);
     expect(explain(workers, wish(), 0, "test").rule).toContain("over 1 zones, fewer than copies");

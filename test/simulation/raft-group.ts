@@ -4,8 +4,9 @@
  * master that moved. Scenarios steer it through `hold`, `cut`, `crash`, `pause` and `breakDisk`.
  */
 
-import { type Clock, type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/raft-driver.ts";
+import { type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/raft-driver.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
+import type { Clock } from "../../actors/node/clock.ts";
 import { decode, encode } from "../../actors/node/wire.ts";
 import { append, compact, emptyLog, lastIndex, termAt, truncate } from "../../actors/rules/raft/log-tail.ts";
 import { hasQuorum } from "../../actors/rules/raft/quorum.ts";

@@ -1,6 +1,6 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
 import { MetadataEngine } from "../../actors/master/engine.ts";
-import type { Clock } from "../../actors/master/raft-driver.ts";
+import type { Clock } from "../../actors/node/clock.ts";
 
 const fail = (cause: unknown): never => {
   throw cause;

@@ -40,8 +40,8 @@ export function startStandInMaster(url: string, secret: string, clusterId = "clu
     heartbeats: [],
     reconciliations: [],
     answers: {
-      register: () => ({ clusterId, term: master.term, heartbeatMs: 50, mode: "active" }),
-      heartbeat: () => ({ term: master.term, mode: "active", acknowledged: [], discard: [] }),
+      register: () => ({ clusterId, term: master.term, heartbeatMs: 50, mode: "active", leaderTimeMs: 0 }),
+      heartbeat: () => ({ term: master.term, mode: "active", leaderTimeMs: 0, acknowledged: [], discard: [] }),
       reconcile: () => ({ match: true, trash: [], decidedAt: 1, adopted: 0, missing: 0 }),
     },
     stop: () => app.stop(true).then(() => {}),

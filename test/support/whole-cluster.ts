@@ -12,6 +12,7 @@ import { Office } from "../../actors/master/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
+import { systemClock } from "../../actors/node/clock.ts";
 import { checkConfig, loadConfig } from "../../actors/node/config.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
@@ -105,6 +106,7 @@ export class WholeCluster {
       engine,
       members,
       urlOf: () => url,
+      clock: systemClock,
       log,
     });
     const no = () => {

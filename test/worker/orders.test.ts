@@ -18,9 +18,12 @@ import {
 const options = { timeoutMs: 5000 };
 type Stored = { chunkId: number; lengthBytes: number; crc32: number };
 
+const NEVER = Number.MAX_SAFE_INTEGER;
+
 const copyOrder = (chunk: Stored, sources: { id: string; url: string }[], change = {}) => ({
   type: "COPY_CHUNK" as const,
   term: 1,
+  expiresAt: NEVER,
   orderId: "1",
   decidedAt: 10,
   timeoutMs: 5000,
@@ -32,6 +35,7 @@ const copyOrder = (chunk: Stored, sources: { id: string; url: string }[], change
 const trashOrder = (chunkIds: number[], change = {}) => ({
   type: "TRASH_CHUNKS" as const,
   term: 1,
+  expiresAt: NEVER,
   orderId: "1",
   decidedAt: 10,
   chunkIds,
@@ -76,7 +80,7 @@ test("chunks large and small are copied, and copying again answers at once", asy
   }
 });
 
-test("a source whose bytes changed is named, nothing of it is kept, and another source serves", async () => {
+test("44. a source whose bytes changed is named, nothing of it is kept, and another source serves", async () => {
   await using two = await pair();
   using folder = temporaryFolder();
   const third = await startTestWorker(folder.path, { id: "worker-3" });
@@ -98,7 +102,7 @@ test("a source whose bytes changed is named, nothing of it is kept, and another 
   await third.stop();
 });
 
-test("a source that holds something else than was ordered is bad before a byte is fetched", async () => {
+test("44b. a source that holds something else than was ordered is bad before a byte is fetched", async () => {
   await using two = await pair();
   const chunk = await storeChunk(two.from, 1, randomBytes(3 * BLOCK));
   expect(tell(two.to.url, copyOrder({ ...chunk, crc32: 1 }, [two.source]))).rejects.toMatchObject({
@@ -107,7 +111,7 @@ test("a source that holds something else than was ordered is bad before a byte i
   });
 });
 
-test("two orders for one chunk share one copy", async () => {
+test("46b. two orders for one chunk share one copy", async () => {
   await using two = await pair();
   const chunk = await storeChunk(two.from, 1, randomBytes(30 * BLOCK));
   const order = copyOrder(chunk, [two.source]);
@@ -117,7 +121,7 @@ test("two orders for one chunk share one copy", async () => {
   expect(metrics).toContain("dfs_worker_blocks_read_total 30\n");
 });
 
-test("a copy keeps to its pace, and one that cannot be done in time leaves nothing", async () => {
+test("49b. a copy keeps to its pace, and one that cannot be done in time leaves nothing", async () => {
   await using two = await pair();
   const chunk = await storeChunk(two.from, 1, randomBytes(10 * BLOCK));
   const slow = copyOrder(chunk, [two.source], { bytesPerSecond: 68, timeoutMs: 200 });
@@ -128,21 +132,29 @@ test("a copy keeps to its pace, and one that cannot be done in time leaves nothi
   expect(performance.now() - startedAt).toBeGreaterThan(200);
 });
 
-test("a quarantined copy is replaced in place", async () => {
+test("45b. a quarantined copy is replaced in place", async () => {
   await using two = await pair();
   const content = randomBytes(4 * BLOCK);
   const chunk = await storeChunk(two.from, 1, content);
   await storeChunk(two.to, 1, content);
   damage(two.to.store.folders.file(1, "sealed"), BLOCK);
-  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk })).toEqual({ chunkId: 1, state: "corrupt" });
+  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, expiresAt: NEVER, ...chunk })).toEqual({
+    chunkId: 1,
+    state: "corrupt",
+  });
   expect(await tell(two.to.url, copyOrder(chunk, [two.source]))).toMatchObject({ sourceId: "worker-1" });
-  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk })).toEqual({ chunkId: 1, state: "good" });
-  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, ...chunk, chunkId: 9 })).toMatchObject({
+  expect(await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, expiresAt: NEVER, ...chunk })).toEqual({
+    chunkId: 1,
+    state: "good",
+  });
+  expect(
+    await tell(two.to.url, { type: "VERIFY_CHUNK", term: 1, expiresAt: NEVER, ...chunk, chunkId: 9 }),
+  ).toMatchObject({
     state: "missing",
   });
 });
 
-test("an order of a lower term is refused, after a restart too", async () => {
+test("48. an order of a lower term is refused, after a restart too", async () => {
   using folder = temporaryFolder();
   const first = await startTestWorker(folder.path);
   await storeChunk(first, 1, randomBytes(2 * BLOCK));
@@ -155,7 +167,7 @@ test("an order of a lower term is refused, after a restart too", async () => {
   const second = await startTestWorker(folder.path);
   for (const order of [
     trashOrder([1], { term: 4 }),
-    { type: "VERIFY_CHUNK" as const, term: 4, chunkId: 1, lengthBytes: 0, crc32: 0 },
+    { type: "VERIFY_CHUNK" as const, term: 4, expiresAt: NEVER, chunkId: 1, lengthBytes: 0, crc32: 0 },
     copyOrder({ chunkId: 2, lengthBytes: 1, crc32: 1 }, [{ id: "worker-9", url: freeUrl() }], { term: 4 }),
   ])
     expect(tell(second.url, order)).rejects.toMatchObject({ code: "STALE_TERM" });

@@ -1,0 +1,13 @@
+/** Time as a node's own clock tells it. A port, so that tests and simulations turn it themselves. */
+export interface Clock {
+  /** Monotonic, in ms from an arbitrary moment: no two nodes' clocks can be compared. */
+  now(): number;
+  setTimeout(callback: (...args: unknown[]) => void, ms: number): unknown;
+  clearTimeout(handle: unknown): void;
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: (handle) => clearTimeout(handle as Timer),
+};
