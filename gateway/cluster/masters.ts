@@ -193,8 +193,12 @@ export class MasterClient implements Masters {
     } finally {
       session.inFlight.delete(seq);
       // Those whom the span of numbers still keeps out wait again, for whoever holds the lowest one.
-      for (const proceed of this.#waiting.splice(0, MAX_IN_FLIGHT - session.inFlight.size)) proceed();
+      this.#letIn(MAX_IN_FLIGHT - session.inFlight.size);
     }
+  }
+
+  #letIn(count: number): void {
+    for (const proceed of this.#waiting.splice(0, count)) proceed();
   }
 
   async #isCurrent(session: Session): Promise<boolean> {
@@ -204,7 +208,11 @@ export class MasterClient implements Masters {
   async #draw(underWay: boolean): Promise<{ session: Session; seq: number }> {
     for (;;) {
       this.#session ??= this.#openSession(underWay);
-      const session = await this.#session;
+      const session = await this.#session.catch((error) => {
+        // No command of ours will end and let the others in.
+        this.#letIn(this.#waiting.length);
+        throw error;
+      });
       const [lowest = session.nextSeq] = session.inFlight;
       if (session.inFlight.size < MAX_IN_FLIGHT && session.nextSeq - lowest < MAX_SEQUENCE_SPAN) {
         const seq = session.nextSeq++;

@@ -18,6 +18,8 @@ interface Scripted {
   url: string;
   /** What it says to the next command or question; the last one for ever. */
   answers: (Refusal | "done")[];
+  /** Sessions that it opens before it opens no more. */
+  sessions: number;
   commands: { sessionId: number; seq: number }[];
 }
 
@@ -28,7 +30,7 @@ const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((
 function scripted(count: number) {
   const asked: string[] = [];
   const masters = freePorts(count).map((port): Scripted => {
-    const master: Scripted = { url: `http://127.0.0.1:${port}`, answers: ["done"], commands: [] };
+    const master: Scripted = { url: `http://127.0.0.1:${port}`, answers: ["done"], sessions: Infinity, commands: [] };
     const answer = (): void => {
       asked.push(master.url);
       const said = master.answers.length > 1 ? master.answers.shift() : master.answers[0];
@@ -46,8 +48,10 @@ function scripted(count: number) {
         return { entry: null, index: 1 };
       },
       EXECUTE: ({ command, sessionId, seq }: { command: { type: string }; sessionId: number; seq: number }) => {
-        if (command.type === "OPEN_SESSION")
+        if (command.type === "OPEN_SESSION") {
+          if (sessions >= master.sessions) throw new Refusal("WRONG_CLUSTER", "No session any more");
           return { result: { ok: true, value: { sessionId: ++sessions } }, index: 1 };
+        }
         master.commands.push({ sessionId, seq });
         answer();
         return { result: { ok: true, value: { created: true } }, index: 1 };
@@ -122,6 +126,18 @@ test("66d. a command that was refused for its session at the first try was not a
   only.answers = [new Refusal("SESSION_EXPIRED", "ended"), "done"];
   expect(await codeOf(client.makeDirectory("d"))).toBe("fine");
   expect(only.commands.map(({ sessionId }) => sessionId)).toEqual([1, 2]);
+});
+
+test("commands that wait for their turn are let in one by one, and all are told when there is no session for them", async () => {
+  const { masters, client } = scripted(1);
+  const [only] = masters as [Scripted];
+  const make = (n: number) => codeOf(client.makeDirectory(`d${n}`));
+  expect(new Set(await Promise.all(Array.from({ length: 300 }, (_, n) => make(n))))).toEqual(new Set(["fine"]));
+  expect(only.commands.length).toBe(300);
+  only.answers = [new Refusal("SESSION_EXPIRED", "ended")];
+  only.sessions = 1;
+  const told = await Promise.all(Array.from({ length: 4000 }, (_, n) => make(n)));
+  expect(new Set(told)).toEqual(new Set(["WRONG_CLUSTER"]));
 });
 
 for (const [first, told] of [
