@@ -102,7 +102,7 @@ export const DeletePath = Type.Object({
   condition: WriteCondition,
 });
 
-/** Moves a file or a whole directory in one step. A file may replace a file if `overwrite`. */
+/** Moves a file or a whole directory in one step. A file may replace a file if `overwrite`; `condition` is on what moves. */
 export const RenamePath = Type.Object({
   type: Type.Literal("RENAME_PATH"),
   from: FilePath,

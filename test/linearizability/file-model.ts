@@ -9,7 +9,7 @@ export type FileOp =
   | { kind: "put"; path: string; content: string; ifAbsent?: boolean; ifMatch?: string }
   | { kind: "get"; path: string }
   | { kind: "delete"; path: string; ifMatch?: string }
-  | { kind: "rename" | "copy"; path: string; to: string; overwrite?: boolean }
+  | { kind: "rename" | "copy"; path: string; to: string; overwrite?: boolean; ifMatch?: string }
   | { kind: "list"; prefix: string };
 
 /** What a client can be told. Words, so that they are compared and printed as they are. */
@@ -52,6 +52,7 @@ function step(files: PersistentMap, op: FileOp): { state: PersistentMap; outcome
       return there === undefined ? stays(told.absent) : { state: remove(files, op.path), outcome: told.deleted };
     default: {
       if (there === undefined) return stays(told.absent);
+      if (op.ifMatch !== undefined && there !== op.ifMatch) return stays(told.refused);
       if (op.path === op.to) return stays(op.kind === "rename" ? told.created : told.exists);
       if (!op.overwrite && get(files, op.to) !== undefined) return stays(told.exists);
       return put(op.kind === "rename" ? remove(files, op.path) : files, op.to, there);
@@ -66,7 +67,7 @@ function show(op: FileOp): string {
       return `list ${op.prefix}`;
     case "rename":
     case "copy":
-      return `${op.kind} ${op.path} to ${op.to}${op.overwrite ? ", over what is there" : ""}`;
+      return `${op.kind} ${op.path} to ${op.to}${op.overwrite ? ", over what is there" : ""}${ifMatch}`;
     case "put":
       return `put ${op.path}=${op.content}${op.ifAbsent ? " if absent" : ""}${ifMatch}`;
     default:

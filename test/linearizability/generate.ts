@@ -65,7 +65,7 @@ function randomOp(random: () => number, { paths, kinds = KINDS }: Shape, n: numb
       return { kind, path: path(), ...ifMatch };
     case "rename":
     case "copy":
-      return { kind, path: path(), to: path(), overwrite: random() < 0.5 };
+      return { kind, path: path(), to: path(), overwrite: random() < 0.5, ...ifMatch };
     case "list":
       return { kind, prefix: "k" };
     default:

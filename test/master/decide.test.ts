@@ -1,6 +1,6 @@
 /** What each command does to the metadata, on real SQLite in memory. */
 import { describe, expect, test } from "bun:test";
-import type { Command, FileInfo } from "../../actors/messages/commands.ts";
+import type { Command, FileInfo, ValueOf } from "../../actors/messages/commands.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 const anywhere = { overwrite: false, condition: {} };
@@ -165,6 +165,20 @@ describe("rename and copy", () => {
     dfs.accept({ type: "RENAME_PATH", from: "f", to: "g", overwrite: true, condition: {} });
     expect(dfs.paths()).toEqual(["d/h", "g"]);
     expect(dfs.violations()).toEqual([]);
+  });
+
+  test("a condition on a rename or copy is one on what moves, not on what is replaced", () => {
+    const dfs = new MetadataHarness();
+    const { file } = dfs.accept(dfs.put("f")) as ValueOf<"PUT_FILE">;
+    dfs.accept(dfs.put("g"));
+    const condition = { ifMatch: [file.etag] };
+    for (const type of ["COPY_PATH", "RENAME_PATH"] as const) {
+      dfs.accept({ type, from: "f", to: `new ${type}`, overwrite: false, condition });
+      expect(dfs.refusal({ type, from: "g", to: `new ${type}`, overwrite: true, condition })).toBe(
+        "PRECONDITION_FAILED",
+      );
+    }
+    expect(dfs.paths()).toEqual(["g", "new COPY_PATH", "new RENAME_PATH"]);
   });
 
   test("a copy shares chunks, and they live until the last of the two is gone", () => {

@@ -25,7 +25,7 @@ export interface LoadOptions {
 
 interface Group {
   name: string;
-  /** Versions of single files are replaced under conditions; names are moved, copied and listed. */
+  /** Versions are replaced, moved and deleted under conditions; names are moved, copied and listed. */
   about: "versions" | "names";
   /** With the client's own keys, every change can be found in the log. */
   keyed: boolean;
@@ -100,15 +100,13 @@ export class RecordedLoad {
     const { random } = this.#options;
     const path = `${group.name}/${pick(random, FILES)}`;
     const put = (): FileOp => ({ kind: "put", path, content: "" });
+    const files = FILES.filter((name) => !path.endsWith(name));
+    const to = `${group.name}/${pick(random, files)}`;
+    const overwrite = random() < 0.5;
     const chance = random();
     if (chance < 0.3) return { kind: "get", path };
     if (chance < 0.45) return put();
     if (group.about === "names") {
-      const to = `${group.name}/${pick(
-        random,
-        FILES.filter((name) => !path.endsWith(name)),
-      )}`;
-      const overwrite = random() < 0.5;
       if (chance < 0.65) return { kind: "rename", path, to, overwrite };
       if (chance < 0.7) return { kind: "copy", path, to, overwrite };
       if (chance < 0.8) return { kind: "delete", path };
@@ -116,9 +114,10 @@ export class RecordedLoad {
     }
     const known = [...group.etags.keys()].slice(-4);
     const ifMatch = known.length > 0 ? { ifMatch: pick(random, known) } : {};
-    if (chance < 0.65) return { ...put(), ...ifMatch } as FileOp;
-    if (chance < 0.8) return { ...put(), ifAbsent: true } as FileOp;
-    return { kind: "delete", path, ...(chance < 0.9 ? ifMatch : {}) };
+    if (chance < 0.6) return { ...put(), ...ifMatch } as FileOp;
+    if (chance < 0.75) return { ...put(), ifAbsent: true } as FileOp;
+    if (chance < 0.85) return { kind: "rename", path, to, overwrite, ...ifMatch };
+    return { kind: "delete", path, ...(overwrite ? ifMatch : {}) };
   }
 
   /** Does one operation and writes down what became of it. A put gets content of its own. */

@@ -287,7 +287,6 @@ function* destination(
 ): Deciding<{ place: Place; writes: Write[]; replaced: boolean }> {
   const place = yield* find(command.to);
   const there = existing(place);
-  checkCondition(command.condition, there, command.to);
   if (!there) return { place, writes: [], replaced: false };
   if (!command.overwrite) throw new RefusedCommand("ALREADY_EXISTS", `${command.to} exists already`);
   if (isDirectoryKey(source.key) || isDirectoryKey(there.key))
@@ -298,15 +297,19 @@ function* destination(
   return { place, writes: yield* freeFiles([there], env), replaced: true };
 }
 
-function* sourceOf(path: string): Deciding<{ place: Place; row: EntryRow }> {
-  const place = yield* find(path);
+function* sourceOf({
+  from,
+  condition,
+}: CommandOf<"RENAME_PATH"> | CommandOf<"COPY_PATH">): Deciding<{ place: Place; row: EntryRow }> {
+  const place = yield* find(from);
   const row = existing(place);
-  if (!row) throw new RefusedCommand("NO_SUCH_FILE", `${path} does not exist`);
+  if (!row) throw new RefusedCommand("NO_SUCH_FILE", `${from} does not exist`);
+  if (condition.ifMatch) checkCondition(condition, row, from);
   return { place, row };
 }
 
 export function* renamePath(command: CommandOf<"RENAME_PATH">, env: Environment): Deciding<Decision> {
-  const { row } = yield* sourceOf(command.from);
+  const { row } = yield* sourceOf(command);
   const toItself = accepted({ entry: entryInfo(command.to, row), replaced: false }, []);
   if (command.from === command.to) return toItself;
   const to = yield* destination(command, row, env);
@@ -322,7 +325,7 @@ export function* renamePath(command: CommandOf<"RENAME_PATH">, env: Environment)
 }
 
 export function* copyPath(command: CommandOf<"COPY_PATH">, env: Environment): Deciding<Decision> {
-  const { row } = yield* sourceOf(command.from);
+  const { row } = yield* sourceOf(command);
   if (command.from === command.to) throw new RefusedCommand("ALREADY_EXISTS", `${command.to} is the source itself`);
   const to = yield* destination(command, row, env);
   if (isDirectoryKey(row.key) && to.place.ancestors.includes(row.id))
