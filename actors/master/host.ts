@@ -80,6 +80,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const freshness = new Freshness(identity, engine, urlOf);
   const stale = staleReads(engine, freshness, config.raft.maxStaleMs);
   let office: Office | null = null;
+  let members: MembershipDesk;
   let agreement: AgreementDesk | null = null;
 
   /** The office follows the role: open exactly while this master leads and knows all that was committed before. */
@@ -95,7 +96,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   }
   const openOffice = (): Office => {
     const heard = (id: string) => transport.heard(id);
-    const members = new MembershipDesk({ engine, self, heard, log });
+    members = new MembershipDesk({ engine, self, heard, log });
     agreement = new AgreementDesk({ engine, heard, log });
     return new Office({ config, nodeId, clusterId, identity, engine, members, urlOf, clock: systemClock, log });
   };
@@ -201,6 +202,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     url,
     clusterId,
     async stop() {
+      if (office) await members.handOver();
       clearInterval(lateness);
       clearInterval(compaction);
       freshness.stop();

@@ -6,7 +6,15 @@ import { Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
-import { type MembershipChange, planChange, removedMembers } from "../rules/raft/membership.ts";
+import {
+  beginWatch,
+  type LearnerPatience,
+  type LearnerWatch,
+  type MembershipChange,
+  planChange,
+  removedMembers,
+  watchLearner,
+} from "../rules/raft/membership.ts";
 import { isVoter, membersOf, votersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Heard } from "./raft-transport.ts";
@@ -15,6 +23,8 @@ const TICK_MS = 200;
 const TRANSFER_POLL_MS = 10;
 /** A removed master that does not answer is told this long that it is out. */
 const FAREWELL_MS = 10_000;
+/** A learner that does not catch up within this is removed again. */
+const LEARNER_PATIENCE: LearnerPatience = { silentMs: 60_000, roundMs: 30 * 60_000, slowRounds: 10 };
 
 interface Parts {
   engine: MetadataEngine;
@@ -22,12 +32,14 @@ interface Parts {
   self: Pick<Heard, "url" | "incarnation">;
   heard(id: NodeId): Heard | null;
   log: Logger;
+  patience?: LearnerPatience;
 }
 
 export class MembershipDesk {
   readonly #parts: Parts;
   readonly #timer: Timer;
   readonly #leavingSince = new Map<NodeId, number>();
+  readonly #watched = new Map<NodeId, LearnerWatch>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -79,13 +91,26 @@ export class MembershipDesk {
   }
 
   /** Of the other voters, the one that has most of the log. */
-  #successor(leaving: NodeId): NodeId {
+  #successor(leaving: NodeId, isAble: (id: NodeId) => boolean = () => true): NodeId {
     const { progress, configuration } = this.#state;
     const [best] = votersOf(configuration)
-      .filter((id) => id !== leaving && progress[id])
+      .filter((id) => id !== leaving && progress[id] && isAble(id))
       .sort((a, b) => (progress[b]?.match ?? 0) - (progress[a]?.match ?? 0));
     if (!best) throw new Refusal("MASTERS_UNCHANGED", `${leaving} is the last voter and cannot be removed`);
     return best;
+  }
+
+  /** Before this master stops: a successor that is asked to lead costs the others no election timeout. */
+  async handOver(): Promise<void> {
+    const { engine, log } = this.#parts;
+    const { id, configuration, progress, timings } = this.#state;
+    const isThere = (other: NodeId): boolean =>
+      performance.now() - (progress[other]?.lastActiveAt ?? Number.NEGATIVE_INFINITY) < 3 * timings.heartbeatMs;
+    if (engine.raft.role !== "leader" || !votersOf(configuration).some((other) => other !== id && isThere(other)))
+      return;
+    const to = this.#successor(id, isThere);
+    const leader = await this.transfer(to).catch(() => null);
+    log.info({ event: "handed-over", to, leader }, leader ? `${leader} leads now` : `${to} did not take over`);
   }
 
   /** @throws MASTERS_UNCHANGED if the other one did not take over in time; this one leads on */
@@ -110,18 +135,41 @@ export class MembershipDesk {
     const nodes = this.#newlyHeard(configuration);
     const ready = configuration.learners.find((id) => configuration.nodes?.[id]?.incarnation);
     if (Object.keys(nodes).length > 0) this.#tryTo({ kind: "identify", nodes });
-    else if (ready) this.#tryTo({ kind: "promote", id: ready });
+    else if (ready && this.#tryTo({ kind: "promote", id: ready })) return;
+    else this.#watchLearners(configuration.learners);
   }
 
-  /** Refused means: not yet; the next tick tries again. */
-  #tryTo(change: MembershipChange): void {
+  /** At most one is given up a tick: changes are made one at a time. */
+  #watchLearners(learners: readonly NodeId[]): void {
+    const { log, patience = LEARNER_PATIENCE } = this.#parts;
+    const at = performance.now();
+    for (const id of this.#watched.keys()) if (!learners.includes(id)) this.#watched.delete(id);
+    for (const id of learners) {
+      const watch = watchLearner(this.#state, id, this.#watched.get(id) ?? beginWatch(this.#state, at), at, patience);
+      if (!("givenUp" in watch)) {
+        this.#watched.set(id, watch);
+        continue;
+      }
+      if (!this.#tryTo({ kind: "remove", id })) continue;
+      this.#watched.delete(id);
+      log.error(
+        { event: "learner-given-up", master: id, reason: watch.givenUp },
+        `${id} is not taken in: ${watch.givenUp}`,
+      );
+      return;
+    }
+  }
+
+  /** @returns false: not yet; the next tick tries again */
+  #tryTo(change: MembershipChange): boolean {
     const plan = planChange(this.#state, change, performance.now());
-    if ("refused" in plan) return;
+    if ("refused" in plan) return false;
     if (change.kind === "promote")
       this.#parts.log.warn({ event: "master-promoted", master: change.id }, "a learner has caught up and votes now");
     this.#parts.engine.proposeConfiguration(plan.configuration).catch((err) => {
       this.#parts.log.info({ event: "masters-unchanged", err }, "a change of the masters was not committed here");
     });
+    return true;
   }
 
   /** Members whose address or data directory the group does not know yet. */

@@ -83,7 +83,7 @@ async function dfs(...args: string[]) {
 
 describe("who belongs to the masters", () => {
   test(
-    "under load a fourth master joins, learns and votes; the leader is removed; nothing acknowledged is lost",
+    "19b. under load a fourth master joins, learns and votes; the leader is removed; nothing acknowledged is lost",
     async () => {
       cluster = await RealCluster.start({ masters: 3, workers: 3 });
       const load = writing("load");
@@ -194,7 +194,7 @@ describe("snapshots", () => {
   const raft = { heartbeatMs: 100, electionMs: 1000, keepEntries: 20, maxStaleMs: 5000 };
 
   test(
-    "a follower that was away while the log was cut back gets the state whole, also when it is killed over it",
+    "22b. a follower that was away while the log was cut back gets the state whole, also when it is killed over it",
     async () => {
       cluster = await RealCluster.start({ masters: 3, workers: 3, config: { raft } });
       const away = await follower();
@@ -229,7 +229,7 @@ describe("snapshots", () => {
   );
 
   test(
-    "a master that lost its applied state, with a log that cannot build it, takes the leader's",
+    "28c. a master that lost its applied state, with a log that cannot build it, takes the leader's",
     async () => {
       cluster = await RealCluster.start({ masters: 3, workers: 3, config: { raft } });
       const load = writing("load", 8);

@@ -245,4 +245,27 @@ describe("three masters", () => {
     },
     2 * MINUTE,
   );
+
+  test(
+    "a leader that is told to stop hands over first: another leads before it is gone",
+    async () => {
+      cluster = await RealCluster.start({ masters: 3, workers: 3 });
+      for (let n = 0; n < 3; n++) {
+        const stopped = await leader();
+        expect(await cluster.kill(stopped, "SIGTERM")).toBe(0);
+        const said = cluster
+          .logOf(stopped)
+          .split("\n")
+          .findLast((line) => line.includes('"handed-over"'));
+        expect(JSON.parse(said ?? "{}").leader).toMatch(/^master-/);
+        expect((await fetch(cluster.fileUrl(`after-${n}`), { method: "PUT", body: stopped })).status).toBe(201);
+        cluster.restart(stopped);
+        await cluster.until("it is back", 20_000, async () => {
+          const { masters } = (await (await fetch(`${cluster.url}/cluster`)).json()) as { masters: Master[] };
+          return masters.some(({ id, role }) => id === stopped && role === "follower");
+        });
+      }
+    },
+    2 * MINUTE,
+  );
 });

@@ -1,17 +1,21 @@
 /** The log and the state it builds, on real files: group commit, crashes at any point, refusal of what does not fit. */
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { Clock } from "../../actors/node/clock.ts";
+import { loadConfig } from "../../actors/node/config.ts";
+import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { LogDamaged } from "../../databases/master-log.ts";
 import type { Metadata } from "../../databases/metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { leapingClock, loneEngine, untilReady } from "../support/lone-engine.ts";
 
+const MASTER = join(import.meta.dir, "../../actors/master.ts");
 const folders: string[] = [];
 const opened: { close(): void }[] = [];
 afterEach(() => {
@@ -63,7 +67,7 @@ test("a copy of the files at any moment, as a crash leaves them, recovers every 
   }
 });
 
-test("a state that lags behind its log is replayed; one that is lost altogether is built again", async () => {
+test("28b. a state that lags behind its log is replayed; one that is lost altogether is built again", async () => {
   const directory = folder();
   const first = await open(directory);
   await mkdir(first.engine, "kept");
@@ -102,7 +106,7 @@ test("a flipped bit in the log stops the start", async () => {
   expect(open(directory)).rejects.toThrow(/log entry 5 does not fit its checksum/);
 });
 
-test("two processes cannot share a data directory", async () => {
+test("31. two processes cannot share a data directory", async () => {
   const directory = folder();
   await open(directory);
   const second = Bun.spawnSync({
@@ -116,6 +120,22 @@ test("two processes cannot share a data directory", async () => {
   });
   expect(second.exitCode).not.toBe(0);
   expect(second.stderr.toString()).toContain("in use by another process");
+});
+
+test("31b. a second master on a data directory in use says so and exits", async () => {
+  const directory = folder();
+  await open(directory);
+  const [port] = freePorts(1);
+  const configPath = join(folder(), "config.json");
+  const masters = [{ id: "master-1", url: `http://127.0.0.1:${port}` }];
+  writeFileSync(configPath, JSON.stringify({ ...loadConfig(), masters, dataDirectory: folder() }));
+  const second = Bun.spawn({
+    cmd: [process.execPath, MASTER, "--id", "master-1", "--config", configPath, "--data", directory],
+    stderr: "pipe",
+    stdout: "ignore",
+  });
+  expect(await second.exited).toBe(ExitCode.dataDirectoryRefused);
+  expect(await new Response(second.stderr).text()).toContain("is in use by another process");
 });
 
 test("each start opens a higher term, and log time never falls nor runs while nobody leads", async () => {

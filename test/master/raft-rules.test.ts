@@ -12,7 +12,7 @@ import {
   startElection,
 } from "../../actors/rules/raft/election.ts";
 import { append, emptyLog, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
-import { planChange } from "../../actors/rules/raft/membership.ts";
+import { beginWatch, planChange, watchLearner } from "../../actors/rules/raft/membership.ts";
 import { beat, confirmReads, read } from "../../actors/rules/raft/reads.ts";
 import {
   advanceCommit,
@@ -381,9 +381,72 @@ test("R10: beats tell no follower of more than it is known to hold", () => {
   ]);
 });
 
+const PATIENCE = { silentMs: 60_000, roundMs: 1_800_000, slowRounds: 10 };
+const office = (of: Partial<RaftState> = {}): RaftState => ({ ...leader(), appliedIndex: 4, commitIndex: 4, ...of });
+const withLearner = (of: Partial<Progress> = {}): RaftState => {
+  const state = office({ configuration: { voters: [["a", "b", "c"]], learners: ["d"] } });
+  return { ...state, progress: { ...state.progress, d: { ...progressOf(state), match: 0, lastActiveAt: NOW, ...of } } };
+};
+
+test("18. a learner that is dead is given up after a while; until then, and then, the quorum is that of the voters", () => {
+  const state = withLearner();
+  const watch = beginWatch(state, NOW);
+  expect(watchLearner(state, "d", watch, NOW + 60_000, PATIENCE)).toBe(watch);
+  expect(watchLearner(state, "d", watch, NOW + 60_001, PATIENCE)).toEqual({ givenUp: "it has not answered for 60 s" });
+  // Nothing waits for it: two voters commit.
+  const heard = after(state, noteAppendReply(state, arrives(confirmed())));
+  const flushed = noteFlushed(heard, { type: "disk.flushed", lastIndex: 4, lastTerm: 5, at: NOW }, true);
+  expect(after(heard, flushed).commitIndex).toBe(4);
+  expect(planChange(state, { kind: "promote", id: "d" }, NOW + 60_001)).toHaveProperty("refused");
+});
+
+test("18b. a learner that answers and gets nowhere is given up; one that fetches a state gets the time for it", () => {
+  const state = withLearner({ match: 0, lastActiveAt: NOW + 1_800_000, mode: "snapshot" });
+  const watch = beginWatch(state, NOW);
+  expect(watchLearner(state, "d", watch, NOW + 1_800_000, PATIENCE)).toBe(watch);
+  expect(watchLearner(state, "d", watch, NOW + 1_800_001, PATIENCE)).toHaveProperty("givenUp");
+});
+
+test("18c. a learner that is slower than the log grows is given up after ten slow rounds; one fast round forgives", () => {
+  const round = (state: RaftState, watch: ReturnType<typeof beginWatch>, ms: number) => {
+    const { target, roundSince } = watch;
+    const at = roundSince + ms;
+    const { d } = state.progress;
+    const reached = {
+      ...state,
+      progress: { ...state.progress, d: { ...d, match: target, lastActiveAt: at } as Progress },
+    };
+    return watchLearner(reached, "d", watch, at, PATIENCE);
+  };
+  const state = withLearner();
+  let watch = beginWatch(state, NOW);
+  for (const ms of [...Array(9).fill(TMIN + 1), TMIN, ...Array(9).fill(TMIN + 1)]) {
+    const next = round(state, watch, ms);
+    if ("givenUp" in next) throw new Error(next.givenUp);
+    watch = next;
+  }
+  expect(round(state, watch, TMIN + 1)).toEqual({ givenUp: expect.stringContaining("10 rounds") });
+});
+
+test("20b. the id of a removed master is never taken again; only one that was never heard may be tried anew", () => {
+  const nodes = { c: { url: "http://c", incarnation: "0".repeat(16) }, d: { url: "http://d", incarnation: null } };
+  const state = { ...withLearner({ lastActiveAt: Number.NEGATIVE_INFINITY }) };
+  const known = { ...state, configuration: { ...state.configuration, nodes } };
+  const configured = (plan: ReturnType<typeof planChange>) => {
+    if ("refused" in plan) throw new Error(plan.refused);
+    return { ...known, configuration: plan.configuration };
+  };
+  const withoutC = configured(planChange(known, { kind: "remove", id: "c" }, NOW));
+  expect(withoutC.configuration).toMatchObject({ voters: [["a", "b"]], retired: ["c"] });
+  expect(planChange(withoutC, { kind: "addLearner", id: "c", url: "http://c2" }, NOW)).toEqual({
+    refused: "c was removed before; an id is never taken again",
+  });
+  const withoutD = configured(planChange(known, { kind: "remove", id: "d" }, NOW));
+  expect(planChange(withoutD, { kind: "addLearner", id: "d", url: "http://d2" }, NOW)).toHaveProperty("configuration");
+});
+
 test("a read is confirmed by a quorum that echoes its position, not by an earlier one", () => {
-  const office = { ...leader(), appliedIndex: 4, commitIndex: 4 };
-  const asked = after(office, read(office, { type: "client.read", id: 7, at: NOW }));
+  const asked = after(office(), read(office(), { type: "client.read", id: 7, at: NOW }));
   expect(asked.readSeq).toBe(1);
   expect(confirmReads(asked)).toEqual({});
   const echoed = { ...asked, progress: { ...asked.progress, b: { ...asked.progress.b, readSeq: 1 } } } as RaftState;

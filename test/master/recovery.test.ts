@@ -80,7 +80,7 @@ test("D missing and the log cut back: only a leader's state can help, and the lo
   expect(log.recover()).toMatchObject({ term: 1, vote: "master-1" });
 });
 
-test("D from an old backup and the log cut back: the same, old data is not served", async () => {
+test("28. D from an old backup and the log cut back: the same, old data is not served", async () => {
   const directory = folder();
   const engine = await open(directory);
   await engine.propose({ type: "MAKE_DIRECTORY", path: "old" });

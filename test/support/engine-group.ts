@@ -4,12 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AgreementDesk } from "../../actors/master/agreement-desk.ts";
 import { MetadataEngine } from "../../actors/master/engine.ts";
+import { MembershipDesk } from "../../actors/master/membership-desk.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
-import { createLogger } from "../../actors/node/log.ts";
+import { createLogger, type Logger } from "../../actors/node/log.ts";
 import { decode, encode } from "../../actors/node/wire.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/once.ts";
+import type { LearnerPatience } from "../../actors/rules/raft/membership.ts";
 
 const PATIENCE_MS = 10_000;
 
@@ -18,6 +20,9 @@ export interface EngineGroupOptions {
   /** The make of the program that each runs. */
   rules?: Record<string, Rules>;
   agreement?: { tickMs: number; checkEveryMs: number };
+  /** Runs membership desks, with this patience for learners. */
+  patience?: LearnerPatience;
+  log?: Logger;
 }
 
 interface Member {
@@ -25,6 +30,7 @@ interface Member {
   rules: Rules;
   engine: MetadataEngine | null;
   agreement: AgreementDesk | null;
+  membership: MembershipDesk | null;
   failure: unknown;
 }
 
@@ -33,13 +39,21 @@ export class EngineGroup {
   readonly #folder = mkdtempSync(join(tmpdir(), "dfs-engines-"));
   readonly #configuration: Configuration;
   readonly #options: EngineGroupOptions;
-  readonly #log = createLogger("group", "silent");
+  readonly #log: Logger;
 
   constructor(options: EngineGroupOptions = {}) {
     this.#options = options;
+    this.#log = options.log ?? createLogger("group", "silent");
     this.members = Array.from({ length: options.masters ?? 3 }, (_, n) => {
       const id = `master-${n + 1}`;
-      return { id, rules: options.rules?.[id] ?? RULES, engine: null, agreement: null, failure: null };
+      return {
+        id,
+        rules: options.rules?.[id] ?? RULES,
+        engine: null,
+        agreement: null,
+        membership: null,
+        failure: null,
+      };
     });
     this.#configuration = { voters: [this.members.map(({ id }) => id)], learners: [] };
     for (const { id } of this.members) this.start(id);
@@ -82,23 +96,32 @@ export class EngineGroup {
     });
     member.engine = engine;
     engine.start();
-    const { agreement } = this.#options;
-    if (!agreement) return;
+    const { agreement, patience } = this.#options;
     const heard = (other: string) => {
-      const { engine: peer, rules: known } = this.member(other);
-      return peer && { knows: known.version, mark: peer.metadata.mark };
+      const peer = this.members.find((one) => one.id === other);
+      if (!peer?.engine) return null;
+      const { incarnation, metadata } = peer.engine;
+      return { url: `http://${other}`, incarnation, knows: peer.rules.version, mark: metadata.mark };
     };
+    if (patience) {
+      const self = { url: `http://${id}`, incarnation: engine.incarnation };
+      member.membership = new MembershipDesk({ engine, self, heard, log: this.#log, patience });
+    }
+    if (!agreement) return;
     member.agreement = new AgreementDesk({ engine, heard, log: this.#log, ...agreement });
   }
 
   #deliver(message: RaftMessage): void {
     const bytes = encode(message);
-    setImmediate(() => this.member(message.to).engine?.raft.receive(decode(bytes) as RaftMessage));
+    setImmediate(() =>
+      this.members.find(({ id }) => id === message.to)?.engine?.raft.receive(decode(bytes) as RaftMessage),
+    );
   }
 
   stop(id: string): void {
     const member = this.member(id);
     member.agreement?.stop();
+    member.membership?.stop();
     member.engine?.close();
     member.engine = null;
   }

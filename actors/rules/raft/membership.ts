@@ -2,6 +2,7 @@
 
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration } from "../../messages/raft.ts";
+import { lastIndex } from "./log-tail.ts";
 import { hasQuorum, isVoter, majorityOf, membersOf } from "./quorum.ts";
 import type { RaftState, Step } from "./state.ts";
 
@@ -65,7 +66,9 @@ export function planChange(
     }
     case "remove": {
       const { [id]: _, ...others } = nodes;
-      const without = { ...configuration, nodes: others, retired: [...retired, id] };
+      // One that was never heard took part in nothing: its id may be tried again, with another url.
+      const isUnheard = configuration.learners.includes(id) && nodes[id]?.incarnation === null;
+      const without = { ...configuration, nodes: others, retired: isUnheard ? retired : [...retired, id] };
       if (configuration.learners.includes(id))
         return { configuration: { ...without, learners: configuration.learners.filter((other) => other !== id) } };
       if (!voters.includes(id)) return { refused: `${id} is not a member` };
@@ -79,6 +82,50 @@ export function planChange(
       return { configuration: { ...without, voters: [left] } };
     }
   }
+}
+
+/** How a learner gets on. A round brings it what the log held when the round began. @see dissertation §4.2.1 */
+export interface LearnerWatch {
+  since: number;
+  /** Rounds that took longer than an election. */
+  slowRounds: number;
+  target: number;
+  roundSince: number;
+}
+
+export interface LearnerPatience {
+  silentMs: number;
+  roundMs: number;
+  slowRounds: number;
+}
+
+export const beginWatch = (state: RaftState, at: number): LearnerWatch => ({
+  since: at,
+  slowRounds: 0,
+  target: lastIndex(state.log),
+  roundSince: at,
+});
+
+/** @returns how it gets on, or why it is no use to wait for it any longer */
+export function watchLearner(
+  state: RaftState,
+  id: NodeId,
+  watch: LearnerWatch,
+  at: number,
+  { silentMs, roundMs, slowRounds }: LearnerPatience,
+): LearnerWatch | { givenUp: string } {
+  const learner = state.progress[id];
+  const heardAt = Math.max(watch.since, learner?.lastActiveAt ?? watch.since);
+  if (at - heardAt > silentMs) return { givenUp: `it has not answered for ${Math.round(silentMs / 1000)} s` };
+  if ((learner?.match ?? 0) < watch.target)
+    return at - watch.roundSince > roundMs
+      ? { givenUp: `in ${Math.round(roundMs / 60_000)} min it did not get as far as the log was then` }
+      : watch;
+  const wasSlow = at - watch.roundSince > state.timings.electionMs;
+  const slow = wasSlow ? watch.slowRounds + 1 : 0;
+  if (slow >= slowRounds)
+    return { givenUp: `the log grows faster than it follows: ${slowRounds} rounds were all too slow` };
+  return { ...watch, slowRounds: slow, target: lastIndex(state.log), roundSince: at };
 }
 
 /** The configuration in force at an index that the log still holds, or at its base. */
