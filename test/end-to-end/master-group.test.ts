@@ -120,7 +120,7 @@ describe("who belongs to the masters", () => {
   );
 
   test(
-    "leadership is handed over under load, again and again, and no write fails",
+    "21c. leadership is handed over under load, again and again, and no write fails",
     async () => {
       cluster = await RealCluster.start({ masters: 3, workers: 3 });
       const load = writing("load");

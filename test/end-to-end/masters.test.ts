@@ -85,7 +85,7 @@ const askForChange = (id: string, timeoutMs?: number) =>
 
 describe("three masters", () => {
   test(
-    `kill -9 of the leader under load, ${ROUNDS} times: no acknowledged change lost or done twice, no stale read, writes resume  SEED=${SEED}`,
+    `53j. kill -9 of the leader under load, ${ROUNDS} times: no acknowledged change lost or done twice, no stale read, writes resume  SEED=${SEED}`,
     async () => {
       await startCluster();
       const load = startLoad();
