@@ -7,7 +7,7 @@
  * index follow the files, at the latest at the next start. Only inline chunks live in the index alone, and their
  * transaction is flushed before anyone is told.
  */
-import { closeSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { type FileHandle, open as openHandle, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ChunkIndex, ChunkRow, ChunkState } from "../../databases/chunk-index.ts";
@@ -476,8 +476,13 @@ export class ChunkStore {
       const bytes = this.#index.inlineBytes(chunkId);
       if (bytes) return { ...read, body: bytes.subarray(start, end) };
     } else {
-      const path = this.folders.file(chunkId, row.state);
-      const onDisk = statSync(path, { throwIfNoEntry: false });
+      let path = this.folders.file(chunkId, row.state);
+      let onDisk = statSync(path, { throwIfNoEntry: false });
+      if (!onDisk && row.state === "sealed") {
+        // On its way to the trash the file moves first, and the row follows.
+        path = this.folders.file(chunkId, "trash");
+        onDisk = statSync(path, { throwIfNoEntry: false });
+      }
       if (onDisk && onDisk.size >= row.lengthBytes) return { ...read, body: Bun.file(path).slice(start, end) };
       if (onDisk) {
         this.#later(
@@ -663,7 +668,10 @@ export class ChunkStore {
     );
   }
 
+  /** A file that lies in another folder is on its way there, and its row will follow. */
   async #markMissing(row: ChunkRow): Promise<void> {
+    const elsewhere = (["trash", "quarantined"] as const).map((state) => this.folders.file(row.chunkId, state));
+    if (!row.inline && row.state === "sealed" && elsewhere.some((path) => existsSync(path))) return;
     this.#log.warn({ event: "chunk-missing", chunk: formatChunkId(row.chunkId) }, "the bytes of a chunk are gone");
     await this.#changeState([row], "missing", true);
   }
@@ -713,7 +721,8 @@ export class ChunkStore {
         rows.push(row);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw this.#disk.refusal(error);
-        await this.#markMissing(row);
+        if (existsSync(this.folders.file(chunkId, "trash"))) rows.push(row);
+        else await this.#markMissing(row);
       }
     }
     if (rows.length > 0) await this.#changeState(rows, "trash", false);

@@ -261,6 +261,43 @@ test("63. an order to trash that is late, after the order to copy the chunk here
   await store.close();
 });
 
+test("63b. an order to trash that comes twice at once moves each chunk once, and loses sight of none", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  const chunkIds = [1, 2, 3, 4, 5];
+  for (const chunkId of chunkIds) await put(store, chunkId, content);
+  const answers = await Promise.all([store.trash(chunkIds, 1), store.trash(chunkIds, 1)]);
+  for (const { trashed, absent } of answers) expect([trashed, absent]).toEqual([chunkIds, []]);
+  expect(chunkIds.map((chunkId) => store.describe(chunkId)?.state)).toEqual(chunkIds.map(() => "trash"));
+  expect(index.unreported(10)).toEqual([]);
+  expect(store.totals).toMatchObject({ chunkCount: 0, trashBytes: 5 * content.length });
+  expect(await store.sweep(0, () => false)).toBe(5);
+  expect(readdirSync(join(folder.path, "trash"))).toEqual([]);
+  await store.close();
+});
+
+test("59d. a chunk can be read and checked at every moment of its way to the trash", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await put(store, 1, content);
+  let isMoved = false;
+  const moving = store.trash([1], 1).then(() => {
+    isMoved = true;
+  });
+  const checks: Promise<unknown>[] = [];
+  while (!isMoved) {
+    expect(store.readBlocks(1, 0, 1).lengthBytes).toBe(BLOCK);
+    checks.push(store.verify(1, null));
+    await new Promise(setImmediate);
+  }
+  await Promise.all([moving, ...checks]);
+  expect(checks.length).toBeGreaterThan(1);
+  expect(store.describe(1)?.state).toBe("trash");
+  expect(index.unreported(10)).toEqual([]);
+  expect(await read(store, 1)).toEqual(content);
+  await store.close();
+});
+
 test("a copy takes the place of one in trash or quarantine, a gateway's late block does not", async () => {
   using folder = temporaryFolder();
   const { store } = await openStore(folder.path);
