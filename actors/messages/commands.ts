@@ -89,7 +89,8 @@ export const CommitUpload = Type.Object({
   type: Type.Literal("COMMIT_UPLOAD"),
   uploadId: LogIndex,
   sizeBytes: ByteCount,
-  crc32: Crc32,
+  /** null: the writer names none. */
+  crc32: Nullable(Crc32),
   sha256: Nullable(Type.String({ pattern: "^[0-9a-f]{64}$" })),
 });
 

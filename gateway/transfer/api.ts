@@ -66,7 +66,8 @@ export interface OpenFile {
   ageMs?: number;
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
-   * errors rather than deliver a wrong byte; after an error the connection must be cut.
+   * errors rather than deliver a wrong byte; after an error the connection must be cut. The first one throws OVERLOADED
+   * above limits.maxDownloads.
    *
    * @param options.passing whoever pulls has no more use for the piece before: its memory is given back at once
    */

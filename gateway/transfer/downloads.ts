@@ -43,18 +43,26 @@ export class Downloads {
     path: string,
     { etag, consistency }: { etag?: string; consistency?: Consistency } = {},
   ): Promise<OpenFile> {
-    const { masters, workers, config } = this.#tools;
-    if (this.#active.size >= config.limits.maxDownloads)
-      throw new Refusal(
-        "OVERLOADED",
-        `${this.#active.size} downloads are under way; this gateway takes no more at once`,
-      );
+    const { masters, workers } = this.#tools;
+    this.#refuseTooMany();
     const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
+    let isFirst = true;
     return {
       file: located.file,
       ageMs: located.ageMs,
-      stream: (start, endExclusive, options) => this.#stream(located, start, endExclusive, options),
+      stream: (start, endExclusive, options) => {
+        // Many may have been opened at once. An answer of several ranges that has begun goes on.
+        if (isFirst) this.#refuseTooMany();
+        isFirst = false;
+        return this.#stream(located, start, endExclusive, options);
+      },
     };
+  }
+
+  #refuseTooMany(): void {
+    const { maxDownloads } = this.#tools.config.limits;
+    if (this.#active.size >= maxDownloads)
+      throw new Refusal("OVERLOADED", `${maxDownloads} downloads are under way; this gateway takes no more at once`);
   }
 
   #stream(

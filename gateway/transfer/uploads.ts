@@ -194,7 +194,7 @@ export class Uploads {
       requireOffset(uploadId, sizeBytes, upload.offset);
       checkDigests({ expectedCrc32 }, upload.crc32, null);
     }
-    const crc32 = upload?.crc32 ?? expectedCrc32 ?? 0;
+    const crc32 = expectedCrc32 ?? null;
     const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256: null } as const;
     return this.#commit(command, { idempotencyKey });
   }

@@ -345,11 +345,13 @@ test("67c. more uploads than config.json allows are refused", async () => {
 test("67d. more downloads than config.json allows are refused, and those under way go on", async () => {
   await startCluster({ config: { limits: { ...LIMITS, maxDownloads: 2 } } });
   await put();
+  const opened = await cluster.data.transfers.openFile("file");
   const readers = await Promise.all(
     [1, 2].map(async () => (await cluster.data.transfers.openFile("file")).stream(0, bytes.length).getReader()),
   );
   for (const reader of readers) await reader.read();
   expect(await codeOf(cluster.data.transfers.openFile("file"))).toBe("OVERLOADED");
+  expect(() => opened.stream(0, 10)).toThrow("2 downloads are under way");
   await readers[0]?.cancel();
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   await readers[1]?.cancel();

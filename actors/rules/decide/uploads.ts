@@ -83,7 +83,7 @@ export function* commitUpload(command: CommandOf<"COMMIT_UPLOAD">, env: Environm
         offset: upload.offset,
       },
     );
-  if (command.crc32 !== upload.crc32)
+  if (command.crc32 !== null && command.crc32 !== upload.crc32)
     throw new RefusedCommand(
       "DIGEST_MISMATCH",
       `The upload's CRC-32 is ${formatCrc32(upload.crc32)}, not ${formatCrc32(command.crc32)}`,
