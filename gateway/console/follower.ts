@@ -155,6 +155,8 @@ export class Follower {
           ? await recordsHandlers.RECORDS_AFTER(message)
           : await send<typeof RecordsMailbox, "RECORDS_AFTER">(this.#identity, node.url, message, {
               timeoutMs: ASK_TIMEOUT_MS,
+              // Its answer may be waited for: nobody else's is to wait with it.
+              apart: true,
             });
         if (this.#stopped) return;
         if (node.chartsOfBoot !== answer.boot) {

@@ -1,6 +1,6 @@
 /** The log and the state it builds, on real files: group commit, crashes at any point, refusal of what does not fit. */
 import { Database } from "bun:sqlite";
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, spyOn, test } from "bun:test";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +54,25 @@ test("commands of one turn share a flush and keep their order", async () => {
   );
   // The first entry is the no-op that opens the term.
   expect(outcomes.map(({ index }) => index)).toEqual(Array.from({ length: 300 }, (_, n) => n + 2));
+});
+
+test("reads of one turn ask once whether this master leads still, and see what was acknowledged before them", async () => {
+  const { engine, metadata } = await open(folder());
+  const asked = spyOn(engine.raft, "send");
+  await mkdir(engine, "d");
+  const reads = Array.from({ length: 100 }, () => engine.confirmRead());
+  await Promise.all(reads);
+  expect(asked.mock.calls.filter(([{ type }]) => type === "client.read").length).toBe(1);
+  expect(directoriesIn(metadata)).toBe(1);
+  await engine.confirmRead();
+  expect(asked.mock.calls.filter(([{ type }]) => type === "client.read").length).toBe(2);
+});
+
+test("a read that waits while the master stops is told so", async () => {
+  const engine = await untilReady(loneEngine(folder()));
+  const refused = engine.confirmRead().catch((error: Refusal) => error.code);
+  engine.close();
+  expect(await refused).toBe("NOT_READY");
 });
 
 test("a copy of the files at any moment, as a crash leaves them, recovers every acknowledged command", async () => {
