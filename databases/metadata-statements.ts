@@ -24,10 +24,11 @@ export const READ_SQL: Record<keyof Reads, string> = {
   replicaSets: "SELECT * FROM replica_sets ORDER BY id",
   garbage: "SELECT chunk_id FROM garbage WHERE worker_id = ? AND chunk_id = ?",
   faults: "SELECT worker_id FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
-  shortChunk: `SELECT c.id, s.workers FROM file_chunks f
-    JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id
-    WHERE f.file_id = ? AND length(s.workers) - length(replace(s.workers, ',', '')) + (s.workers <> '') < ?
-    ORDER BY f.offset LIMIT 1`,
+  // Sets are few and seldom short: only if one is are the file's chunks gone through.
+  shortChunk: `WITH short AS (SELECT id, workers FROM replica_sets WHERE chunk_count > 0
+      AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < ?2)
+    SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
+    WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
   totals: "SELECT files, directories, bytes, next_chunk_id, next_node_id FROM totals",
   session: "SELECT id, lowest, last_active FROM sessions WHERE id = ?",
   outcome: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
