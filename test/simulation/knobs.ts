@@ -20,6 +20,9 @@ export interface Knobs {
   pauseEveryMs: number;
   diskTroubleEveryMs: number;
   transferEveryMs: number;
+  membershipEveryMs: number;
+  /** Masters that wait to be added. */
+  spares: number;
   /** Kills a new leader soon after its election with this probability. */
   newLeaderKiller: number;
   /** Compacts when twice so many applied entries are in the log; 0: never. */
@@ -49,6 +52,8 @@ export const CALM: Knobs = {
   pauseEveryMs: 0,
   diskTroubleEveryMs: 0,
   transferEveryMs: 0,
+  membershipEveryMs: 0,
+  spares: 0,
   newLeaderKiller: 0,
   compactAfter: 0,
   clockDrift: 0,
@@ -59,7 +64,7 @@ export const CALM: Knobs = {
 export function drawKnobs(world: World): Knobs {
   const random = world.random("knobs");
   const one = <T>(...of: T[]): T => of[Math.floor(random() * of.length)] as T;
-  return {
+  const knobs: Knobs = {
     masters: one(3, 3, 5),
     heartbeatMs: 100,
     electionMs: 1000,
@@ -81,5 +86,8 @@ export function drawKnobs(world: World): Knobs {
     clockDrift: one(0, 0.05),
     lazyState: one(false, true),
     inOrder: one(true, true, false),
+    membershipEveryMs: one(0, 0, 700, 3000),
+    spares: 0,
   };
+  return knobs.membershipEveryMs > 0 ? { ...knobs, spares: one(2, 4) } : knobs;
 }

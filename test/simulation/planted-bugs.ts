@@ -18,7 +18,7 @@ import {
 import { chain, type Effect, type RaftEvent, type RaftState, type Step } from "../../actors/rules/raft/state.ts";
 import type { Knobs } from "./knobs.ts";
 import type { GroupOptions } from "./raft-group.ts";
-import { aTermApart, figure8, lateAnswers } from "./raft-scripts.ts";
+import { aTermApart, changeRace, figure8, lateAnswers } from "./raft-scripts.ts";
 
 export interface PlantedBug {
   name: string;
@@ -191,6 +191,8 @@ const LIVELY: Partial<Knobs> = {
   partitionEveryMs: 2000,
   newLeaderKiller: 0.3,
   proposeEveryMs: 20,
+  membershipEveryMs: 0,
+  spares: 0,
 };
 /** Leaders that are left behind while they still believe in themselves, and are asked. */
 const LEFT_BEHIND: Partial<Knobs> = {
@@ -254,5 +256,6 @@ export const PLANTED_BUGS: PlantedBug[] = [
 export const SCRIPTED_BUGS: { name: string; run: () => unknown }[] = [
   { name: "entries of older terms are committed by counting", run: () => figure8(oldTermsCommit) },
   { name: "a refused pre-vote does not raise the term", run: () => aTermApart(deafToTerms) },
+  { name: "members are changed before the leader has committed anything of its own term", run: () => changeRace(true) },
   { name: "late answers confirm reads", run: () => lateAnswers(lateAnswersConfirm) },
 ];

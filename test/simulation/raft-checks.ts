@@ -3,7 +3,7 @@
  * look at the machines and disks from outside and share no code with what they check but the arithmetic of log positions.
  */
 import type { RaftDriver } from "../../actors/master/raft-driver.ts";
-import type { RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
+import type { Configuration, RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
 import { entryAt, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 
 /** What is on a node's disk: survives a crash, changes only when a flush ends. */
@@ -11,6 +11,8 @@ export interface Disk {
   term: number;
   vote: string | null;
   log: LogTail;
+  /** Who belongs to the group at the log's base. */
+  base: { index: number; configuration: Configuration } | null;
   /** What was applied, in order. May fall back a little at a crash, and is built again from the log. */
   state: AppliedState;
 }

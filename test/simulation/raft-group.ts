@@ -9,7 +9,15 @@ import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../..
 import type { Clock } from "../../actors/node/clock.ts";
 import { decode, encode } from "../../actors/node/wire.ts";
 import { append, compact, emptyLog, lastIndex, termAt, truncate } from "../../actors/rules/raft/log-tail.ts";
-import { hasQuorum } from "../../actors/rules/raft/quorum.ts";
+import {
+  configurationAt,
+  decodeConfiguration,
+  encodeConfiguration,
+  type MembershipChange,
+  planChange,
+  removedMembers,
+} from "../../actors/rules/raft/membership.ts";
+import { hasQuorum, membersOf } from "../../actors/rules/raft/quorum.ts";
 import { CALM, type Knobs } from "./knobs.ts";
 import { type AppliedState, type Disk, fold, RaftChecks, type Seen, Violation } from "./raft-checks.ts";
 import type { World } from "./world.ts";
@@ -25,6 +33,11 @@ export interface GroupOptions extends RaftDriverOptions {
   disks?: Record<string, Disk>;
 }
 
+/** Belongs to no group yet. */
+const OUTSIDER: Configuration = { voters: [[]], learners: [] };
+
+const isRetired = ({ retired = [] }: Configuration, id: string): boolean => retired.includes(id);
+
 class DiskFailure extends Error {
   override name = "DiskFailure";
 }
@@ -33,6 +46,7 @@ export const blankDisk = (): Disk => ({
   term: 0,
   vote: null,
   log: emptyLog(),
+  base: null,
   state: { index: 0, term: 0, hash: 0 },
 });
 
@@ -81,6 +95,7 @@ export class RaftGroup {
   readonly world: World;
   readonly masters: readonly Master[];
   readonly knobs: Knobs;
+  /** Of the founders. */
   readonly configuration: Configuration;
   readonly checks = new RaftChecks();
   readonly #network: () => number;
@@ -119,12 +134,12 @@ export class RaftGroup {
     this.#workload = world.random("workload");
     this.#nemesis = world.random("nemesis");
     const clocks = world.random("clocks");
-    this.masters = Array.from({ length: knobs.masters }, (_, n) => {
+    this.masters = Array.from({ length: knobs.masters + knobs.spares }, (_, n) => {
       const id = `m${n + 1}`;
       return new Master(id, disks[id] ?? blankDisk(), 1 + knobs.clockDrift * (2 * clocks() - 1));
     });
     this.#byId = new Map(this.masters.map((master) => [master.id, master]));
-    this.configuration = { voters: [this.masters.map(({ id }) => id)], learners: [] };
+    this.configuration = { voters: [this.masters.slice(0, knobs.masters).map(({ id }) => id)], learners: [] };
     this.#every("proposals", knobs.proposeEveryMs, () => this.#proposeSomewhere());
     this.#every("reads", knobs.readEveryMs, () => this.#readSomewhere());
     this.#every("crashes", knobs.crashEveryMs, () => this.#crashSomeone());
@@ -132,6 +147,7 @@ export class RaftGroup {
     this.#every("pauses", knobs.pauseEveryMs, () => this.#pauseSomeone());
     this.#every("disk trouble", knobs.diskTroubleEveryMs, () => this.#troubleSomeone());
     this.#every("transfers", knobs.transferEveryMs, () => this.#transferSomewhere());
+    this.#every("membership", knobs.membershipEveryMs, () => this.#changeSomewhere());
   }
 
   /** Starts everyone. Apart from the constructor, so that scenarios and recordings can set their hooks before. */
@@ -205,9 +221,7 @@ export class RaftGroup {
         vote: disk.vote,
         log: { ...disk.log, entries: disk.log.entries.slice(0, disk.log.length) },
         appliedIndex: disk.state.index,
-        configuration: this.configuration,
-        configurationIndex: 0,
-        earlierConfigurations: [],
+        ...this.#configurationsOf(master),
       },
       { heartbeatMs: this.knobs.heartbeatMs, electionMs: this.knobs.electionMs },
       {
@@ -236,6 +250,21 @@ export class RaftGroup {
     master.hasMoved = true;
     this.onStart(master);
     master.driver.start();
+  }
+
+  /** What a restart finds of who belongs to the group: at the log's base, and in the log. */
+  #configurationsOf({ id, disk }: Master) {
+    const isFounder = this.configuration.voters[0]?.includes(id);
+    disk.base ??= { index: 0, configuration: isFounder ? this.configuration : OUTSIDER };
+    let { index: configurationIndex, configuration } = disk.base;
+    const earlierConfigurations: { index: number; configuration: Configuration }[] = [];
+    for (const { index, kind, data } of disk.log.entries.slice(0, disk.log.length)) {
+      if (kind !== "configuration") continue;
+      earlierConfigurations.push({ index: configurationIndex, configuration });
+      configuration = decodeConfiguration(data);
+      configurationIndex = index;
+    }
+    return { configuration, configurationIndex, earlierConfigurations };
   }
 
   #failed(master: Master, cause: unknown): void {
@@ -462,6 +491,41 @@ export class RaftGroup {
     if (this.#nemesis() < 0.3) this.#crashFor(this.#nemesis() < 0.5 ? leader : to, this.#nemesis() * 2000);
   }
 
+  #changeSomewhere(): void {
+    const leader = this.leader();
+    if (!leader?.driver || leader.late) return;
+    const { state } = leader.driver;
+    // The desk lets those go who know that they are out.
+    for (const id of removedMembers(state))
+      if ((state.progress[id]?.match ?? 0) >= state.configurationIndex)
+        this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.forget", id }));
+    const { configuration } = state;
+    const [voters = []] = configuration.voters;
+    const random = this.#nemesis;
+    const oneOf = (ids: readonly string[]): string => ids[Math.floor(random() * ids.length)] as string;
+    const spare = this.masters.find(
+      ({ id }) => !membersOf(configuration).includes(id) && !isRetired(configuration, id),
+    );
+    const dice = random();
+    if (configuration.learners.length > 0 && dice < 0.6)
+      this.change(leader, { kind: "promote", id: oneOf(configuration.learners) });
+    else if (spare && dice < 0.8) this.change(leader, { kind: "addLearner", id: spare.id });
+    else if (voters.length > 2) this.change(leader, { kind: "remove", id: oneOf(voters) });
+  }
+
+  /** @returns why not, or null: it is in the leader's log */
+  change(leader: Master, change: MembershipChange): string | null {
+    const plan = planChange(leader.running.state, change, this.world.now * leader.clockRate);
+    if ("refused" in plan) return plan.refused;
+    this.configure(leader, plan.configuration);
+    return null;
+  }
+
+  /** Puts a configuration into the leader's log, allowed or not. @returns a number that is acknowledged with it */
+  configure(leader: Master, configuration: Configuration): number {
+    return this.#propose(leader, "configuration", encodeConfiguration(configuration));
+  }
+
   transfer(leader: Master, to: string): void {
     this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.transfer", to }));
   }
@@ -560,6 +624,9 @@ export class RaftGroup {
         if (disk.log.baseIndex >= upTo || lastIndex(disk.log) < upTo) return;
         // Nothing is deleted from the log that the state on disk does not hold.
         master.unflushed = [];
+        const { configuration: last, configurationIndex, earlierConfigurations } = this.#configurationsOf(master);
+        const known = [...earlierConfigurations, { index: configurationIndex, configuration: last }];
+        disk.base = known.findLast(({ index }) => index <= upTo) ?? disk.base;
         disk.log = compact(disk.log, upTo);
         driver.send({ type: "log.compacted", index: upTo });
       }),
@@ -580,7 +647,7 @@ export class RaftGroup {
       term: driver.state.term,
       snapshotIndex: disk.state.index,
       snapshotTerm: disk.state.term,
-      configuration: this.configuration,
+      configuration: configurationAt(driver.state, disk.state.index),
       url: String(disk.state.hash),
       sizeBytes: 0,
       sha256: "0".repeat(64),
@@ -603,6 +670,7 @@ export class RaftGroup {
       const { snapshotIndex: index, snapshotTerm: term } = offer;
       if (index <= disk.state.index) return;
       disk.log = termAt(disk.log, index) === term ? compact(disk.log, index) : emptyLog(index, term);
+      disk.base = { index, configuration: offer.configuration };
       disk.state = { index, term, hash: Number(offer.url) };
       master.unflushed = [];
       master.snapshotsInstalled++;
@@ -614,9 +682,13 @@ export class RaftGroup {
   // ── workload ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   propose(master: Master): number {
+    return this.#propose(master, "command", encode(this.#nextId));
+  }
+
+  #propose(master: Master, kind: RaftEntry["kind"], data: Uint8Array): number {
     const id = this.#nextId++;
     master.hasMoved = true;
-    master.driver?.send({ type: "client.propose", entries: [{ kind: "command", data: encode(id) }] });
+    master.driver?.send({ type: "client.propose", entries: [{ kind, data }] });
     return id;
   }
 
@@ -684,11 +756,13 @@ export class RaftGroup {
     if (!this.checks.isAcknowledged(id))
       throw new Violation("liveness", "a command in calm weather was not acknowledged");
     this.checks.checkAcknowledged();
-    const { commitIndex } = leader.running.state;
-    for (const { id: other, disk } of this.masters)
-      if (disk.state.index < commitIndex)
-        throw new Violation("liveness", `${other} applied ${disk.state.index} of ${commitIndex}`);
-    if (!hasQuorum(this.configuration, (other) => this.master(other).disk.state.hash === leader.disk.state.hash))
+    const { commitIndex, configuration } = leader.running.state;
+    for (const other of membersOf(configuration)) {
+      const { state } = this.master(other).disk;
+      if (state.index < commitIndex)
+        throw new Violation("liveness", `${other} applied ${state.index} of ${commitIndex}`);
+    }
+    if (!hasQuorum(configuration, (other) => this.master(other).disk.state.hash === leader.disk.state.hash))
       throw new Violation("I5", "no quorum has the leader's state");
   }
 }

@@ -13,7 +13,7 @@ import { LogDamaged, MasterLog } from "../../databases/master-log.ts";
 import { CALM, type Knobs } from "./knobs.ts";
 import { fold } from "./raft-checks.ts";
 import { blankDisk, type GroupOptions, type Master, RaftGroup } from "./raft-group.ts";
-import { aTermApart, figure8, lateAnswers } from "./raft-scripts.ts";
+import { aTermApart, changeRace, figure8, lateAnswers } from "./raft-scripts.ts";
 import { World } from "./world.ts";
 
 const QUIET: Knobs = { ...CALM, proposeEveryMs: 0, readEveryMs: 0 };
@@ -398,6 +398,69 @@ test("16. logs that differ over a thousand terms are brought together with at mo
   // A probe is sent again with a beat, in case it was lost; that may happen once in a while, not for each.
   expect(refused.length).toBeLessThanOrEqual(1.1 * TERMS);
   group.settle();
+});
+
+test("17. of two leaders' changes to the same group the second is refused until an entry of its own term is committed", () => {
+  const { group, refused } = changeRace();
+  expect(refused).toBe("this leader has not yet committed an entry of its own term");
+  group.hold = () => false;
+  group.release();
+  const m2 = group.master("m2");
+  group.until(() => m2.running.isReady, T, "the term's first entry is applied");
+  expect(group.change(m2, { kind: "remove", id: "m1" })).toBeNull();
+  expect(group.change(m2, { kind: "addLearner", id: "m5" })).toBe("another change is not committed yet");
+  group.settle();
+  expect(group.leader()?.running.state.configuration).toMatchObject({ voters: [["m2", "m3", "m4"]], retired: ["m1"] });
+});
+
+test("18. a learner that is dead leaves the voters' quorum as it was", () => {
+  const group = calmGroup({ spares: 1 });
+  const leader = group.master("m1");
+  group.crash(group.master("m4"));
+  expect(group.change(leader, { kind: "addLearner", id: "m4" })).toBeNull();
+  write(group, leader);
+  group.crash(group.master("m3"));
+  write(group, leader);
+  group.run(3 * TMIN);
+  expect(group.change(leader, { kind: "promote", id: "m4" })).toBe("m4 has not caught up yet");
+  expect(group.checks.elections).toBe(1);
+});
+
+test("19. a leader does not take itself out: it hands over, and is removed by its successor and goes quiet", () => {
+  const group = calmGroup();
+  expect(group.change(group.master("m1"), { kind: "remove", id: "m1" })).toBe("hand leadership over first");
+  group.transfer(group.master("m1"), "m2");
+  group.until(() => group.master("m2").running.isReady, 300, "m2 leads");
+  group.run(300);
+  expect(group.change(group.master("m2"), { kind: "remove", id: "m1" })).toBeNull();
+  group.run(300);
+  group.master("m2").running.send({ type: "admin.forget", id: "m1" });
+  const { term } = state(group, "m2");
+  group.run(60_000);
+  expect([role(group, "m1"), role(group, "m2"), state(group, "m1").term]).toEqual(["follower", "leader", term]);
+  write(group, group.master("m2"));
+});
+
+test("19c. a removed master that never heard of it campaigns for ever, and nobody minds", () => {
+  const group = calmGroup();
+  group.isolate("m3");
+  const leader = group.master("m1");
+  expect(group.change(leader, { kind: "remove", id: "m3" })).toBeNull();
+  group.run(300);
+  leader.running.send({ type: "admin.forget", id: "m3" });
+  group.run(3 * T);
+  const { term } = state(group, "m1");
+  let asked = 0;
+  group.onSend = ({ type, from }) => {
+    if (type === "rpc.preVote" && from === "m3") asked++;
+  };
+  group.heal();
+  for (let n = 0; n < 20; n++) {
+    group.run(3_000);
+    write(group, leader);
+  }
+  expect(asked).toBeGreaterThan(20);
+  expect([role(group, "m1"), state(group, "m1").term, group.checks.elections]).toEqual(["leader", term, 1]);
 });
 
 test("21. when the target of a transfer lags or dies, the leader takes proposals again after one election time", () => {

@@ -101,3 +101,50 @@ export function lateAnswers(options: GroupOptions = {}): { group: RaftGroup; ans
   group.check();
   return { group, answers };
 }
+
+/**
+ * Two leaders, one after the other, change the same four voters by one each: the first adds m5, which only m5 hears of;
+ * the second, before anything of its own term is committed, would take m1 out. Both at once leave majorities that share
+ * nobody: m1, m4 and m5 of five, m2 and m3 of three.
+ * @param isAllowed makes the second change whatever the rule says
+ * @returns why the rule refuses the second change
+ * @see Ongaro's correction of 2015, https://groups.google.com/g/raft-dev/c/t4xj6dJTP6E
+ */
+export function changeRace(isAllowed = false): { group: RaftGroup; refused: string | null } {
+  const knobs = { ...CALM, masters: 4, spares: 1, proposeEveryMs: 0, readEveryMs: 0 };
+  const group = new RaftGroup(new World(17), knobs).boot();
+  const [m1, m2] = [group.elect("m1"), group.master("m2")];
+  group.run(300);
+  group.change(m1, { kind: "addLearner", id: "m5" });
+  group.run(300);
+  group.hold = ({ type, to }) => type === "rpc.append" && to !== "m5";
+  const unheard = group.change(m1, { kind: "promote", id: "m5" });
+  if (unheard !== null) throw new Error(unheard);
+  group.run(20);
+  group.crash(m1, true);
+  group.crash(group.master("m5"), true);
+  group.held.length = 0;
+
+  const { configuration } = m2.running.state;
+  group.hold = ({ type }) => type === "rpc.append";
+  for (let tries = 0; tries < 10 && m2.running.role !== "leader"; tries++) {
+    group.campaign(m2);
+    group.run(20);
+  }
+  const refused = group.change(m2, { kind: "remove", id: "m1" });
+  if (!isAllowed) return { group, refused };
+  const [voters = []] = configuration.voters;
+  const removed = group.configure(m2, { ...configuration, voters: [voters.filter((id) => id !== "m1")], learners: [] });
+  group.hold = ({ type, to }) => type === "rpc.append" && to !== "m3";
+  group.release(({ to }) => to === "m3");
+  group.until(() => group.checks.isAcknowledged(removed), 1000, "the second change is committed by m2 and m3");
+
+  group.crash(m2, true);
+  group.crash(group.master("m3"), true);
+  group.held.length = 0;
+  group.hold = () => false;
+  group.start(m1);
+  group.start(group.master("m5"));
+  group.elect("m1");
+  return { group, refused };
+}
