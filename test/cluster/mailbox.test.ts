@@ -141,6 +141,20 @@ test("one that is given up is alone in that", async () => {
   expect(await other).toEqual({ word: "open" });
 });
 
+test("answers that nobody waits for any more go nowhere, and the receiver goes on", async () => {
+  const before = new AbortController();
+  const during = new AbortController();
+  const unanswered = [wait("a", { signal: before.signal }), wait("b", { signal: before.signal })].map(codeOf);
+  await gate("b is waited for").promise;
+  before.abort();
+  const halfAnswered = codeOf(wait("c", { signal: during.signal }));
+  expect(await say("answered beside it")).toEqual({ word: "answered beside it" });
+  during.abort();
+  expect(new Set(await Promise.all([...unanswered, halfAnswered]))).toEqual(new Set(["PEER_UNREACHABLE"]));
+  for (const name of ["a", "b", "c"]) gate(name).resolve();
+  expect(await Promise.all([say("d"), say("e")])).toEqual([{ word: "d" }, { word: "e" }]);
+});
+
 test("where nobody listens, each is told that nothing was received", async () => {
   const [nobody] = freePorts(1);
   const there = `http://127.0.0.1:${nobody}`;
