@@ -97,10 +97,11 @@ export class MasterClient implements Masters {
    * A question that may be answered from a state of some age: the masters that do not lead are asked first, in any
    * order, and the leader if none of them is fresh enough.
    */
-  async read<T extends "STAT" | "LOCATE" | "LIST">(
+  read<T extends "STAT" | "LOCATE" | "LIST">(
     message: MessageOf<Mailbox, T> & { type: T; consistency?: Consistency },
   ): Promise<AnswerOf<Mailbox, T>> {
-    if (message.consistency === "eventual") {
+    if (message.consistency !== "eventual") return this.ask<T>(message);
+    return this.#counted({}, async () => {
       const others = this.#urls.filter((url) => url !== this.#leaderUrl).sort(() => Math.random() - 0.5);
       for (const url of others) {
         try {
@@ -109,8 +110,8 @@ export class MasterClient implements Masters {
           if (!isRetryable(error)) throw error;
         }
       }
-    }
-    return this.ask<T>(message);
+      return this.#ask<T>(message, {});
+    });
   }
 
   /**
