@@ -46,6 +46,8 @@ export class Steward {
   readonly #workers: WorkerRegistry;
   readonly #clock: Clock;
   readonly #log: Logger;
+  /** Of the office that this belongs to, whatever the engine's may be by now. */
+  readonly #term: number;
   readonly #machine: Actor<typeof stewardMachine>;
   readonly crew: RepairCrew;
   readonly #housekeeping: Housekeeping;
@@ -73,6 +75,7 @@ export class Steward {
     this.#workers = parts.workers;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#term = parts.engine.term;
     this.crew = new RepairCrew(parts);
     this.crew.onEnd = () => this.nudge();
     this.#housekeeping = new Housekeeping(parts);
@@ -241,7 +244,7 @@ export class Steward {
       for (const { id: chunkId } of this.#queries.chunksOfSet(set.id, 0, left)) {
         left--;
         this.#engine
-          .propose({ type: "DROP_REPLICA", chunkId, workerId, keep })
+          .propose({ type: "DROP_REPLICA", term: this.#term, chunkId, workerId, keep })
           .catch((err) =>
             this.#log.info({ event: "trim-refused", chunk: chunkId, worker: workerId, err }, "copy kept"),
           );

@@ -15,6 +15,7 @@ import {
   Nullable,
   PlacementDecision,
   StoredChunk,
+  Term,
   Url,
   WorkerMode,
   WriteCondition,
@@ -166,10 +167,12 @@ export const MarkReplicas = Type.Object({
 
 /**
  * Takes an extra copy off the books; only then may the worker be told to trash it. `keep` names the other copies that
- * the leader has fresh proof of; `decide` counts them again and refuses if the chunk would fall below its factor.
+ * the leader of `term` has fresh proof of; `decide` counts them again and refuses if the chunk would fall below its
+ * factor, or if the entry is of another term: proof does not outlast the leader who has it.
  */
 export const DropReplica = Type.Object({
   type: Type.Literal("DROP_REPLICA"),
+  term: Term,
   chunkId: ChunkId,
   workerId: NodeId,
   keep: Type.Array(NodeId, { maxItems: 16 }),

@@ -311,7 +311,8 @@ describe("workers and copies", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
-    const drop = (keep: string[]) => ({ type: "DROP_REPLICA", chunkId: chunk.chunkId, workerId: "w1", keep }) as const;
+    const drop = (keep: string[]) =>
+      ({ type: "DROP_REPLICA", term: 1, chunkId: chunk.chunkId, workerId: "w1", keep }) as const;
     expect(dfs.refusal(drop(["w2", "w3"]))).toBe("TOO_FEW_REPLICAS");
     expect(dfs.refusal(drop(["w1", "w2", "w3"]))).toBe("TOO_FEW_REPLICAS");
     expect(dfs.refusal(drop(["w2", "w3", "w5"]))).toBe("TOO_FEW_REPLICAS");
@@ -327,7 +328,7 @@ describe("workers and copies", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("f", [chunk]));
-    dfs.accept({ type: "DROP_REPLICA", chunkId: chunk.chunkId, workerId: "w1", keep: ["w2", "w3", "w4"] });
+    dfs.accept({ type: "DROP_REPLICA", term: 1, chunkId: chunk.chunkId, workerId: "w1", keep: ["w2", "w3", "w4"] });
     const add: Command = {
       type: "ADD_REPLICAS",
       replicas: [{ chunkId: chunk.chunkId, workerId: "w1", reason: "race" }],

@@ -112,7 +112,7 @@ test(`random commands keep every invariant, and a naive namespace agrees  SEED=$
       ];
     if (dice < 0.97)
       return [
-        { type: "DROP_REPLICA", chunkId: someChunk(), workerId: pick(random, WORKERS), keep: someWorkers() },
+        { type: "DROP_REPLICA", term: 1, chunkId: someChunk(), workerId: pick(random, WORKERS), keep: someWorkers() },
         null,
       ];
     if (dice < 0.98)

@@ -278,8 +278,9 @@ describe("leases and the clock", () => {
 });
 
 describe("copy and delete planned for one chunk at once", () => {
-  const drop = (chunkId: number, workerId: string, keep: string[]): Command => ({
+  const drop = (chunkId: number, workerId: string, keep: string[], term = 1): Command => ({
     type: "DROP_REPLICA",
+    term,
     chunkId,
     workerId,
     keep,
@@ -307,6 +308,16 @@ describe("copy and delete planned for one chunk at once", () => {
       }
       expect(dfs.violations()).toEqual([]);
     }
+  });
+
+  test("64e. the proof of one leader is none under the next", () => {
+    const dfs = new MetadataHarness();
+    const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
+    dfs.accept(dfs.put("file", [chunk]));
+    const keep = ["w2", "w3", "w4"];
+    for (const term of [0, 2]) expect(dfs.refusal(drop(chunk.chunkId, "w1", keep, term))).toBe("STALE_TERM");
+    expect(holders(dfs)).toEqual(["w1,w2,w3,w4"]);
+    dfs.accept(drop(chunk.chunkId, "w1", keep));
   });
 
   test("64d. a file that is deleted while one of its chunks is copied: the copy is not taken in, and goes as an unknown one", () => {

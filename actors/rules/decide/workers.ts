@@ -136,6 +136,8 @@ export function* markReplicas(command: CommandOf<"MARK_REPLICAS">, env: Environm
 /** Counts the other copies again, at the moment that counts: never below the factor, never on the word of the dead. */
 export function* dropReplica(command: CommandOf<"DROP_REPLICA">, env: Environment): Deciding<Decision> {
   const { chunkId, workerId } = command;
+  if (command.term !== env.term)
+    throw new RefusedCommand("STALE_TERM", `Proof of term ${command.term} is none in term ${env.term}`);
   const chunk = yield* readOne("chunk", chunkId);
   const workers = chunk ? splitWorkers(chunk.workers) : [];
   if (!chunk || !workers.includes(workerId)) return accepted({ dropped: false }, []);
