@@ -52,7 +52,7 @@ for (const route of ["chain", "fanout"] as const)
 
 for (const route of ["chain", "fanout"] as const)
   for (const [moment, isMoment] of Object.entries(moments))
-    test(`${route}: two of three workers die ${moment}, and a replacement gets the chunk from the survivor`, async () => {
+    test(`42c. ${route}: two of three workers die ${moment}, and a replacement gets the chunk from the survivor`, async () => {
       await startCluster({ config: { route } });
       killAt(cluster.worker("worker-1"), isMoment);
       killAt(cluster.worker("worker-3"), isMoment);

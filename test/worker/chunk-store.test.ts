@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   closeSync,
   existsSync,
@@ -10,6 +10,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Refusal } from "../../actors/messages/errors.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
@@ -167,6 +168,101 @@ for (const [what, offset] of [
     await store.close();
   });
 
+describe("a copy that cannot be read", () => {
+  const failing = () => {
+    const disk = { fails: false };
+    const openFile = async (path: string) => {
+      if (disk.fails) throw Object.assign(new Error("input/output error"), { code: "EIO" });
+      return open(path, "r");
+    };
+    return { disk, openFile };
+  };
+
+  test("52. by an error of the disk goes to quarantine, not away, and is a copy again when the disk is", async () => {
+    using folder = temporaryFolder();
+    let now = 1_000_000;
+    const { disk, openFile } = failing();
+    const { store, index } = await openStore(folder.path, { now: () => now, openFile });
+    const expected = await put(store, 1, content);
+    disk.fails = true;
+    expect(await store.verify(1, expected)).toBe("corrupt");
+    expect(index.unreported(10)).toEqual([{ chunkId: 1, state: "corrupt" }]);
+    expect(existsSync(store.folders.file(1, "quarantined"))).toBe(true);
+    now += 60_000;
+    expect(await store.recheck(60_000)).toBe(0);
+    expect(store.describe(1)?.state).toBe("quarantined");
+    disk.fails = false;
+    expect(await store.recheck(60_000)).toBe(0); // not yet: it has just been read
+    now += 60_000;
+    expect(await store.recheck(60_000)).toBe(1);
+    expect(await read(store, 1)).toEqual(content);
+    expect(store.holds(expected)).toBe(true);
+    expect(index.unreported(10)).toEqual([]);
+    expect(store.totals).toMatchObject({ chunkCount: 1, sealedBytes: content.length, trashBytes: 0 });
+    await store.close();
+    const again = await openStore(folder.path);
+    expect(again.store.describe(1)?.state).toBe("sealed");
+    await again.store.close();
+  });
+
+  test("52b. because its bytes changed stays in quarantine; it is read again ever more rarely", async () => {
+    using folder = temporaryFolder();
+    let now = 1_000_000;
+    let opened = 0;
+    const openFile = (path: string) => {
+      opened++;
+      return open(path, "r");
+    };
+    const { store } = await openStore(folder.path, { now: () => now, openFile });
+    const expected = await put(store, 1, content);
+    flipByte(store.folders.file(1, "sealed"), 5000);
+    expect(await store.verify(1, expected)).toBe("corrupt");
+    opened = 0;
+    for (let minute = 0; minute < 64; minute++) {
+      now += 60_000;
+      expect(await store.recheck(60_000)).toBe(0);
+    }
+    expect(opened).toBe(7);
+    expect(store.describe(1)?.state).toBe("quarantined");
+    await store.close();
+  });
+
+  test("52c. a small one within the index is read again, too", async () => {
+    using folder = temporaryFolder();
+    let now = 1_000_000;
+    const { store } = await openStore(folder.path, { now: () => now });
+    const bytes = randomBytes(100);
+    const expected = { chunkId: 1, lengthBytes: 100, crc32: crc32Of(bytes) };
+    await store.sealWhole(expected, BLOCK, bytes);
+    await store.quarantine(1, "the test says so");
+    now += 60_000;
+    expect(await store.recheck(60_000)).toBe(1);
+    expect(await read(store, 1)).toEqual(bytes);
+    expect(store.totals).toMatchObject({ chunkCount: 1, trashBytes: 0 });
+    await store.close();
+  });
+
+  test("52d. one that a new copy has replaced meanwhile is not put back in its place", async () => {
+    using folder = temporaryFolder();
+    let now = 1_000_000;
+    const { disk, openFile } = failing();
+    const { store } = await openStore(folder.path, { now: () => now, openFile });
+    const expected = await put(store, 1, content);
+    disk.fails = true;
+    await store.verify(1, expected);
+    disk.fails = false;
+    now += 60_000;
+    for (const [n, bytes] of blocksOf(content).entries()) store.writeBlock(1, n, BLOCK, bytes, crc32Of(bytes), 7);
+    expect(await store.recheck(60_000)).toBe(0);
+    await store.seal(expected, BLOCK);
+    expect(await read(store, 1)).toEqual(content);
+    now += 600_000;
+    expect(await store.recheck(60_000)).toBe(0);
+    expect(store.totals).toMatchObject({ chunkCount: 1, trashBytes: 0 });
+    await store.close();
+  });
+});
+
 test("a whole copy of something else than was committed is corrupt", async () => {
   using folder = temporaryFolder();
   const { store } = await openStore(folder.path);
@@ -192,7 +288,7 @@ test("a reader who comes to a file that was cut short or is gone is refused, and
   await store.close();
 });
 
-test("a worker takes no more than its capacity, and takes again what the sweep frees", async () => {
+test("40d. a worker takes no more than its capacity, and takes again what the sweep frees", async () => {
   using folder = temporaryFolder();
   const { store, disk } = await openStore(folder.path, { capacityBytes: 5 * BLOCK });
   await put(store, 1, content);

@@ -1,19 +1,25 @@
 import { expect, test } from "bun:test";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { inventoryDigest } from "../../actors/rules/inventory-digest.ts";
+import { putBlock } from "../../actors/worker/block-client.ts";
 import type { WorkerOptions } from "../../actors/worker/host.ts";
 import { reconcilePage } from "../../actors/worker/reconcile.ts";
 import { type StandInMaster, startStandInMaster } from "../support/stand-in-master.ts";
 import {
   BLOCK,
+  blocksOf,
+  crc32Of,
   freeUrl,
   randomBytes,
   SECRET,
   startTestWorker,
   storeChunk,
+  tell,
   temporaryFolder,
   testConfig,
+  tester,
   until,
   writeChunk,
 } from "./support.ts";
@@ -146,6 +152,34 @@ test("a worker whose capacity is used up calls itself full, and normal again whe
   expect(worker.state()).toStartWith("serving.disk.full");
   await worker.store.trash([1], 1);
   await until(() => master.heartbeats.at(-1)?.condition === "normal");
+});
+
+test("50d. a worker that is drained goes on with chunks that were begun, begins none, and says that it knows", async () => {
+  using folder = temporaryFolder();
+  await using both = await withMaster(folder.path);
+  const { master, worker } = both;
+  const blocks = blocksOf(randomBytes(2 * BLOCK));
+  const send = (chunkId: number, block: number) => {
+    const bytes = blocks[block] as Uint8Array<ArrayBuffer>;
+    const what = { chunkId, block, bytes, crc32: crc32Of(bytes), blockSizeBytes: BLOCK };
+    return putBlock(tester, { id: "worker-1", url: worker.url }, [], what, { timeoutMs: 5000 });
+  };
+  await send(1, 0);
+  const usual = master.answers.heartbeat;
+  master.answers.heartbeat = (heartbeat) => ({ ...usual(heartbeat), mode: "draining" });
+  await until(() => master.heartbeats.at(-1)?.mode === "draining");
+  expect(master.heartbeats.at(-1)?.openChunks).toBe(1);
+  await send(1, 1);
+  expect(send(2, 0)).rejects.toMatchObject({ code: "NOT_READY" });
+  const small = { chunkId: 3, blockSizeBytes: BLOCK, crc32: crc32Of(new Uint8Array(9)), bytes: new Uint8Array(9) };
+  const { outcomes } = await tell(worker.url, { type: "PUT_SMALL_CHUNKS", chunks: [small] });
+  expect(outcomes).toMatchObject([{ stored: false, code: "NOT_READY" }]);
+  const crc32 = crc32OfBlocks(blocks.map(crc32Of), 2 * BLOCK, BLOCK);
+  await tell(worker.url, { type: "SEAL_CHUNK", chunkId: 1, lengthBytes: 2 * BLOCK, blockSizeBytes: BLOCK, crc32 });
+  await until(() => master.heartbeats.at(-1)?.openChunks === 0 && master.heartbeats.at(-1)?.chunkCount === 1);
+  master.answers.heartbeat = usual;
+  await until(() => master.heartbeats.at(-1)?.mode === "active");
+  await send(2, 0);
 });
 
 test("pages cover all ids without a gap, and a list is sent only where the digests differ", async () => {

@@ -1,11 +1,15 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync, writeSync } from "node:fs";
 import { getBlocks } from "../../actors/worker/block-client.ts";
+import { Fence } from "../../actors/worker/fence.ts";
+import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { startStandInMaster } from "../support/stand-in-master.ts";
 import {
   BLOCK,
   crc32Of,
   freeUrl,
   randomBytes,
+  SECRET,
   startTestWorker,
   storeChunk,
   tell,
@@ -130,6 +134,70 @@ test("49b. a copy keeps to its pace, and one that cannot be done in time leaves 
   const startedAt = performance.now();
   await tell(two.to.url, { ...slow, bytesPerSecond: 40 * BLOCK, timeoutMs: 5000 });
   expect(performance.now() - startedAt).toBeGreaterThan(200);
+});
+
+test("49e. chunks of one block, too: a copy is not answered before its bytes have had their time", async () => {
+  await using two = await pair();
+  for (const [chunkId, length] of [
+    [1, 1000],
+    [2, BLOCK],
+  ] as const) {
+    const chunk = await storeChunk(two.from, chunkId, randomBytes(length));
+    const startedAt = performance.now();
+    await tell(two.to.url, copyOrder(chunk, [two.source], { bytesPerSecond: 5 * length }));
+    expect(performance.now() - startedAt).toBeGreaterThan(195);
+    expect(two.to.store.describe(chunkId)?.state).toBe("sealed");
+  }
+});
+
+test("47. an order that comes after its deadline is refused, by the clock whose time the leader has told", async () => {
+  using folder = temporaryFolder();
+  const url = freeUrl();
+  const master = startStandInMaster(url, SECRET);
+  const leaderClock = { now: 1_000_000 };
+  const { register, heartbeat } = master.answers;
+  master.answers.register = (message) => ({ ...register(message), leaderTimeMs: leaderClock.now });
+  master.answers.heartbeat = (message) => ({ ...heartbeat(message), leaderTimeMs: leaderClock.now });
+  const config = testConfig({ masters: [{ id: "master-1", url }] });
+  const worker = await startTestWorker(folder.path, { config });
+  const chunk = await storeChunk(worker, 1, randomBytes(BLOCK));
+  await until(() => master.heartbeats.length > 1);
+  const told = master.heartbeats.length;
+  leaderClock.now += 60_000;
+  await until(() => master.heartbeats.length > told + 1);
+  const late = { term: 1, expiresAt: leaderClock.now - 1000 };
+  for (const order of [
+    trashOrder([1], late),
+    copyOrder({ ...chunk, chunkId: 2 }, [{ id: "worker-9", url: freeUrl() }], late),
+    { type: "VERIFY_CHUNK" as const, ...chunk, ...late },
+  ])
+    expect(tell(worker.url, order)).rejects.toMatchObject({ code: "ORDER_EXPIRED" });
+  expect(worker.store.describe(1)?.state).toBe("sealed");
+  const inTime = { ...late, expiresAt: leaderClock.now + 60_000 };
+  expect(await tell(worker.url, trashOrder([1], inTime))).toMatchObject({ trashed: [1] });
+  await worker.stop();
+  await master.stop();
+});
+
+test("47c. what an answer that took long, or one of another leader, says of the time proves no order late", () => {
+  using folder = temporaryFolder();
+  const index = new ChunkIndex(folder.path);
+  index.beginEpoch();
+  let now = 500;
+  const fence = new Fence(index, () => now);
+  const order = { term: 1, expiresAt: 1000 };
+  fence.passOrder(order); // nobody has told the time yet
+  now += 5000;
+  fence.noteLeaderTime(1, 2000, now - 4000);
+  fence.passOrder(order);
+  fence.noteLeaderTime(1, 900, now - 10);
+  now += 100;
+  fence.passOrder(order);
+  now += 1;
+  expect(() => fence.passOrder(order)).toThrow("after its deadline");
+  fence.passOrder({ ...order, term: 2 }); // by a clock that it knows nothing of
+  expect(() => fence.passOrder(order)).toThrow("a leader of term 2 exists");
+  index.close();
 });
 
 test("45b. a quarantined copy is replaced in place", async () => {

@@ -1,0 +1,152 @@
+/** Where a leader puts chunks: under many askers at once, with too few zones, and when a chosen worker dies. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { betterZones } from "../../actors/rules/classify-replicas.ts";
+import { ScriptedCluster } from "../support/scripted-workers.ts";
+
+let cluster: ScriptedCluster;
+const start = async (options?: Parameters<typeof ScriptedCluster.start>[0]) => {
+  cluster = await ScriptedCluster.start(options);
+};
+afterEach(() => cluster?.stop());
+
+const place = (more: object = {}) =>
+  cluster.office.handlers.PLACE_CHUNKS(
+    {
+      type: "PLACE_CHUNKS",
+      gatewayId: "g1",
+      count: 1,
+      chunkSizeBytes: 100,
+      replicationFactor: 3,
+      minReplicas: 2,
+      exclude: [],
+      ...more,
+    },
+    "g1",
+  );
+const replace = (more: object = {}) =>
+  cluster.office.handlers.REPLACE_WORKERS(
+    { type: "REPLACE_WORKERS", count: 1, chunkSizeBytes: 100, exclude: [], holders: [], ...more } as never,
+    "g1",
+  );
+const ids = (workers: { id: string }[]) => workers.map(({ id }) => id).sort();
+
+describe("askers who all see the same free space", () => {
+  test("40. get no more of it together than there is: what is promised counts until it is written", async () => {
+    await start({ zones: ["a", "b", "c", "d"] });
+    for (const worker of cluster.workers) worker.capacityBytes = 1000;
+    await cluster.pass(1000);
+    const answers = await Promise.allSettled(Array.from({ length: 40 }, () => place()));
+    const promised = new Map<string, number>();
+    for (const answer of answers)
+      if (answer.status === "fulfilled")
+        for (const id of answer.value.placements.flat()) promised.set(id, (promised.get(id) ?? 0) + 100);
+      else expect(answer.reason).toMatchObject({ code: "NOT_ENOUGH_WORKERS" });
+    expect([...promised.values()].every((bytes) => bytes <= 1000)).toBe(true);
+    expect(Math.max(...promised.values())).toBe(1000);
+    const { workers } = (answers.at(-1) as PromiseRejectedResult).reason.details as { workers: Record<string, string> };
+    expect(Object.values(workers)).toContain("too little free space");
+  });
+
+  test("40b. one request for many chunks counts its own promises, and copies for repair count like any other", async () => {
+    await start({ zones: ["a", "b", "c", "d"] });
+    await cluster.file("f", [1, 2], { lengthBytes: 900 });
+    cluster.w(3).capacityBytes = 1000;
+    cluster.w(4).capacityBytes = 1000;
+    for (const n of [3, 4]) cluster.w(n).copy = () => new Promise(() => {});
+    await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
+    const target = cluster.copyOrders()[0]?.target as string;
+    const { placements } = await place({ count: 10 });
+    const on = (id: string) => placements.flat().filter((worker) => worker === id).length;
+    expect(on(target)).toBe(1);
+    expect(on(target === "w3" ? "w4" : "w3")).toBeLessThanOrEqual(10);
+  });
+
+  test("40c. a promise that nobody used is taken back", async () => {
+    await start();
+    for (const worker of cluster.workers) worker.capacityBytes = 1000;
+    await cluster.pass(1000);
+    expect((await place({ count: 11 })).placements).toHaveLength(10);
+    expect(place()).rejects.toMatchObject({ code: "NOT_ENOUGH_WORKERS" });
+    await cluster.pass(25_000);
+    expect((await place()).placements[0]).toHaveLength(3);
+  });
+});
+
+describe("fewer zones than copies", () => {
+  test("41b. the placement says so, the cluster says so, and a copy moves as soon as another zone is there", async () => {
+    await start({ zones: ["a", "a", "b"] });
+    const { firstChunkId, placements } = await place();
+    expect(cluster.engine.queries.placementOf(firstChunkId)?.rule).toContain("over 2 zones, fewer than copies");
+    expect(placements[0]).toHaveLength(3);
+    await cluster.file("f", [1, 2, 3]);
+    await cluster.pass(5000);
+    expect(await cluster.reasons()).toContain("CHUNKS_SHARE_ZONE");
+    expect(cluster.copyOrders()).toEqual([]);
+
+    cluster.join("c");
+    await cluster.until("each copy has a zone of its own", () => {
+      const holders = cluster.holders("f");
+      return holders.length === 3 && holders.includes("w4") && holders.includes("w3");
+    });
+    await cluster.pass(20_000);
+    expect(cluster.copyOrders()).toEqual([{ target: "w4", chunkId: expect.any(Number) }]);
+    expect(await cluster.reasons()).toEqual([]);
+    const kept = cluster.holders("f").includes("w1") ? 1 : 2;
+    expect(cluster.w(kept).trashed).toEqual([]);
+    expect(cluster.w(3 - kept).trashed).toHaveLength(1);
+  });
+
+  test("41c. a zone without room, or whose only worker is leaving, is no better zone", async () => {
+    await start({ zones: ["a", "a", "b"] });
+    await cluster.file("f", [1, 2, 3]);
+    cluster.join("c").capacityBytes = 10;
+    await cluster.pass(10_000);
+    expect(cluster.copyOrders()).toEqual([]);
+    await cluster.engine.propose({ type: "SET_WORKER_MODE", workerId: "w4", mode: "draining" });
+    await cluster.office.workers.setMode("w4", "draining");
+    cluster.w(4).capacityBytes = 1_000_000;
+    await cluster.pass(10_000);
+    expect(cluster.copyOrders()).toEqual([]);
+  });
+
+  test("41d. a missing copy comes before a shared zone, and is made in a zone of its own at once", async () => {
+    await start({ zones: ["a", "a", "b", "c"] });
+    await cluster.file("f", [1, 2]);
+    await cluster.until("three copies in three zones", () => {
+      const holders = cluster.holders("f");
+      return holders.length === 3 && holders.includes("w3") && holders.includes("w4");
+    });
+  });
+
+  test("41e. what a better zone is", () => {
+    const zoneOf = (id: string) => id[0];
+    const better = (holders: string[], open: string[]) => [...betterZones(holders, zoneOf, new Set(open))];
+    expect(better(["a1", "a2", "b1"], ["a", "b", "c"])).toEqual(["c"]);
+    expect(better(["a1", "b1", "c1"], ["a", "b", "c", "d"])).toEqual([]);
+    expect(better(["a1", "a2", "b1"], ["a", "b"])).toEqual([]);
+    expect(better([], ["a"])).toEqual([]);
+  });
+});
+
+describe("a chosen worker that dies before the writer comes to it", () => {
+  test("42. the writer gets another one, never the dead one, nor one that has the chunk", async () => {
+    await start({ zones: ["a", "b", "c", "d", "e"] });
+    const { placements } = await place();
+    const [dead = "", ...rest] = placements[0] ?? [];
+    for (let n = 0; n < 20; n++) {
+      const { workers } = await replace({ exclude: [dead], holders: rest });
+      expect(workers).toHaveLength(1);
+      expect([dead, ...rest]).not.toContain(workers[0]?.id);
+    }
+  });
+
+  test("42b. once the leader has missed it, too, no new chunk is placed there", async () => {
+    await start({ zones: ["a", "b", "c", "d"] });
+    cluster.w(1).beats = false;
+    await cluster.until("it is suspect", async () => (await cluster.stateOf(1)) === "suspect");
+    for (let n = 0; n < 20; n++) {
+      expect((await place()).placements.flat()).not.toContain("w1");
+      expect(ids((await replace({ count: 4 })).workers)).toEqual(["w2", "w3", "w4"]);
+    }
+  });
+});
