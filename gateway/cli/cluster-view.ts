@@ -35,7 +35,7 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
         worker.zone,
         [
           worker.state,
-          worker.mode === "active" ? "" : worker.mode,
+          worker.mode === "active" || worker.state === "drained" ? "" : worker.mode,
           worker.condition === "normal" ? "" : worker.condition,
         ]
           .filter((word, n, words) => word && words.indexOf(word) === n)

@@ -94,7 +94,8 @@ export const WORKER_ORDERS = Object.keys(MODE_OF);
 
 const AFTERWARDS: Record<WorkerMode, string> = {
   active: "it takes new chunks again.",
-  draining: "it serves on, takes nothing new, and its copies move away; `dfs status` shows how many are left.",
+  draining:
+    "it serves on, takes nothing new, and its copies move away; when `dfs status` says that it is drained, it can be stopped.",
   maintenance: "you may stop it; its copies are not replaced meanwhile. Afterwards: dfs worker activate",
   removed: "it does not count any more; its copies are made anew elsewhere.",
 };

@@ -23,6 +23,7 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
     .sort((a, b) => a.copies - b.copies);
   const short = below.reduce((sum, { chunks }) => sum + chunks, 0);
   const detail = below.map(({ copies, chunks }) => `${chunks.toLocaleString("en")} with ${copies}`).join(", ");
+  const pause = reasons.find(({ code }) => code === "REPAIR_PAUSED");
   const gone = below.find(({ copies }) => copies === 0)?.chunks ?? 0;
 
   if (steward === "safeMode")
@@ -38,7 +39,7 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
   if (short > 0)
     return {
       level: "degraded",
-      sentence: `${counted(short, "chunk")} ${short === 1 ? "has" : "have"} fewer good copies than wanted (${detail}); all can be read. ${ofWorkers}.`,
+      sentence: `${counted(short, "chunk")} ${short === 1 ? "has" : "have"} fewer good copies than wanted (${detail}); all can be read. ${ofWorkers}.${pause ? ` Repairs are paused: ${pause.message}.` : ""}`,
     };
   const bad =
     reasons.find(({ severity }) => severity === "error") ?? reasons.find(({ severity }) => severity === "warning");

@@ -44,6 +44,14 @@ test("a missing worker or a warning of the leader is not passed over", () => {
   expect(levelOf({ reasons: [{ code: "X", message: "disks run full", severity: "warning" }] })).toBe("degraded");
 });
 
+test("39f. while repairs are paused, the first sentence says so, and why", () => {
+  const reasons = [{ code: "REPAIR_PAUSED", message: "all 2 workers of rack-a are silent", severity: "error" }];
+  const redundancy = { chunks: 10, full: 7, below: { "2": 3 } };
+  const { level, sentence } = verdictOf(cluster({ steward: "paused", redundancy, reasons }));
+  expect(level).toBe("degraded");
+  expect(sentence).toEndWith("Repairs are paused: all 2 workers of rack-a are silent.");
+});
+
 test("sizes and times are short and in binary units", () => {
   expect([0, 1023, 1024, 1536, 20e6, 5 * 2 ** 40].map(formatBytes)).toEqual([
     "0 B",

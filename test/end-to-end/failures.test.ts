@@ -253,7 +253,9 @@ describe("workers", () => {
       });
       expect(response.ok).toBe(true);
       await cluster.until("nothing is left on it", MINUTE, async () =>
-        (await cluster.view()).workers.some(({ id, chunks }) => id === "worker-1" && chunks === 0),
+        (await cluster.view()).workers.some(
+          ({ id, chunks, state }) => id === "worker-1" && chunks === 0 && state === "drained",
+        ),
       );
       await cluster.kill("worker-1");
       expect(await get("f")).toBe(sent.sha256);

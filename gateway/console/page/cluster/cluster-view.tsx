@@ -137,7 +137,7 @@ const ORDERS: Record<Exclude<WorkerMode, "removed">, { verb: string; says: strin
   active: { verb: "Activate", says: "It takes new chunks again." },
   draining: {
     verb: "Drain",
-    says: "It serves on, takes nothing new, and its copies move to others. It can be taken away when none is left.",
+    says: "It serves on, takes nothing new, and its copies move to others. It can be taken away when it is drained.",
   },
   maintenance: {
     verb: "Maintenance",
@@ -173,7 +173,11 @@ const toneOf = ({ state, mode, condition }: Worker): string => {
 };
 
 const stateInWords = ({ state, mode, condition }: Worker): string =>
-  [state, mode === "active" ? "" : mode, condition === "normal" || condition === null ? "" : condition]
+  [
+    state,
+    mode === "active" || state === "drained" ? "" : mode,
+    condition === "normal" || condition === null ? "" : condition,
+  ]
     .filter((word, n, words) => word && words.indexOf(word) === n)
     .join(", ");
 
