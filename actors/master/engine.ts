@@ -6,7 +6,7 @@
  * is committed and applied here. Reads are confirmed by a quorum before they look at the state (ReadIndex).
  */
 
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { StateMissing } from "../../databases/backup.ts";
 import {
@@ -118,6 +118,7 @@ export class MetadataEngine {
     const recovered = this.#log.recover();
     const path = statePath(dataDirectory, recovered.stateGeneration);
     this.#metadata = openState(path, this.rules, recovered, () => this.#log.close());
+    dropOtherGenerations(dataDirectory, recovered.stateGeneration);
     this.#queries = new MetadataQueries(this.#metadata);
     const applied = this.#metadata.applied();
     this.#appliedIndex = applied.index;
@@ -358,6 +359,15 @@ export class MetadataEngine {
    * @returns true if there is more to cut; call again later
    */
   compact(): boolean {
+    try {
+      return this.#compact();
+    } catch (cause) {
+      this.#options.onFailure(cause);
+      return false;
+    }
+  }
+
+  #compact(): boolean {
     const { keepEntries, neededFrom } = this.#options;
     if (this.#log.lastIndex - this.#log.baseIndex <= 2 * keepEntries) return false;
     const { index } = this.#metadata.makeDurable();
@@ -388,15 +398,20 @@ export class MetadataEngine {
     }
     this.raft.flushNow();
     const old = this.#metadata;
-    const oldPath = statePath(this.#options.dataDirectory, this.#log.stateGeneration);
-    this.#log.adoptSnapshot({ index, term, configuration, generation });
+    try {
+      this.#log.adoptSnapshot({ index, term, configuration, generation });
+    } catch (cause) {
+      // P9: nobody knows which state the log points to now; the next start does.
+      this.#options.onFailure(cause);
+      throw cause;
+    }
     this.#metadata = fresh;
     this.#queries = new MetadataQueries(fresh);
     this.#appliedIndex = applied.index;
     this.#appliedLogTime = applied.logTime;
     this.#lastWallTime = applied.wallTime;
     old.close();
-    for (const end of ["", "-wal", "-shm"]) rmSync(`${oldPath}${end}`, { force: true });
+    dropOtherGenerations(this.#options.dataDirectory, generation);
     this.raft.send({ type: "snapshot.installed", index, term, configuration, success: true });
   }
 
@@ -466,6 +481,15 @@ function openUndamaged(path: string, rules: Rules): Metadata {
 
 /** Not: in use by another process, or of a newer program. */
 const isDamage = (cause: unknown): boolean => /malformed|not a database|corrupt/i.test((cause as Error).message);
+
+/** What a crash left of a state that was replaced, or of one that was never adopted. */
+function dropOtherGenerations(dataDirectory: string, generation: number): void {
+  const folder = join(dataDirectory, "state");
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  for (const name of names) if (name !== String(generation)) rmSync(join(folder, name), { recursive: true });
+  if (generation > 0)
+    for (const end of ["", "-wal", "-shm"]) rmSync(`${statePath(dataDirectory, 0)}${end}`, { force: true });
+}
 
 /** The first generation lies beside the log; each snapshot installed brings another. */
 const statePath = (dataDirectory: string, generation: number): string =>

@@ -165,7 +165,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       try {
         const { pathname } = new URL(request.url);
         verifySignature(secret, request.headers.get("authorization"), "GET", pathname, "");
-        return new Response(await snapshots.file(params.index));
+        return await snapshots.serve(params.index, request.headers.get("range"));
       } catch (error) {
         return refusalResponse(error, log);
       }

@@ -25,7 +25,7 @@ export interface RaftDriverPorts {
   /** Uniform in [0, 1). */
   random(): number;
   send(message: RaftMessage): void;
-  /** Makes a write durable, then calls `done`, at once or later. Never called while another is under way. */
+  /** Makes a write durable, then calls `done`, at once or later; or throws. Never called while another is under way. */
   flush(write: LogWrite, done: (error?: unknown) => void): void;
   /** Calls back soon, after what else this turn brings: the moment of group commit. */
   defer(callback: () => void): void;
@@ -253,7 +253,7 @@ export class RaftDriver {
     }
     this.#open = newBatch();
     this.#isFlushing = true;
-    this.#ports.flush(batch.write, (error) => {
+    const ended = (error?: unknown) => {
       if (this.#isStopped) return;
       this.#isFlushing = false;
       this.#ports.clock.clearTimeout(this.#stuck);
@@ -262,7 +262,13 @@ export class RaftDriver {
       for (const message of batch.thenSend) this.#ports.send(message);
       if (batch.last) this.send({ type: "disk.flushed", lastIndex: batch.last.index, lastTerm: batch.last.term });
       if (!isEmpty(this.#open) || this.#open.thenSend.length > 0) this.#flush();
-    });
+    };
+    try {
+      this.#ports.flush(batch.write, ended);
+    } catch (cause) {
+      this.#fail(cause);
+      return;
+    }
     // R8: a leader whose disk hangs would freeze the group with its beats. Whoever waits for its disk cannot campaign.
     if (this.#isFlushing)
       this.#stuck = this.#ports.clock.setTimeout(() => this.send({ type: "host.late" }), this.state.timings.electionMs);

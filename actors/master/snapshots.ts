@@ -38,6 +38,8 @@ export class Snapshots {
   #making: Promise<Snapshot> | null = null;
   #drafts = 0;
   #installing = false;
+  /** The transfer under way, or broken off. */
+  #part: { path: string; sha256: string; bytes: number; hasher: Bun.CryptoHasher } | null = null;
   #offering = 0;
   #offeredIndex = 0;
 
@@ -124,12 +126,18 @@ export class Snapshots {
     return snapshot;
   }
 
-  /** The file behind `GET /raft/snapshots/{index}`. */
-  async file(index: string): Promise<Blob> {
+  /** Answers `GET /raft/snapshots/{index}`. @param range `bytes=N-`, to go on where a transfer broke off */
+  async serve(index: string, range: string | null): Promise<Response> {
     const snapshot = await this.#making;
     if (!snapshot || String(snapshot.index) !== index)
       throw new Refusal("NO_SUCH_FILE", `There is no snapshot ${index}`);
-    return Bun.file(snapshot.path);
+    const { path, sizeBytes } = snapshot;
+    const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
+    if (from >= sizeBytes) throw new Refusal("RANGE_NOT_SATISFIABLE", `The snapshot has ${sizeBytes} bytes`);
+    return new Response(Bun.file(path).slice(from), {
+      status: 206,
+      headers: { "content-range": `bytes ${from}-${sizeBytes - 1}/${sizeBytes}` },
+    });
   }
 
   /** A backup of the state as it is now. The caller has made sure that this master leads. */
@@ -150,12 +158,10 @@ export class Snapshots {
   // ── the follower's side ──────────────────────────────────────────────────────────────────────────────────────────
 
   async install(offer: RaftMessageOf<"rpc.snapshotOffer">): Promise<void> {
-    if (this.#installing) return;
+    if (this.#installing || offer.snapshotIndex <= this.#engine.appliedIndex) return;
     this.#installing = true;
     try {
-      const path = this.#engine.nextStatePath;
-      for (const end of ["", "-wal", "-shm"]) rmSync(`${path}${end}`, { force: true });
-      await this.#fetch(offer, path);
+      await this.#fetch(offer, this.#engine.nextStatePath);
       if (offer.snapshotIndex > this.#engine.appliedIndex) this.#engine.adoptSnapshot(offer);
       this.#log.info({ event: "snapshot-installed", index: offer.snapshotIndex }, "snapshot installed");
     } catch (err) {
@@ -168,24 +174,38 @@ export class Snapshots {
     }
   }
 
+  /** @throws what broke it off; the same snapshot goes on from there, another one begins anew */
   async #fetch({ url, sizeBytes, sha256 }: RaftMessageOf<"rpc.snapshotOffer">, path: string): Promise<void> {
+    const begun = this.#part?.sha256 === sha256 && this.#part.path === path ? this.#part : null;
+    const part = begun ?? { path, sha256, bytes: 0, hasher: new Bun.CryptoHasher("sha256") };
+    this.#part = part;
     const { pathname } = new URL(url);
     const response = await fetch(url, {
-      headers: { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, "") },
+      headers: {
+        authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, ""),
+        range: `bytes=${part.bytes}-`,
+      },
       signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
     });
     if (!response.ok || !response.body) throw await refusalOf(response, url);
-    const hasher = new Bun.CryptoHasher("sha256");
-    const file = await open(path, "w", 0o600);
+    if (part.bytes > 0 && response.status !== 206) {
+      this.#part = null;
+      throw new Refusal("SOURCE_UNAVAILABLE", "The snapshot's source cannot go on in the middle; it is fetched anew");
+    }
+    if (part.bytes === 0) for (const end of ["", "-wal", "-shm"]) rmSync(`${path}${end}`, { force: true });
+    const file = await open(path, "a", 0o600);
     try {
-      let bytes = 0;
+      // What a write that failed left behind was not counted.
+      await file.truncate(part.bytes);
       for await (const piece of response.body as ReadableStream<Uint8Array>) {
-        bytes += piece.length;
-        if (bytes > sizeBytes) break;
-        hasher.update(piece);
-        await file.write(piece);
+        if (part.bytes + piece.length > sizeBytes) break;
+        await file.appendFile(piece);
+        part.hasher.update(piece);
+        part.bytes += piece.length;
       }
-      if (bytes !== sizeBytes || hasher.digest("hex") !== sha256)
+      if (part.bytes < sizeBytes) throw new Refusal("SOURCE_UNAVAILABLE", "The snapshot was cut off on its way");
+      this.#part = null;
+      if (part.hasher.digest("hex") !== sha256)
         throw new Refusal("DIGEST_MISMATCH", "The snapshot was damaged on its way");
       await file.sync();
     } finally {
@@ -216,7 +236,11 @@ function streamOf(head: Uint8Array, file: FileHandle): ReadableStream<Uint8Array
         if (done) controller.close();
         else controller.enqueue(value);
       },
-      cancel: async () => void (await pieces.return(undefined)),
+      async cancel() {
+        await pieces.return(undefined);
+        // A reader that left before the first piece: nothing has begun that could end.
+        await file.close().catch(() => {});
+      },
     },
     { highWaterMark: 0 },
   );

@@ -24,6 +24,7 @@ export function loneEngine(
   clusterId = "c",
   keepEntries = 10_000,
   clock?: Clock,
+  onFailure: (cause: unknown) => void = fail,
 ): MetadataEngine {
   const configuration = { voters: [["master-1"]], learners: [] };
   return new MetadataEngine({
@@ -37,7 +38,7 @@ export function loneEngine(
     sendSnapshot: () => {},
     installSnapshot: () => {},
     neededFrom: () => Number.POSITIVE_INFINITY,
-    onFailure: fail,
+    onFailure,
     clock,
   });
 }

@@ -1,0 +1,29 @@
+/** A metadata engine that belongs to no group yet, on real files, and what it fetches snapshots with. */
+import { MetadataEngine } from "../../actors/master/engine.ts";
+import { OUTSIDER } from "../../actors/master/founding.ts";
+import { Snapshots } from "../../actors/master/snapshots.ts";
+import { createLogger } from "../../actors/node/log.ts";
+
+export const identity = { nodeId: "master-1", secret: "0".repeat(64), clusterId: () => "c" };
+
+export function followerEngine(
+  dataDirectory: string,
+  onFailure: (cause: unknown) => void = () => {},
+): { engine: MetadataEngine; snapshots: Snapshots } {
+  const engine = new MetadataEngine({
+    dataDirectory,
+    genesis: { clusterId: "c", nodeId: "master-2", configuration: OUTSIDER },
+    timings: { heartbeatMs: 100, electionMs: 1000 },
+    keepEntries: 10_000,
+    send: () => {},
+    urlOf: () => null,
+    leaderChanged: () => {},
+    sendSnapshot: () => {},
+    installSnapshot: () => {},
+    neededFrom: () => Number.POSITIVE_INFINITY,
+    onFailure,
+  });
+  engine.start();
+  const log = createLogger("master-2", "silent");
+  return { engine, snapshots: new Snapshots({ engine, identity, url: "", dataDirectory, log, send: () => {} }) };
+}
