@@ -5,12 +5,14 @@
 import type { NodeId } from "../messages/primitives.ts";
 import type { Logger } from "../node/log.ts";
 import { commonVersion, HASHED_SINCE, majorityHash, type StateMark } from "../rules/decide/agreement.ts";
-import { membersOf } from "../rules/raft/quorum.ts";
+import { hasQuorum, membersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Heard } from "./raft-transport.ts";
 
 const TICK_MS = 500;
 const CHECK_EVERY_MS = 10_000;
+/** For the marks of a majority, in periods of checking. */
+const MOST_WAITED = 6;
 
 interface Parts {
   engine: MetadataEngine;
@@ -70,16 +72,20 @@ export class AgreementDesk {
   async #checkState(): Promise<void> {
     const { engine, log, heard, checkEveryMs = CHECK_EVERY_MS } = this.#parts;
     const { version, mark } = engine.metadata;
-    if (version < HASHED_SINCE || performance.now() - this.#checkedAt < checkEveryMs) return;
+    const waitedMs = performance.now() - this.#checkedAt;
+    if (version < HASHED_SINCE || waitedMs < checkEveryMs) return;
     // In quiet times the last mark is judged once, and then there is nothing to compare.
     const isQuiet = engine.appliedIndex <= mark.index;
     if (isQuiet && this.#judgedQuiet) return;
-    this.#checkedAt = performance.now();
     const { id: self, configuration } = engine.raft.state;
     const markOf = (id: NodeId): StateMark | null => (id === self ? mark : (heard(id)?.mark ?? null));
-    const hash = majorityHash(configuration, mark.index, markOf);
-    this.#judgedQuiet = isQuiet && hash !== null;
     const told = configuration.voters.flat().filter((id) => markOf(id)?.index === mark.index);
+    // A new mark puts an end to the one before, so those who are slow get time to tell theirs.
+    const isTold = mark.index === 0 || hasQuorum(configuration, (id) => told.includes(id));
+    if (!isTold && waitedMs < MOST_WAITED * checkEveryMs) return;
+    const hash = majorityHash(configuration, mark.index, markOf);
+    this.#checkedAt = performance.now();
+    this.#judgedQuiet = isQuiet && hash !== null;
     if (hash === null && mark.index > 0 && told.some((id) => markOf(id)?.hash !== mark.hash))
       log.error(
         { event: "states-differ", index: mark.index, masters: told },

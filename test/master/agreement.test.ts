@@ -14,7 +14,7 @@ setDefaultTimeout(30_000);
 let group: EngineGroup;
 afterEach(() => group?.close());
 
-const AGREEING = { tickMs: 10, checkEveryMs: 20 };
+const AGREEING = { tickMs: 10, checkEveryMs: 100 };
 const begin = (options: EngineGroupOptions = {}): EngineGroup => {
   group = new EngineGroup({ agreement: AGREEING, ...options });
   return group;
