@@ -85,12 +85,13 @@ export class AgreementDesk {
     if (!isTold && waitedMs < MOST_WAITED * checkEveryMs) return;
     const hash = majorityHash(configuration, mark.index, markOf);
     this.#checkedAt = performance.now();
-    this.#judgedQuiet = isQuiet && hash !== null;
     if (hash === null && mark.index > 0 && told.some((id) => markOf(id)?.hash !== mark.hash))
       log.error(
         { event: "states-differ", index: mark.index, masters: told },
         "masters built different states from the same log, and no majority says which is right",
       );
     await engine.propose({ type: "CHECK_STATE", index: hash === null ? 0 : mark.index, hash: hash ?? 0 });
+    // Unless something else got into the log before it.
+    this.#judgedQuiet = hash !== null && engine.metadata.mark.index === mark.index + 1;
   }
 }
