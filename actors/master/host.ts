@@ -44,6 +44,8 @@ export interface MasterOptions {
 
 export interface Master {
   url: string;
+  /** For those who look inside while it runs. */
+  readonly engine: MetadataEngine;
   clusterId: string;
   stop(): Promise<void>;
 }
@@ -200,6 +202,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
 
   return {
     url,
+    engine,
     clusterId,
     async stop() {
       if (office) await members.handOver();

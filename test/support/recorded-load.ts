@@ -20,6 +20,10 @@ export interface LoadOptions {
   pools?: number;
   clientsPerPool?: number;
   operationsPerGroup?: number;
+  /** Mean pause of a client between two operations, ms. */
+  pauseMs?: number;
+  /** So many bytes more than its name has each content that is put. */
+  paddingBytes?: () => number;
   random: () => number;
 }
 
@@ -37,6 +41,9 @@ interface Group {
 const FILES = ["a", "b", "c"];
 const GROUPS_IN_USE = 2;
 const PAUSE_MS = 8;
+/** After this a client counts its request as lost. */
+const PATIENCE_MS = 30_000;
+const noPadding = (): number => 0;
 const NOTHING_HAPPENED = new Set(["NO_LEADER", "NOT_READY", "OVERLOADED", "NOT_ENOUGH_WORKERS", "TOO_FEW_REPLICAS"]);
 const MAY_HAVE_HAPPENED = new Set(["OUTCOME_UNKNOWN", "TIMEOUT", "DATA_UNAVAILABLE"]);
 
@@ -54,8 +61,15 @@ export class RecordedLoad {
   #calls = 0;
   #isStopping = false;
 
-  constructor({ pools = 2, clientsPerPool = 6, operationsPerGroup = 200, ...options }: LoadOptions) {
-    this.#options = { pools, clientsPerPool, operationsPerGroup, ...options };
+  constructor({
+    pools = 2,
+    clientsPerPool = 6,
+    operationsPerGroup = 200,
+    pauseMs = PAUSE_MS,
+    paddingBytes = noPadding,
+    ...options
+  }: LoadOptions) {
+    this.#options = { pools, clientsPerPool, operationsPerGroup, pauseMs, paddingBytes, ...options };
   }
 
   start(): this {
@@ -86,13 +100,13 @@ export class RecordedLoad {
   }
 
   async #work(client: string, gateway: string, inUse: Group[]): Promise<void> {
-    const { random, operationsPerGroup } = this.#options;
+    const { random, operationsPerGroup, pauseMs } = this.#options;
     while (!this.#isStopping) {
       const n = Math.floor(random() * inUse.length);
       const group = inUse[n] as Group;
       if (++group.used >= operationsPerGroup) inUse[n] = this.#newGroup();
       await this.do(client, gateway, group, this.#draw(group));
-      await Bun.sleep(random() * 2 * PAUSE_MS);
+      await Bun.sleep(random() * 2 * pauseMs);
     }
   }
 
@@ -123,7 +137,7 @@ export class RecordedLoad {
   /** Does one operation and writes down what became of it. A put gets content of its own. */
   async do(client: string, gateway: string, group: Group, drawn: FileOp): Promise<void> {
     const n = this.#calls++;
-    const body = `${this.#run} ${n}`;
+    const body = `${this.#run} ${n}`.padEnd(drawn.kind === "put" ? this.#options.paddingBytes() : 0, ".");
     const op: FileOp = drawn.kind === "put" ? { ...drawn, content: contentOf(body) } : drawn;
     const isChange = op.kind !== "get" && op.kind !== "list";
     const key = group.keyed && isChange ? `${this.#run}-${n}` : null;
@@ -141,7 +155,7 @@ export class RecordedLoad {
     this.history.push(recorded);
     const request = requestOf(op, body, group.etags, n);
     if (key !== null) request.headers.set("idempotency-key", key);
-    const answer = await fetch(`${gateway}${request.url}`, request)
+    const answer = await fetch(`${gateway}${request.url}`, { ...request, signal: AbortSignal.timeout(PATIENCE_MS) })
       .then(async (response) => ({ response, text: await response.text() }))
       .catch(() => null);
     const moment = this.#moment++;
@@ -225,7 +239,9 @@ function learnEtags(etags: Map<string, string>, response: Response, text: string
   if (!response.ok || etag === null || content === null) return;
   etags.set(content, etag);
   if (op.kind === "get" && text !== "" && contentOf(text) !== content)
-    throw new Error(`${op.path}: ${text} has ${etag}`);
+    throw new Error(
+      `${op.path}: ${text.length} bytes beginning with "${text.slice(0, 40)}" have ${etag} and ${content}`,
+    );
 }
 
 /** @returns null if the answer does not tell what became of it */

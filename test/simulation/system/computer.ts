@@ -1,0 +1,99 @@
+/**
+ * The computers of a simulated life, and the programs that run on them. A program is known by the asynchronous context
+ * that its code runs in; it may end at any moment, and what it had planned then never happens.
+ */
+
+import { drainMicrotasks } from "bun:jsc";
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { World } from "../world.ts";
+import { SimulatedDisk } from "./disk.ts";
+
+/** Thrown where a real process would have ended. */
+export class ProcessEnded extends Error {
+  override name = "ProcessEnded";
+}
+
+/** What a server does with a request, as `Bun.serve` takes it. */
+export type Handle = (request: Request, server: unknown) => Promise<Response> | Response;
+
+export interface Surroundings {
+  world: World;
+  /** Takes a request of a program to wherever it belongs. */
+  request(from: Computer, url: string, init: RequestInit): Promise<Response>;
+  /** Lets a program answer at a port, until it stops to or ends. */
+  serve(program: Program, port: number, handle: Handle): { stop(): void };
+}
+
+const context = new AsyncLocalStorage<Program>();
+let surroundings: Surroundings | undefined;
+
+export const surround = (given: Surroundings): void => {
+  surroundings = given;
+};
+export const around = (): Surroundings => surroundings as Surroundings;
+
+/** One run of a node, from its start to its end. What it has planned dies with it. */
+export class Program {
+  isAlive = true;
+  exitCode: number | null = null;
+  readonly onEnd: (() => void)[] = [];
+
+  constructor(readonly computer: Computer) {}
+
+  /** Runs code as this program's. */
+  within<T>(code: () => T): T {
+    return context.run(this, code);
+  }
+
+  end(code: number | null): void {
+    if (!this.isAlive) return;
+    this.isAlive = false;
+    this.exitCode = code;
+    for (const then of this.onEnd) then();
+  }
+}
+
+/** A computer with its own clock; runs one program at a time. */
+export class Computer {
+  program: Program | null = null;
+  /** Until then nothing runs on it: a pause, as by SIGSTOP or a stalled host. World time, ms. */
+  pausedUntil = 0;
+  /** Its clock runs so many times as fast as the world's. */
+  rate = 1;
+  /** Its wall clock is so many ms ahead. */
+  wallOffset = 0;
+  readonly random: () => number;
+  readonly disk: SimulatedDisk;
+
+  constructor(
+    readonly id: string,
+    readonly world: World,
+  ) {
+    this.disk = new SimulatedDisk(world.random(`disk ${id}`));
+    this.random = world.random(`computer ${id}`);
+  }
+
+  get monotonic(): number {
+    return this.world.now * this.rate;
+  }
+
+  /** Calls a program's code after a time on this computer's clock, unless the program ended meanwhile. */
+  later(program: Program, ms: number, code: () => void): { cancelled: boolean } {
+    const handle = { cancelled: false };
+    const fire = (): void => {
+      if (handle.cancelled || !program.isAlive) return;
+      if (this.pausedUntil > this.world.now) {
+        this.world.schedule(this.pausedUntil - this.world.now, fire);
+        return;
+      }
+      program.within(code);
+    };
+    this.world.schedule(Math.max(0, ms) / this.rate, fire);
+    return handle;
+  }
+}
+
+export const currentProgram = (): Program | undefined => context.getStore();
+
+/** Lets all that can go on without waiting go on. */
+export const settle = (): void => drainMicrotasks();

@@ -1,0 +1,17 @@
+/** Lives whole clusters, one seed after the other, as it is told. What they run on is put in place before they are loaded. */
+import { install } from "./globals.ts";
+import type { SystemLifeOptions } from "./simulate-system.ts";
+
+declare const self: Worker;
+
+install();
+const loaded = import("./simulate-system.ts");
+
+export interface LifeOrder extends Omit<SystemLifeOptions, "prepare"> {
+  seed: number;
+}
+
+self.onmessage = async ({ data: { seed, ...options } }: MessageEvent<LifeOrder>) => {
+  const { simulateSystem } = await loaded;
+  self.postMessage(simulateSystem(seed, options));
+};

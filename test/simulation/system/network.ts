@@ -1,0 +1,197 @@
+/**
+ * The network of a simulated life: HTTP between programs, request by request. A request arrives whole or not at all, an
+ * answer too; either may be late, lost, or come when nobody waits any more; messages may come twice. A lost one is
+ * silence, as with TCP behind a cut cable: only the sender's own patience ends it.
+ */
+import type { World } from "../world.ts";
+import type { Computer, Handle, Program } from "./computer.ts";
+
+export interface Weather {
+  /** Probabilities, per request and per answer. */
+  loss: number;
+  duplication: number;
+  maxDelayMs: number;
+}
+
+interface Server {
+  program: Program;
+  handle: Handle;
+}
+
+const refused = (url: string): Error =>
+  Object.assign(new Error(`Unable to connect to ${url}`), { code: "ECONNREFUSED" });
+const reset = (url: string): Error =>
+  Object.assign(new Error(`The connection to ${url} broke`), { code: "ECONNRESET" });
+const aborted = (signal: AbortSignal): unknown => signal.reason ?? new DOMException("Aborted", "AbortError");
+const WITHOUT_BODY = new Set([101, 204, 205, 304]);
+
+/** Piece by piece, as a server sends it. */
+async function bytesOf(stream: ReadableStream<Uint8Array> | null): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of stream ?? []) pieces.push(piece.slice());
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+export class Network {
+  readonly #servers = new Map<number, Server>();
+  /** Directed links that carry nothing: "a>b". */
+  readonly #cut = new Set<string>();
+  readonly #random: () => number;
+  requests = 0;
+  lost = 0;
+
+  constructor(
+    readonly world: World,
+    readonly weather: Weather,
+  ) {
+    this.#random = world.random("network");
+  }
+
+  cut(from: string, to: string): void {
+    this.#cut.add(`${from}>${to}`);
+  }
+
+  heal(): void {
+    this.#cut.clear();
+  }
+
+  serve(program: Program, port: number, handle: Handle): { stop(): void } {
+    const server = { program, handle };
+    const before = this.#servers.get(port);
+    if (before?.program.isAlive)
+      throw Object.assign(new Error(`Failed to start server. Is port ${port} in use?`), { code: "EADDRINUSE" });
+    this.#servers.set(port, server);
+    const stop = (): void => {
+      if (this.#servers.get(port) === server) this.#servers.delete(port);
+    };
+    program.onEnd.push(stop);
+    return { stop };
+  }
+
+  #delay(): number {
+    const { maxDelayMs } = this.weather;
+    // Mostly near, now and then far: the tail is what finds things.
+    const share = this.#random();
+    return 0.05 + maxDelayMs * (share < 0.9 ? share * 0.1 : share);
+  }
+
+  #carries(from: Computer, to: Computer): boolean {
+    if (this.#cut.has(`${from.id}>${to.id}`)) return false;
+    return from === to || this.#random() >= this.weather.loss;
+  }
+
+  async request(from: Computer, url: string, init: RequestInit): Promise<Response> {
+    const program = from.program as Program;
+    const signal = init.signal ?? undefined;
+    if (signal?.aborted) throw aborted(signal);
+    const isStream = init.body instanceof ReadableStream;
+    const body = init.body == null ? null : await bytesOf(new Response(init.body).body);
+    const headers = new Headers(init.headers);
+    if (body && !headers.has("content-type") && typeof init.body === "string")
+      headers.set("content-type", "text/plain;charset=utf-8");
+    if (body && !isStream) headers.set("content-length", String(body.byteLength));
+    const { host, port } = new URL(url);
+    headers.set("host", host);
+    this.requests++;
+
+    return new Promise<Response>((resolve, reject) => {
+      let isSettled = false;
+      const settle = (delayMs: number, act: () => void): void => {
+        from.later(program, delayMs, () => {
+          if (isSettled) return;
+          isSettled = true;
+          act();
+        });
+      };
+      /** Tells the server, if it is reached at all, that nobody waits any more. */
+      let leave: () => void = () => {};
+      const gone = new AbortController();
+      signal?.addEventListener("abort", () => {
+        if (isSettled) return;
+        isSettled = true;
+        leave();
+        reject(aborted(signal));
+      });
+      const deliver = (): void => {
+        const server = this.#servers.get(Number(port));
+        if (!server?.program.isAlive) {
+          settle(this.#delay(), () => reject(refused(url)));
+          return;
+        }
+        const to = server.program.computer;
+        if (!this.#carries(from, to)) {
+          this.lost++;
+          return;
+        }
+        leave = () => void to.later(server.program, this.#delay(), () => gone.abort());
+        to.later(server.program, this.#delay(), () => {
+          const request = new Request(url, { method: init.method ?? "GET", headers, body, signal: gone.signal });
+          const end = (): void => settle(this.#delay(), () => reject(reset(url)));
+          server.program.onEnd.push(end);
+          const answer = async (): Promise<void> => {
+            try {
+              const response = await server.handle(request, {});
+              if (this.#carries(to, from)) await this.#answer(response, settle, resolve, { to, from, program });
+              else this.lost++;
+            } catch {
+              end();
+            } finally {
+              const { onEnd } = server.program;
+              const at = onEnd.indexOf(end);
+              if (at >= 0) onEnd.splice(at, 1);
+            }
+          };
+          void answer();
+        });
+      };
+      deliver();
+      if (/\/messages(\/batch)?$/.test(url) && this.#random() < this.weather.duplication)
+        this.world.schedule(this.#delay() * 3, deliver);
+    });
+  }
+
+  /** The head of an answer, then its pieces one behind the other; a piece that is lost takes the rest with it. */
+  async #answer(
+    response: Response,
+    settle: (delayMs: number, act: () => void) => void,
+    resolve: (response: Response) => void,
+    { to, from, program }: { to: Computer; from: Computer; program: Program },
+  ): Promise<void> {
+    const { status, headers } = response;
+    let arrivesAt = this.world.now;
+    const later = (act: () => void): void => {
+      arrivesAt = Math.max(arrivesAt + 0.001, this.world.now + this.#delay());
+      this.world.schedule(arrivesAt - this.world.now, () => void from.later(program, 0, act));
+    };
+    let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+    let isOpen = true;
+    const body = new ReadableStream<Uint8Array>({
+      start(given) {
+        controller = given;
+      },
+      cancel() {
+        isOpen = false;
+      },
+    });
+    const hasBody = !WITHOUT_BODY.has(status);
+    arrivesAt += this.#delay();
+    settle(arrivesAt - this.world.now, () => resolve(new Response(hasBody ? body : null, { status, headers })));
+    const close = (act: () => void): void =>
+      later(() => {
+        if (isOpen) act();
+        isOpen = false;
+      });
+    const break_ = (): void => close(() => controller?.error(reset("the server")));
+    to.program?.onEnd.push(break_);
+    try {
+      for await (const piece of response.body ?? []) {
+        if (!this.#carries(to, from)) return;
+        const bytes = piece.slice();
+        later(() => isOpen && controller?.enqueue(bytes));
+      }
+      close(() => controller?.close());
+    } catch {
+      break_();
+    }
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * What must hold in a whole cluster at every moment. The checks look at the masters' machines, at what is applied, and at
+ * the bytes that really lie on the workers' disks; what trouble took away is told to them, so that they blame the system
+ * only for what the system did.
+ */
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Command, CommandResult } from "../../../actors/messages/commands.ts";
+import type { StoredChunk } from "../../../actors/messages/primitives.ts";
+import { encode } from "../../../actors/node/wire.ts";
+import { chunkFileName, FOOTER_BYTES } from "../../../actors/worker/chunk-file.ts";
+import { ChunkFolders } from "../../../actors/worker/chunk-folders.ts";
+import { ChunkStore } from "../../../actors/worker/chunk-store.ts";
+import { ChunkIndex } from "../../../databases/chunk-index.ts";
+import { MasterLog } from "../../../databases/master-log.ts";
+import { Metadata } from "../../../databases/metadata.ts";
+import { RaftChecks, type Seen, Violation } from "../raft-checks.ts";
+import { currentProgram, type Program } from "./computer.ts";
+import type { Node, System } from "./system.ts";
+
+/** A chunk as the newest applied state has it. */
+interface CommittedChunk {
+  id: number;
+  length: number;
+  crc32: number;
+  target: number;
+  workers: string;
+}
+
+const newSeen = (): Seen => ({ role: "", term: 0, commit: 0, applied: 0, length: 0 });
+
+/** The life that is being lived; hooks of the shipped classes report to it. */
+let watching: SystemChecks | null = null;
+
+export class SystemChecks {
+  readonly raft = new RaftChecks();
+  readonly system: System;
+  /** The index of the first entry with each client's key that was not refused. */
+  readonly indexOfKey = new Map<string, number>();
+  /** Commands that are in the log more than once, because they were sent again. */
+  sentAgain = 0;
+  /** A hash of each applied entry and what it did. */
+  readonly #resultAt = new Map<number, number>();
+  readonly #seen = new Map<string, { program: Program; seen: Seen }>();
+  readonly #hard = new Map<string, { term: number; vote: string | null }>();
+  readonly #granted: { first: number; last: number }[] = [];
+  /** Copies that trouble took, by chunk. */
+  readonly #harmed = new Map<number, number>();
+  /** Workers whose database cannot be read now, with what was in it when it was closed. */
+  readonly #inlineWhenClosed = new Map<string, Map<number, number>>();
+  readonly #indexes = new Map<Program, ChunkIndex>();
+  highestApplied = 0;
+  #failure: Violation | null = null;
+
+  constructor(system: System) {
+    this.system = system;
+    watching = this;
+  }
+
+  /** After every event. @throws Violation */
+  check(): Node | null {
+    if (this.#failure) throw this.#failure;
+    let newLeader: Node | null = null;
+    for (const { node, engine } of this.system.engines()) {
+      const program = node.computer.program as Program;
+      let known = this.#seen.get(node.id);
+      if (known?.program !== program) {
+        known = { program, seen: newSeen() };
+        known.seen.length = engine.raft.state.log.baseIndex;
+        known.seen.applied = known.seen.commit = engine.raft.state.appliedIndex;
+        this.#seen.set(node.id, known);
+      }
+      if (this.raft.check(node.id, engine.raft, known.seen)) newLeader = node;
+    }
+    return newLeader;
+  }
+
+  /** Inside of hooks there is nobody to catch it. */
+  #note(violation: Violation): void {
+    this.#failure ??= violation;
+  }
+
+  // ── what is applied ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  applied(index: number, proposal: { command: Command; idempotencyKey: string | null }, result: CommandResult): void {
+    const hash = Bun.hash.crc32(encode([proposal, result]));
+    const known = this.#resultAt.get(index);
+    if (known !== undefined) {
+      if (known !== hash)
+        this.#note(new Violation("I5", `entry ${index} had another effect than where it was applied first`));
+      return;
+    }
+    this.#resultAt.set(index, hash);
+    this.highestApplied = Math.max(this.highestApplied, index);
+    if (!result.ok) return;
+    const { idempotencyKey: key } = proposal;
+    if (key !== null && this.indexOfKey.has(key)) this.sentAgain++;
+    else if (key !== null) this.indexOfKey.set(key, index);
+    const { command } = proposal;
+    if (command.type === "GRANT_CHUNKS") this.#checkGrant(result.value as { firstChunkId: number }, command.count);
+    if (command.type === "PUT_FILE" || command.type === "STAGE_CHUNKS") {
+      const minReplicas = command.type === "PUT_FILE" ? command.minReplicas : this.system.config.minReplicas;
+      for (const chunk of command.chunks) this.#checkCommit(chunk, minReplicas, index);
+    }
+  }
+
+  /** I13. */
+  #checkGrant(value: { firstChunkId: number }, count: number): void {
+    const granted = { first: value.firstChunkId, last: value.firstChunkId + count - 1 };
+    const twice = this.#granted.find(({ first, last }) => granted.first <= last && first <= granted.last);
+    if (twice) this.#note(new Violation("I13", `chunk ids from ${granted.first} were granted twice`));
+    this.#granted.push(granted);
+  }
+
+  /** I12, I14: enough copies on different workers are on their disks when a chunk becomes part of a file. */
+  #checkCommit({ chunkId, lengthBytes, crc32, workerIds }: StoredChunk, minReplicas: number, index: number): void {
+    if (new Set(workerIds).size !== workerIds.length)
+      this.#note(new Violation("I14", `chunk ${chunkId} is committed twice on one worker: ${workerIds.join()}`));
+    const chunk = { id: chunkId, length: lengthBytes, crc32 };
+    const good = workerIds.filter((id) => this.isGood(this.system.node(id), chunk)).length;
+    if (good + (this.#harmed.get(chunkId) ?? 0) < minReplicas)
+      this.#note(
+        new Violation(
+          "I12",
+          `chunk ${chunkId} is committed at ${index} with ${good} good copies on ${workerIds.join()}`,
+        ),
+      );
+  }
+
+  hardState(node: string, hard: { term: number; vote: string | null } | null): void {
+    if (!hard) return;
+    const before = this.#hard.get(node);
+    if (before && hard.term < before.term) this.#note(new Violation("I7", `${node} lowers its term on disk`));
+    if (before && hard.term === before.term && before.vote !== null && hard.vote !== before.vote)
+      this.#note(new Violation("I7", `${node} changes its vote in term ${hard.term}`));
+    this.#hard.set(node, { ...hard });
+  }
+
+  // ── what lies on the disks ───────────────────────────────────────────────────────────────────────────────────────
+
+  opened(program: Program, index: ChunkIndex): void {
+    this.#indexes.set(program, index);
+    this.#inlineWhenClosed.delete(program.computer.id);
+  }
+
+  /** Is a whole copy of exactly this on the worker's disk, running or not? */
+  isGood(worker: Node, chunk: { id: number; length: number; crc32: number }): boolean {
+    const path = new ChunkFolders(worker.directory).file(chunk.id, "sealed");
+    if (existsSync(path) && statSync(path).size >= chunk.length + FOOTER_BYTES)
+      return Bun.hash.crc32(readFileSync(path).subarray(0, chunk.length)) === chunk.crc32;
+    return this.#inlineOf(worker).get(chunk.id) === chunk.crc32;
+  }
+
+  /** Of a sealed chunk, in the worker's folder of chunks. */
+  fileName = (chunkId: number): string => chunkFileName(chunkId);
+
+  copiesOf(chunk: { id: number; length: number; crc32: number }): Node[] {
+    return this.system.of("worker").filter((worker) => this.isGood(worker, chunk));
+  }
+
+  /** CRC-32 by chunk of what is sealed in the worker's database. */
+  #inlineOf(worker: Node): { get(chunkId: number): number | undefined } {
+    const program = worker.computer.program;
+    const index = program?.isAlive ? this.#indexes.get(program) : undefined;
+    if (!index) return this.#inlineWhenClosed.get(worker.id) ?? new Map();
+    return {
+      get: (chunkId) => {
+        const row = index.find(chunkId);
+        const bytes = row?.state === "sealed" && row.inline ? index.inlineBytes(chunkId) : null;
+        return bytes ? Bun.hash.crc32(bytes) : undefined;
+      },
+    };
+  }
+
+  /** To be called when the worker is down and its files are as they will be found. */
+  closed(worker: Node): void {
+    const found = new Map<number, number>();
+    if (existsSync(join(worker.directory, "chunk-index.db"))) {
+      const index = new ChunkIndex(worker.directory);
+      for (let after = 0, rows = index.sealedAfter(after, 500); rows.length > 0; rows = index.sealedAfter(after, 500)) {
+        for (const { chunkId } of rows) {
+          const bytes = index.inlineBytes(chunkId);
+          if (bytes) found.set(chunkId, Bun.hash.crc32(bytes));
+        }
+        after = rows.at(-1)?.chunkId as number;
+      }
+      index.close();
+    }
+    this.#inlineWhenClosed.set(worker.id, found);
+  }
+
+  /** The worker's disk is another one now, and empty. */
+  wiped(worker: Node): void {
+    this.#inlineWhenClosed.set(worker.id, new Map());
+  }
+
+  /** Trouble takes this copy. */
+  harm(chunkId: number): void {
+    this.#harmed.set(chunkId, (this.#harmed.get(chunkId) ?? 0) + 1);
+  }
+
+  /** Those of a worker's good copies of committed chunks that are needed where they are, with how many others there are. */
+  bareWithout(workerId: string, chunkIds: readonly number[]): { chunkId: number; others: number }[] {
+    const state = this.#newest();
+    if (!state || state.index < this.highestApplied) return [];
+    return chunkIds.flatMap((chunkId) => {
+      const chunk = committedChunk(state.metadata, chunkId);
+      if (!chunk || !this.isGood(this.system.node(workerId), chunk)) return [];
+      const others = this.copiesOf(chunk).filter(({ id }) => id !== workerId).length;
+      const isBare = others === 0 || others + (this.#harmed.get(chunkId) ?? 0) < chunk.target;
+      return isBare ? [{ chunkId, others }] : [];
+    });
+  }
+
+  gaveUp(workerId: string, chunkId: number, others: number): void {
+    this.#note(
+      new Violation(
+        "I11",
+        `${workerId} gives up its good copy of chunk ${chunkId}, of which ${others} others are left`,
+      ),
+    );
+  }
+
+  #newest(): { metadata: Metadata; index: number } | null {
+    const all = this.system.engines().map(({ engine }) => ({ metadata: engine.metadata, index: engine.appliedIndex }));
+    return all.sort((a, b) => b.index - a.index)[0] ?? null;
+  }
+
+  /** Chunks of files, as the newest state that runs has them; null if none does. */
+  committed(): CommittedChunk[] | null {
+    const newest = this.#newest();
+    return newest && newest.index >= this.highestApplied ? committedChunks(newest.metadata) : null;
+  }
+
+  /** I11: nothing that was committed is gone from all disks. */
+  checkNothingLost(): void {
+    for (const chunk of this.committed() ?? [])
+      if (this.copiesOf(chunk).length === 0)
+        throw new Violation("I11", `no good copy of chunk ${chunk.id} is left; it should be on ${chunk.workers}`);
+  }
+
+  /** All masters that run hold the same state, row by row. */
+  checkSameState(dead: readonly Node[]): void {
+    const states = this.system
+      .engines()
+      .filter(({ node }) => !dead.includes(node))
+      .map(({ node, engine }) => ({ node, index: engine.appliedIndex, state: dump(engine.metadata) }));
+    const [first, ...others] = states.sort((a, b) => b.index - a.index);
+    for (const other of others)
+      if (other.index === first?.index && other.state !== first.state)
+        throw new Violation("I5", `${other.node.id} and ${first.node.id} hold different states at ${other.index}`);
+  }
+
+  stop(): void {
+    if (watching === this) watching = null;
+  }
+}
+
+function dump(metadata: Metadata): string {
+  const tables = metadata
+    .prepare<{ name: string }>("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    .all()
+    .map(({ name }) => name);
+  return tables.map((name) => JSON.stringify(metadata.prepare(`SELECT * FROM ${name} ORDER BY 1, 2`).all())).join("\n");
+}
+
+const CHUNKS = `SELECT chunks.id, length, crc32, target, workers FROM chunks
+  JOIN replica_sets ON replica_sets.id = set_id`;
+const committedChunk = (metadata: Metadata, id: number): CommittedChunk | undefined =>
+  (metadata.prepare<CommittedChunk>(`${CHUNKS} WHERE chunks.id = ?`).get(id) as CommittedChunk | null) ?? undefined;
+const committedChunks = (metadata: Metadata): CommittedChunk[] =>
+  metadata.prepare<CommittedChunk>(`${CHUNKS} ORDER BY chunks.id`).all();
+
+// ── where the shipped classes are watched ──────────────────────────────────────────────────────────────────────────
+
+const applyEntries = Metadata.prototype.apply;
+Metadata.prototype.apply = function (this: Metadata, entries) {
+  const results = applyEntries.call(this, entries);
+  for (const [n, { proposal, env }] of entries.entries())
+    watching?.applied(env.index, proposal, results[n] as CommandResult);
+  return results;
+};
+
+const writeLog = MasterLog.prototype.write;
+MasterLog.prototype.write = function (this: MasterLog, write) {
+  writeLog.call(this, write);
+  const program = currentProgram();
+  if (program) watching?.hardState(program.computer.id, write.hard);
+};
+
+const change = ChunkIndex.prototype.transaction;
+ChunkIndex.prototype.transaction = function (this: ChunkIndex, durable, changed) {
+  change.call(this, durable, changed);
+  if (durable) currentProgram()?.computer.disk.becameDurable(this.path);
+};
+
+const beginEpoch = ChunkIndex.prototype.beginEpoch;
+ChunkIndex.prototype.beginEpoch = function (this: ChunkIndex) {
+  const program = currentProgram();
+  if (program) watching?.opened(program, this);
+  return beginEpoch.call(this);
+};
+
+const trash = ChunkStore.prototype.trash;
+ChunkStore.prototype.trash = async function (this: ChunkStore, chunkIds, decidedAt) {
+  const program = currentProgram();
+  const bare = program ? (watching?.bareWithout(program.computer.id, chunkIds) ?? []) : [];
+  const done = await trash.call(this, chunkIds, decidedAt);
+  for (const { chunkId, others } of bare)
+    if (done.trashed.includes(chunkId)) watching?.gaveUp(program?.computer.id as string, chunkId, others);
+  return done;
+};

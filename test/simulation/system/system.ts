@@ -1,0 +1,267 @@
+/**
+ * A whole cluster of shipped nodes on simulated computers: masters, workers, gateways and clients, in one thread, under
+ * one seed. Their files are real, in a folder of this life. See `globals.ts` for what is simulated beneath them.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { MetadataEngine } from "../../../actors/master/engine.ts";
+import { type Master, startMaster } from "../../../actors/master/host.ts";
+import type { Config } from "../../../actors/messages/config.ts";
+import { checkConfig, loadConfig } from "../../../actors/node/config.ts";
+import { createLogger } from "../../../actors/node/log.ts";
+import { listenOptions } from "../../../actors/node/mailbox.ts";
+import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
+import { Metadata } from "../../../databases/metadata.ts";
+import { createRestServer } from "../../../gateway/rest/server.ts";
+import { openDataPath } from "../../../gateway/transfer/data-path.ts";
+import { RecordedLoad } from "../../support/recorded-load.ts";
+import type { World } from "../world.ts";
+import { Computer, Program, settle, surround } from "./computer.ts";
+import { Network } from "./network.ts";
+import type { SystemKnobs } from "./system-knobs.ts";
+
+export type Kind = "master" | "worker" | "gateway" | "client";
+
+export interface Node {
+  id: string;
+  kind: Kind;
+  url: string;
+  zone: string;
+  computer: Computer;
+  directory: string;
+  master: Master | null;
+  worker: WorkerNode | null;
+  /** Started with an empty folder into a group that exists. */
+  joins: boolean;
+  /** Why it did not start, or ended by itself. */
+  ended: string | null;
+}
+
+const SECRET = "5".repeat(64);
+const FOLDER = process.platform === "linux" ? "/dev/shm" : "/tmp";
+const log = createLogger("simulated", "silent");
+export const BLOCK_BYTES = 16_384;
+export const CHUNK_BYTES = 65_536;
+const INLINE_BYTES = 4096;
+
+export class System {
+  readonly config: Config;
+  readonly network: Network;
+  readonly nodes = new Map<string, Node>();
+  readonly load: RecordedLoad;
+  #masters: number;
+  readonly folder = mkdtempSync(join(FOLDER, "dfs-life-"));
+  /** Called after every event. */
+  onEvent: () => void = () => {};
+
+  constructor(
+    readonly world: World,
+    readonly knobs: SystemKnobs,
+  ) {
+    this.network = new Network(world, knobs);
+    this.#masters = knobs.masters;
+    surround({
+      world,
+      request: (from, url, init) => this.network.request(from, url, init),
+      serve: (program, port, handle) => this.network.serve(program, port, handle),
+    });
+    const named = (kind: string, count: number, port: number) =>
+      Array.from({ length: count }, (_, n) => ({ id: `${kind}-${n + 1}`, url: `http://127.0.0.1:${port + n}` }));
+    const zoned = named("worker", knobs.workers, 7101).map((worker, n) => ({
+      ...worker,
+      zone: `zone-${n % knobs.zones}`,
+    }));
+    const shipped = loadConfig();
+    this.config = checkConfig({
+      ...shipped,
+      masters: named("master", knobs.masters, 7001),
+      workers: zoned,
+      gateways: named("gateway", knobs.gateways, 8080),
+      dataDirectory: this.folder,
+      chunkSizeBytes: CHUNK_BYTES,
+      blockSizeBytes: BLOCK_BYTES,
+      inlineChunkBytes: INLINE_BYTES,
+      replicationFactor: Math.min(3, knobs.workers),
+      heartbeatMs: 500,
+      suspectAfterMs: 1500,
+      deadAfterMs: 4000,
+      safeModeMs: 3000,
+      uploadLeaseMs: 10_000,
+      raft: { heartbeatMs: 100, electionMs: 1000, keepEntries: knobs.keepEntries, maxStaleMs: 5000 },
+      trash: { keepMs: 5000, deleteGraceMs: 1000 },
+      scrub: { intervalMs: 20_000, bytesPerSecond: 1 << 20 },
+      recording: { ...shipped.recording, enabled: false },
+    });
+    const random = world.random("load");
+    this.load = new RecordedLoad({
+      gateways: this.config.gateways,
+      pools: 1,
+      clientsPerPool: knobs.clients,
+      operationsPerGroup: 60,
+      pauseMs: knobs.pauseMs,
+      paddingBytes: () => {
+        const chance = random();
+        // Into the workers' databases; into files; into several chunks.
+        if (chance < 0.5) return 0;
+        return chance < 0.85 ? INLINE_BYTES + random() * BLOCK_BYTES * 2 : CHUNK_BYTES + random() * CHUNK_BYTES;
+      },
+      random,
+    });
+    for (const { id, url } of this.config.masters) this.#add("master", id, url);
+    for (const { id, url, zone } of this.config.workers) this.#add("worker", id, url, zone);
+    for (const { id, url } of this.config.gateways) this.#add("gateway", id, url);
+    this.#add("client", "clients", "");
+  }
+
+  #add(kind: Kind, id: string, url: string, zone = ""): Node {
+    const computer = new Computer(id, this.world);
+    computer.disk.directory = join(this.folder, id);
+    computer.disk.slowestMs = this.knobs.slowestFlushMs;
+    computer.rate = 1 + (computer.random() * 2 - 1) * this.knobs.clockDrift;
+    const node: Node = {
+      id,
+      kind,
+      url,
+      zone,
+      computer,
+      directory: computer.disk.directory,
+      master: null,
+      worker: null,
+      joins: false,
+      ended: null,
+    };
+    this.nodes.set(id, node);
+    return node;
+  }
+
+  node(id: string): Node {
+    return this.nodes.get(id) as Node;
+  }
+
+  of(kind: Kind): Node[] {
+    return [...this.nodes.values()].filter((node) => node.kind === kind);
+  }
+
+  isUp = ({ computer }: Node): boolean => computer.program?.isAlive ?? false;
+
+  /** The engines of the masters that run. */
+  engines(): { node: Node; engine: MetadataEngine }[] {
+    return this.of("master").flatMap((node) =>
+      node.master && this.isUp(node) ? [{ node, engine: node.master.engine }] : [],
+    );
+  }
+
+  leader(): Node | null {
+    const leading = this.engines().filter(({ engine }) => engine.raft.role === "leader");
+    return leading.sort((a, b) => b.engine.term - a.engine.term)[0]?.node ?? null;
+  }
+
+  boot(): void {
+    for (const node of this.nodes.values()) if (node.kind !== "client") this.start(node);
+    settle();
+  }
+
+  start(node: Node): void {
+    if (this.isUp(node)) return;
+    const program = new Program(node.computer);
+    node.computer.program = program;
+    node.ended = null;
+    mkdirSync(node.directory, { recursive: true });
+    program.onEnd.push(() => {
+      node.ended ??= `exit ${program.exitCode}`;
+      node.computer.disk.closeAll();
+      node.master = null;
+      node.worker = null;
+    });
+    program.within(() => {
+      this.#run(node).catch((error: Error) => {
+        if (!program.isAlive) return;
+        node.ended = error.message;
+        program.end(1);
+      });
+    });
+    settle();
+  }
+
+  async #run(node: Node): Promise<void> {
+    const { id, url, zone, directory } = node;
+    const { config } = this;
+    const program = node.computer.program as Program;
+    if (node.kind === "master") {
+      const { joins } = node;
+      const master = await startMaster({
+        config,
+        nodeId: id,
+        url,
+        dataDirectory: directory,
+        secret: SECRET,
+        log,
+        joins,
+      });
+      if (program.isAlive) node.master = master;
+    } else if (node.kind === "worker") {
+      const worker = await startWorker({
+        id,
+        url,
+        zone,
+        directory,
+        secret: SECRET,
+        config,
+        log,
+        capacityBytes: 1 << 30,
+        rhythm: { reconcilePauseMs: 2000, sweepMs: 1000, idleAfterMs: 5000, probeMs: 2000 },
+      });
+      if (program.isAlive) node.worker = worker;
+    } else if (node.kind === "gateway") {
+      const data = openDataPath({ config, gatewayId: id, secret: SECRET, log });
+      createRestServer({ id, config, data, log, token: null, stopping: false }).listen(listenOptions(url));
+    } else this.load.start();
+  }
+
+  /** As by `kill -9`; or by a loss of power, which also takes what was not flushed. */
+  kill(node: Node, power = false): void {
+    if (!this.isUp(node)) return;
+    node.ended = power ? "power lost" : "killed";
+    if (power) node.computer.disk.losePower();
+    node.computer.program?.end(null);
+    node.computer.pausedUntil = 0;
+  }
+
+  /** Takes everything from its disk; it must be down. */
+  wipe(node: Node): void {
+    rmSync(node.directory, { recursive: true, force: true });
+  }
+
+  /** Another master in the place of one that is gone for good. */
+  succeed(master: Node): Node {
+    this.nodes.delete(master.id);
+    const successor = this.#add("master", `master-${++this.#masters}`, master.url);
+    successor.joins = true;
+    return successor;
+  }
+
+  pause(node: Node, ms: number): void {
+    node.computer.pausedUntil = this.world.now + ms;
+  }
+
+  run(until: number): void {
+    this.world.run(until, () => {
+      settle();
+      this.onEvent();
+    });
+  }
+
+  close(): void {
+    for (const node of this.nodes.values()) this.kill(node);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A copy of the state beside the one in use is made at once: threads are outside the simulated world. */
+Metadata.prototype.copyTo = async function (this: Metadata, path: string) {
+  this.prepare("VACUUM INTO ?").run(path);
+  const copy = new Metadata(path);
+  const { index, term } = copy.applied();
+  copy.close();
+  return { index, term };
+};
