@@ -91,6 +91,12 @@ export function installDisk(): void {
         buffer: bytes,
       }));
     }
+    appendFile(bytes: Uint8Array) {
+      return slow("open", String(this.fd), () => void fs.writeSync(this.fd, bytes));
+    }
+    truncate(length = 0) {
+      return slow("open", String(this.fd), () => real.ftruncateSync(this.fd, length));
+    }
     stat() {
       return slow("open", String(this.fd), () => real.fstatSync(this.fd));
     }

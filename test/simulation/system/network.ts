@@ -106,12 +106,19 @@ export class Network {
       /** Tells the server, if it is reached at all, that nobody waits any more. */
       let leave: () => void = () => {};
       const gone = new AbortController();
+      /** Of the answer whose head has come. */
+      let breakBody: (reason: unknown) => void = () => {};
       signal?.addEventListener("abort", () => {
+        leave();
+        breakBody(aborted(signal));
         if (isSettled) return;
         isSettled = true;
-        leave();
         reject(aborted(signal));
       });
+      const take = (response: Response, breaks: (reason: unknown) => void): void => {
+        breakBody = breaks;
+        resolve(response);
+      };
       const deliver = (): void => {
         const server = this.#servers.get(Number(port));
         if (!server?.program.isAlive) {
@@ -131,7 +138,7 @@ export class Network {
           const answer = async (): Promise<void> => {
             try {
               const response = await server.handle(request, {});
-              if (this.#carries(to, from)) await this.#answer(response, settle, resolve, { to, from, program });
+              if (this.#carries(to, from)) await this.#answer(response, settle, take, { to, from, program });
               else this.lost++;
             } catch {
               end();
@@ -154,7 +161,7 @@ export class Network {
   async #answer(
     response: Response,
     settle: (delayMs: number, act: () => void) => void,
-    resolve: (response: Response) => void,
+    take: (response: Response, breakBody: (reason: unknown) => void) => void,
     { to, from, program }: { to: Computer; from: Computer; program: Program },
   ): Promise<void> {
     const { status, headers } = response;
@@ -175,7 +182,11 @@ export class Network {
     });
     const hasBody = !WITHOUT_BODY.has(status);
     arrivesAt += this.#delay();
-    settle(arrivesAt - this.world.now, () => resolve(new Response(hasBody ? body : null, { status, headers })));
+    const breakNow = (reason: unknown): void => {
+      if (isOpen) controller?.error(reason);
+      isOpen = false;
+    };
+    settle(arrivesAt - this.world.now, () => take(new Response(hasBody ? body : null, { status, headers }), breakNow));
     const close = (act: () => void): void =>
       later(() => {
         if (isOpen) act();
