@@ -45,8 +45,10 @@ export function installDisk(): void {
   fs.writeSync = (file: number, ...rest: Loose[]) => {
     if (currentProgram()) {
       const path = disk().opened.get(file);
-      if (disk().failure) throw Object.assign(new Error("the simulated disk refuses"), { code: disk().failure });
-      if (path !== undefined) disk().wrote(path);
+      if (path !== undefined) {
+        if (disk().failure) throw Object.assign(new Error("the simulated disk refuses"), { code: disk().failure });
+        disk().wrote(path);
+      }
     }
     return real.writeSync(file, ...rest);
   };

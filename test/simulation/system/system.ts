@@ -39,7 +39,9 @@ export interface Node {
 
 const SECRET = "5".repeat(64);
 const FOLDER = process.platform === "linux" ? "/dev/shm" : "/tmp";
-const log = createLogger("simulated", "silent");
+/** `LOUD=info` prints what the nodes log. */
+const loudness = Bun.env.LOUD === "info" || Bun.env.LOUD === "debug" ? Bun.env.LOUD : "silent";
+const everyLog = createLogger("simulated", loudness);
 export const BLOCK_BYTES = 16_384;
 export const CHUNK_BYTES = 65_536;
 const INLINE_BYTES = 4096;
@@ -88,6 +90,7 @@ export class System {
       safeModeMs: 3000,
       uploadLeaseMs: 10_000,
       raft: { heartbeatMs: 100, electionMs: 1000, keepEntries: knobs.keepEntries, maxStaleMs: 5000 },
+      repair: { ...shipped.repair, massSilenceMs: 20_000 },
       trash: { keepMs: 5000, deleteGraceMs: 1000 },
       scrub: { intervalMs: 20_000, bytesPerSecond: 1 << 20 },
       recording: { ...shipped.recording, enabled: false },
@@ -186,6 +189,7 @@ export class System {
   async #run(node: Node): Promise<void> {
     const { id, url, zone, directory } = node;
     const { config } = this;
+    const log = everyLog.child({ node: id });
     const program = node.computer.program as Program;
     if (node.kind === "master") {
       const { joins } = node;
