@@ -192,21 +192,21 @@ export class Nemesis {
     const system = this.#system;
     if (!system.isUp(node)) return;
     system.kill(node, power);
-    if (node.kind === "worker") this.#checks.closed(node);
     system.world.schedule(backAfterMs, () => system.start(node));
   }
 
-  /** Takes a worker's disk, if everything on it has two good copies elsewhere. */
+  /** Takes a worker's disk, if all on it has two good copies elsewhere, or is being written and has lost none yet. */
   #wipeWorker(worker: Node, backAfterMs: number): void {
     const system = this.#system;
     const chunks = this.#checks.committed();
     if (!chunks) return;
     const mine = chunks.filter((chunk) => this.#checks.isGood(worker, chunk));
     if (mine.some((chunk) => this.#checks.copiesOf(chunk).length < 3)) return;
-    for (const { id } of mine) this.#checks.harm(id);
+    const ids = new Set(mine.map(({ id }) => id));
+    if (this.#checks.sealedOn(worker).some((id) => !ids.has(id) && this.#checks.isHarmed(id))) return;
     system.kill(worker);
-    system.wipe(worker);
     this.#checks.wiped(worker);
+    system.wipe(worker);
     system.world.schedule(backAfterMs, () => system.start(worker));
   }
 
@@ -223,7 +223,7 @@ export class Nemesis {
     const at = Math.floor(chance * chunk.length);
     bytes[at] = (bytes[at] as number) ^ 1;
     writeFileSync(path, bytes);
-    this.#checks.harm(chunk.id);
+    this.#checks.harm(chunk.id, worker);
   }
 
   /** A master loses its disk: it is removed, and one with another id and an empty folder takes its place. */

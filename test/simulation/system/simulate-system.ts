@@ -111,9 +111,18 @@ function chooseDead(system: System, checks: SystemChecks): Node[] {
   for (const worker of workers) {
     const left = workers.filter((one) => one !== worker && !dead.includes(one));
     if (!chunks || random() > 0.3 || left.length < enough) continue;
-    if (chunks.every((chunk) => checks.copiesOf(chunk).some((copy) => left.includes(copy)))) dead.push(worker);
+    const isKept = chunks.every((chunk) => checks.copiesOf(chunk).some((copy) => left.includes(copy)));
+    if (isKept && !holdsAlone(system, checks, left)) dead.push(worker);
   }
   return dead;
+}
+
+/** Is there a chunk, perhaps one that is going to be committed, of which several have a copy but none of these? */
+function holdsAlone(system: System, checks: SystemChecks, left: readonly Node[]): boolean {
+  const holders = new Map<number, Node[]>();
+  for (const worker of system.of("worker"))
+    for (const chunkId of checks.sealedOn(worker)) holders.set(chunkId, [...(holders.get(chunkId) ?? []), worker]);
+  return [...holders.values()].some((workers) => workers.length > 1 && !workers.some((one) => left.includes(one)));
 }
 
 /** Heals what may be healed, and waits until all is as it should be. @throws Violation if it never is */
@@ -125,10 +134,8 @@ function settleDown(system: System, checks: SystemChecks, dead: readonly Node[])
     node.computer.disk.failure = null;
     node.computer.disk.slowestMs = 1;
     node.computer.pausedUntil = 0;
-    if (dead.includes(node)) {
-      system.kill(node);
-      if (node.kind === "worker") checks.closed(node);
-    } else system.start(node);
+    if (dead.includes(node)) system.kill(node);
+    else system.start(node);
   }
   let missing: string[] = ["a look"];
   const until = world.now + CALM_MS;

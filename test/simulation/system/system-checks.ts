@@ -3,12 +3,13 @@
  * the bytes that really lie on the workers' disks; what trouble took away is told to them, so that they blame the system
  * only for what the system did.
  */
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
-import type { Command, CommandResult } from "../../../actors/messages/commands.ts";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import type { CommandResult } from "../../../actors/messages/commands.ts";
 import type { StoredChunk } from "../../../actors/messages/primitives.ts";
 import { encode } from "../../../actors/node/wire.ts";
-import { chunkFileName, FOOTER_BYTES } from "../../../actors/worker/chunk-file.ts";
+import type { Proposal } from "../../../actors/rules/decide/once.ts";
+import { chunkFileName, chunkIdOfFileName, FOOTER_BYTES } from "../../../actors/worker/chunk-file.ts";
 import { ChunkFolders } from "../../../actors/worker/chunk-folders.ts";
 import { ChunkStore } from "../../../actors/worker/chunk-store.ts";
 import { ChunkIndex } from "../../../databases/chunk-index.ts";
@@ -39,14 +40,16 @@ export class SystemChecks {
   readonly indexOfKey = new Map<string, number>();
   /** Commands that are in the log more than once, because they were sent again. */
   sentAgain = 0;
+  /** Sessions' commands that were carried out: session.number. */
+  readonly #answered = new Set<string>();
   /** A hash of each applied entry and what it did. */
   readonly #resultAt = new Map<number, number>();
   readonly #seen = new Map<string, { program: Program; seen: Seen }>();
   readonly #hard = new Map<string, { term: number; vote: string | null }>();
   readonly #granted: { first: number; last: number }[] = [];
-  /** Copies that trouble took, by chunk. */
-  readonly #harmed = new Map<number, number>();
-  /** Workers whose database cannot be read now, with what was in it when it was closed. */
+  /** Workers whose copies trouble took, by chunk. */
+  readonly #harmed = new Map<number, Set<string>>();
+  /** Workers that are down, with what is in their databases. */
   readonly #inlineWhenClosed = new Map<string, Map<number, number>>();
   readonly #indexes = new Map<Program, ChunkIndex>();
   highestApplied = 0;
@@ -82,7 +85,7 @@ export class SystemChecks {
 
   // ── what is applied ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  applied(index: number, proposal: { command: Command; idempotencyKey: string | null }, result: CommandResult): void {
+  applied(index: number, proposal: Proposal, result: CommandResult): void {
     const hash = Bun.hash.crc32(encode([proposal, result]));
     const known = this.#resultAt.get(index);
     if (known !== undefined) {
@@ -93,9 +96,16 @@ export class SystemChecks {
     this.#resultAt.set(index, hash);
     this.highestApplied = Math.max(this.highestApplied, index);
     if (!result.ok) return;
-    const { idempotencyKey: key } = proposal;
-    if (key !== null && this.indexOfKey.has(key)) this.sentAgain++;
-    else if (key !== null) this.indexOfKey.set(key, index);
+    const { idempotencyKey: key, sessionId, seq } = proposal;
+    const place = sessionId > 0 ? `${sessionId}.${seq}` : null;
+    const isAgain = (key !== null && this.indexOfKey.has(key)) || (place !== null && this.#answered.has(place));
+    if (place !== null) this.#answered.add(place);
+    if (isAgain) {
+      // It is answered as it was at first, and does nothing.
+      this.sentAgain++;
+      return;
+    }
+    if (key !== null) this.indexOfKey.set(key, index);
     const { command } = proposal;
     if (command.type === "GRANT_CHUNKS") this.#checkGrant(result.value as { firstChunkId: number }, command.count);
     if (command.type === "PUT_FILE" || command.type === "STAGE_CHUNKS") {
@@ -118,7 +128,7 @@ export class SystemChecks {
       this.#note(new Violation("I14", `chunk ${chunkId} is committed twice on one worker: ${workerIds.join()}`));
     const chunk = { id: chunkId, length: lengthBytes, crc32 };
     const good = workerIds.filter((id) => this.isGood(this.system.node(id), chunk)).length;
-    if (good + (this.#harmed.get(chunkId) ?? 0) < minReplicas)
+    if (good + this.#harmedOf(chunk, workerIds) < minReplicas)
       this.#note(
         new Violation(
           "I12",
@@ -160,43 +170,62 @@ export class SystemChecks {
 
   /** CRC-32 by chunk of what is sealed in the worker's database. */
   #inlineOf(worker: Node): { get(chunkId: number): number | undefined } {
-    const program = worker.computer.program;
-    const index = program?.isAlive ? this.#indexes.get(program) : undefined;
-    if (!index) return this.#inlineWhenClosed.get(worker.id) ?? new Map();
-    return {
-      get: (chunkId) => {
-        const row = index.find(chunkId);
-        const bytes = row?.state === "sealed" && row.inline ? index.inlineBytes(chunkId) : null;
-        return bytes ? Bun.hash.crc32(bytes) : undefined;
-      },
-    };
+    const index = this.#openIndexOf(worker);
+    if (!index) return this.#whenClosed(worker);
+    return { get: (chunkId) => inlineCrc(index, chunkId) };
   }
 
-  /** To be called when the worker is down and its files are as they will be found. */
-  closed(worker: Node): void {
-    const found = new Map<number, number>();
+  #openIndexOf({ computer }: Node): ChunkIndex | undefined {
+    return computer.program?.isAlive ? this.#indexes.get(computer.program) : undefined;
+  }
+
+  /** Of a worker that is down, whose files are as they will be found. */
+  #whenClosed(worker: Node): Map<number, number> {
+    let found = this.#inlineWhenClosed.get(worker.id);
+    if (found) return found;
+    found = new Map();
     if (existsSync(join(worker.directory, "chunk-index.db"))) {
       const index = new ChunkIndex(worker.directory);
-      for (let after = 0, rows = index.sealedAfter(after, 500); rows.length > 0; rows = index.sealedAfter(after, 500)) {
-        for (const { chunkId } of rows) {
-          const bytes = index.inlineBytes(chunkId);
-          if (bytes) found.set(chunkId, Bun.hash.crc32(bytes));
-        }
-        after = rows.at(-1)?.chunkId as number;
+      for (const chunkId of sealedIn(index)) {
+        const crc32 = inlineCrc(index, chunkId);
+        if (crc32 !== undefined) found.set(chunkId, crc32);
       }
       index.close();
     }
     this.#inlineWhenClosed.set(worker.id, found);
+    return found;
   }
 
-  /** The worker's disk is another one now, and empty. */
-  wiped(worker: Node): void {
-    this.#inlineWhenClosed.set(worker.id, new Map());
+  /** The chunks, committed or not, of which a worker has a copy. */
+  sealedOn(worker: Node): number[] {
+    const files = existsSync(join(worker.directory, "chunks"))
+      ? readdirSync(join(worker.directory, "chunks"), { recursive: true }).map(String)
+      : [];
+    const filed = files.flatMap((name) => chunkIdOfFileName(basename(name)) ?? []);
+    const index = this.#openIndexOf(worker);
+    return [...new Set([...filed, ...(index ? sealedIn(index) : this.#whenClosed(worker).keys())])];
+  }
+
+  /** Has trouble taken a copy of this before? */
+  isHarmed(chunkId: number): boolean {
+    return this.#harmed.has(chunkId);
   }
 
   /** Trouble takes this copy. */
-  harm(chunkId: number): void {
-    this.#harmed.set(chunkId, (this.#harmed.get(chunkId) ?? 0) + 1);
+  harm(chunkId: number, worker: Node): void {
+    this.#harmed.set(chunkId, new Set([...(this.#harmed.get(chunkId) ?? []), worker.id]));
+  }
+
+  /** Trouble takes the worker's disk, which is down; it gets another one, which is empty. */
+  wiped(worker: Node): void {
+    for (const chunkId of this.sealedOn(worker)) this.harm(chunkId, worker);
+    this.#inlineWhenClosed.set(worker.id, new Map());
+  }
+
+  /** How many copies trouble took that have not been made anew in the same place. */
+  #harmedOf(chunk: { id: number; length: number; crc32: number }, among?: readonly string[]): number {
+    const workers = [...(this.#harmed.get(chunk.id) ?? [])].filter((id) => among?.includes(id) ?? true);
+    return workers.filter((id) => !this.isGood(this.system.node(id), chunk)).length;
   }
 
   /** Those of a worker's good copies of committed chunks that are needed where they are, with how many others there are. */
@@ -207,7 +236,7 @@ export class SystemChecks {
       const chunk = committedChunk(state.metadata, chunkId);
       if (!chunk || !this.isGood(this.system.node(workerId), chunk)) return [];
       const others = this.copiesOf(chunk).filter(({ id }) => id !== workerId).length;
-      const isBare = others === 0 || others + (this.#harmed.get(chunkId) ?? 0) < chunk.target;
+      const isBare = others === 0 || others + this.#harmedOf(chunk) < chunk.target;
       return isBare ? [{ chunkId, others }] : [];
     });
   }
@@ -254,6 +283,19 @@ export class SystemChecks {
   stop(): void {
     if (watching === this) watching = null;
   }
+}
+
+function* sealedIn(index: ChunkIndex): Generator<number> {
+  for (let after = 0, rows = index.sealedAfter(after, 500); rows.length > 0; rows = index.sealedAfter(after, 500)) {
+    for (const { chunkId } of rows) yield chunkId;
+    after = rows.at(-1)?.chunkId as number;
+  }
+}
+
+function inlineCrc(index: ChunkIndex, chunkId: number): number | undefined {
+  const row = index.find(chunkId);
+  const bytes = row?.state === "sealed" && row.inline ? index.inlineBytes(chunkId) : null;
+  return bytes ? Bun.hash.crc32(bytes) : undefined;
 }
 
 function dump(metadata: Metadata): string {
