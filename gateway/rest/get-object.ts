@@ -1,10 +1,11 @@
 /** GetObject and HeadObject: content and its description, whole or in ranges; with `?explain`, where its chunks are. */
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { Consistency, OpenFile } from "../transfer/api.ts";
-import { inTurn, type Part, streamOf } from "./byte-streams.ts";
+import { VersionGone } from "../transfer/version-gone.ts";
+import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
 import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
@@ -31,6 +32,9 @@ const Query = Type.Object(
 /** Content comes from anybody: a browser must not guess its type, nor run it with the gateway's own origin. */
 const CONTENT_POLICY = { "x-content-type-options": "nosniff", "content-security-policy": "sandbox" };
 
+/** So often a file is looked up for one request, when it is replaced again and again before its first byte could be read. */
+const MOST_LOOKS = 4;
+
 /** Bun sends streams chunked and drops their Content-Length (oven-sh/bun#10507): progress bars find it here. */
 const LENGTH_HEADER = "x-content-length";
 
@@ -44,50 +48,13 @@ export const getObject = (gateway: Gateway) =>
         return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100), {
           headers: consistencyHeaders(query.consistency),
         });
-      const { headers } = request;
-      const isHead = request.method === "HEAD";
-      const { consistency = "strong" } = query;
-      const source = isHead
-        ? await headSource(gateway, path, consistency)
-        : await gateway.data.transfers.openFile(path, { consistency });
-      const { file } = source;
-      const answer = fileHeaders(file);
-      const verdict = decideRead(headers, file);
-      if (verdict === "preconditionFailed")
-        throw new Refusal("PRECONDITION_FAILED", `"${path}" is not in the state that the request demands`, {
-          etag: `"${file.etag}"`,
-        });
-      for (const [name, value] of Object.entries(consistencyHeaders(consistency, source.ageMs)))
-        answer.set(name, value);
-      answer.set("cache-control", "no-cache");
-      answer.set("accept-ranges", "bytes");
-      if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });
-      for (const [name, value] of Object.entries(CONTENT_POLICY)) answer.set(name, value);
-      answer.set("content-type", file.contentType);
-      if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
-
-      const applies = rangeApplies(headers.get("if-range"), file);
-      const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
-      if (ranges.kind === "unsatisfiable")
-        throw new RefusalWithHeaders(
-          "RANGE_NOT_SATISFIABLE",
-          ranges.reason,
-          { size: file.sizeBytes },
-          { "content-range": `bytes */${file.sizeBytes}` },
-        );
-      const wanted = ranges.kind === "whole" ? [{ start: 0, endExclusive: file.sizeBytes }] : ranges.ranges;
-      const status = ranges.kind === "whole" ? 200 : 206;
-      const content = wanted.length === 1 ? single(source, wanted[0] as ByteRange) : several(source, wanted);
-      if (status === 206 && wanted.length === 1)
-        answer.set("content-range", contentRange(wanted[0] as ByteRange, file.sizeBytes));
-      if (content.contentType) answer.set("content-type", content.contentType);
-      answer.set("content-length", String(content.lengthBytes));
-      answer.set(LENGTH_HEADER, String(content.lengthBytes));
-      if (isHead) stateLength(request, content.lengthBytes);
-      if (isHead) return new Response(null, { status, headers: answer });
-      const small = content.lengthBytes <= gateway.config.blockSizeBytes;
-      const body = content.open(!small);
-      return new Response(small && body ? await new Response(body).bytes() : body, { status, headers: answer });
+      for (let look = 1; ; look++)
+        try {
+          // What a leader knows is newer than what was found to be gone.
+          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" });
+        } catch (error) {
+          if (!(error instanceof VersionGone) || look === MOST_LOOKS) throw error;
+        }
     },
     {
       detail: describe({
@@ -128,6 +95,54 @@ export const getObject = (gateway: Gateway) =>
       }),
     },
   );
+
+/** Answers from one version of the file. @throws VersionGone if it was gone before the first byte was read */
+async function read(gateway: Gateway, request: Request, path: string, query: Static<typeof Query>): Promise<Response> {
+  const { headers } = request;
+  const isHead = request.method === "HEAD";
+  const { consistency = "strong" } = query;
+  const source = isHead
+    ? await headSource(gateway, path, consistency)
+    : await gateway.data.transfers.openFile(path, { consistency });
+  const { file } = source;
+  const answer = fileHeaders(file);
+  const verdict = decideRead(headers, file);
+  if (verdict === "preconditionFailed")
+    throw new Refusal("PRECONDITION_FAILED", `"${path}" is not in the state that the request demands`, {
+      etag: `"${file.etag}"`,
+    });
+  for (const [name, value] of Object.entries(consistencyHeaders(consistency, source.ageMs))) answer.set(name, value);
+  answer.set("cache-control", "no-cache");
+  answer.set("accept-ranges", "bytes");
+  if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });
+  for (const [name, value] of Object.entries(CONTENT_POLICY)) answer.set(name, value);
+  answer.set("content-type", file.contentType);
+  if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
+
+  const applies = rangeApplies(headers.get("if-range"), file);
+  const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
+  if (ranges.kind === "unsatisfiable")
+    throw new RefusalWithHeaders(
+      "RANGE_NOT_SATISFIABLE",
+      ranges.reason,
+      { size: file.sizeBytes },
+      { "content-range": `bytes */${file.sizeBytes}` },
+    );
+  const wanted = ranges.kind === "whole" ? [{ start: 0, endExclusive: file.sizeBytes }] : ranges.ranges;
+  const status = ranges.kind === "whole" ? 200 : 206;
+  const content = wanted.length === 1 ? single(source, wanted[0] as ByteRange) : several(source, wanted);
+  if (status === 206 && wanted.length === 1)
+    answer.set("content-range", contentRange(wanted[0] as ByteRange, file.sizeBytes));
+  if (content.contentType) answer.set("content-type", content.contentType);
+  answer.set("content-length", String(content.lengthBytes));
+  answer.set(LENGTH_HEADER, String(content.lengthBytes));
+  if (isHead) stateLength(request, content.lengthBytes);
+  if (isHead) return new Response(null, { status, headers: answer });
+  const small = content.lengthBytes <= gateway.config.blockSizeBytes;
+  const stream = content.open(!small);
+  const body = stream && (small ? await new Response(stream).bytes() : await begun(stream));
+  return new Response(body, { status, headers: answer });
+}
 
 /** HEAD needs no chunk to be located. */
 async function headSource(gateway: Gateway, path: string, consistency: Consistency): Promise<OpenFile> {

@@ -66,8 +66,9 @@ export interface OpenFile {
   ageMs?: number;
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
-   * errors rather than deliver a wrong byte; after an error the connection must be cut. The first one throws OVERLOADED
-   * above limits.maxDownloads.
+   * errors rather than deliver a wrong byte; after an error the connection must be cut. If the file was replaced and the
+   * bytes of this version are gone, the error is a `VersionGone`. The first one throws OVERLOADED above
+   * limits.maxDownloads.
    *
    * @param options.passing whoever pulls has no more use for the piece before: its memory is given back at once
    */
@@ -141,7 +142,7 @@ export interface Transfers {
   ): Promise<PutOutcome>;
   abortUpload(uploadId: number): Promise<void>;
   /**
-   * @param options.etag read this version only (PRECONDITION_FAILED if the file is another by now)
+   * @param options.etag read this version only (PRECONDITION_FAILED if the file is another at the call)
    * @throws NO_SUCH_FILE, IS_A_DIRECTORY; OVERLOADED above limits.maxDownloads
    */
   openFile(path: string, options?: { etag?: string; consistency?: Consistency }): Promise<OpenFile>;

@@ -5,6 +5,7 @@ import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Consistency } from "./api.ts";
+import { VersionGone } from "./version-gone.ts";
 
 /** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */
 const FIRST_PAGE = 64;
@@ -42,12 +43,13 @@ export class LocatedFile {
     const question = { type: "LOCATE", path, etag, offset: 0, limit: FIRST_PAGE } as const;
     const answer = await masters.read<"LOCATE">({ ...question, consistency });
     const file = fileOf(answer, path);
-    if (etag !== null) requireVersion(file, etag);
+    if (etag !== null && file.etag !== etag)
+      throw new Refusal("PRECONDITION_FAILED", `"${path}" is another version now`, { etag: file.etag });
     workers.learn(answer.workers);
     return new LocatedFile(file, answer.ageMs ?? 0, masters, workers, answer.chunks);
   }
 
-  /** The chunk that holds the byte at `offset`. @throws PRECONDITION_FAILED if the file was replaced meanwhile */
+  /** The chunk that holds the byte at `offset`. @throws VersionGone if it is not this version any more */
   async chunkAt(offset: number): Promise<LocatedChunk> {
     const holds = ({ offset: start, lengthBytes }: LocatedChunk) => start <= offset && offset < start + lengthBytes;
     const known = this.#page.find(holds);
@@ -58,7 +60,7 @@ export class LocatedFile {
     return found;
   }
 
-  /** The same chunk, with the workers that hold it now. */
+  /** The same chunk, with the workers that hold it now. @throws VersionGone */
   async locateAgain(chunk: LocatedChunk): Promise<LocatedChunk> {
     const [found] = await this.#locate(chunk.offset, 1);
     return found?.chunkId === chunk.chunkId ? found : chunk;
@@ -67,8 +69,9 @@ export class LocatedFile {
   async #locate(offset: number, limit: number): Promise<LocatedChunk[]> {
     const { path, etag } = this.file;
     const question = { type: "LOCATE", path, etag, offset, limit } as const;
-    const answer = await this.#masters.ask(question, { underWay: true });
-    requireVersion(fileOf(answer, path), etag);
+    const answer = await this.#masters.ask(question, { underWay: true }).catch((error) => {
+      throw error instanceof Refusal && error.code === "PRECONDITION_FAILED" ? new VersionGone(path) : error;
+    });
     this.#workers.learn(answer.workers);
     return answer.chunks;
   }
@@ -78,9 +81,4 @@ function fileOf({ entry }: LocateAnswer, path: string): FileInfo {
   if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
   if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
   return entry;
-}
-
-function requireVersion(file: FileInfo, etag: string): void {
-  if (file.etag !== etag)
-    throw new Refusal("PRECONDITION_FAILED", `"${file.path}" is another version now`, { etag: file.etag });
 }

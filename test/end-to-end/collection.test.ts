@@ -65,7 +65,7 @@ describe("a delete during a read", () => {
     // Another file takes the name: its bytes are not what the reader opened.
     await put("file", sampleBytes(3 * CHUNK, 2));
     await cluster.until("every copy is destroyed", all(chunkIds, "none"));
-    expect(await codeOf(reader.toTheEnd())).toBe("PRECONDITION_FAILED");
+    expect(await codeOf(reader.toTheEnd())).toBe("DATA_UNAVAILABLE");
     const received = reader.received();
     expect(received.length).toBeLessThan(bytes.length);
     expect(received).toEqual(bytes.slice(0, received.length));

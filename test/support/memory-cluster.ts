@@ -412,11 +412,12 @@ export class MemoryCluster {
         workers: this.#place(count, [...holders, ...exclude]).map((id) => this.worker(id).address),
       }),
       STAT: ({ path }) => ({ entry: this.#queries.stat(path), index: 0 }),
-      LOCATE: ({ path, offset, limit }) => ({
-        ...this.#queries.locate(path, offset, limit),
-        workers: addresses(),
-        index: 0,
-      }),
+      LOCATE: ({ path, etag, offset, limit }) => {
+        const { entry, chunks } = this.#queries.locate(path, offset, limit);
+        if (etag !== null && (entry?.kind !== "file" || entry.etag !== etag))
+          throw new Refusal("PRECONDITION_FAILED", `${path} was replaced or deleted while it was read`);
+        return { entry, chunks, workers: addresses(), index: 0 };
+      },
       LIST: no,
       UPLOAD_STATUS: ({ uploadId }) => ({ upload: this.#upload(uploadId) }),
       EXPLAIN: no,
