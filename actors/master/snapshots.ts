@@ -18,7 +18,8 @@ import type { MetadataEngine } from "./engine.ts";
 
 const OFFER_EVERY_MS = 2000;
 const PIECE_BYTES = 1 << 20;
-const FETCH_TIMEOUT_MS = 30 * 60_000;
+/** A source from which nothing comes for so long may never say that it is gone: it is given up, and offers again. */
+const SILENCE_MS = 10_000;
 
 interface Snapshot {
   index: number;
@@ -35,6 +36,7 @@ export class Snapshots {
   readonly #folder: string;
   readonly #log: Logger;
   readonly #send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
+  readonly #silenceMs: number;
   #making: Promise<Snapshot> | null = null;
   #drafts = 0;
   #installing = false;
@@ -50,6 +52,7 @@ export class Snapshots {
     dataDirectory: string;
     log: Logger;
     send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
+    silenceMs?: number;
   }) {
     this.#engine = parts.engine;
     this.#identity = parts.identity;
@@ -57,6 +60,7 @@ export class Snapshots {
     this.#folder = join(parts.dataDirectory, "snapshots");
     this.#log = parts.log;
     this.#send = parts.send;
+    this.#silenceMs = parts.silenceMs ?? SILENCE_MS;
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -175,7 +179,22 @@ export class Snapshots {
   }
 
   /** @throws what broke it off; the same snapshot goes on from there, another one begins anew */
-  async #fetch({ url, sizeBytes, sha256 }: RaftMessageOf<"rpc.snapshotOffer">, path: string): Promise<void> {
+  async #fetch(offer: RaftMessageOf<"rpc.snapshotOffer">, path: string): Promise<void> {
+    const patience = new Patience(this.#silenceMs);
+    try {
+      await this.#receive(offer, path, patience);
+    } finally {
+      patience.end();
+    }
+    const folder = await open(dirname(path), "r");
+    await folder.sync().finally(() => folder.close());
+  }
+
+  async #receive(
+    { url, sizeBytes, sha256 }: RaftMessageOf<"rpc.snapshotOffer">,
+    path: string,
+    patience: Patience,
+  ): Promise<void> {
     const begun = this.#part?.sha256 === sha256 && this.#part.path === path ? this.#part : null;
     const part = begun ?? { path, sha256, bytes: 0, hasher: new Bun.CryptoHasher("sha256") };
     this.#part = part;
@@ -185,7 +204,7 @@ export class Snapshots {
         authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, ""),
         range: `bytes=${part.bytes}-`,
       },
-      signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+      signal: patience.signal,
     });
     if (!response.ok || !response.body) throw await refusalOf(response, url);
     if (part.bytes > 0 && response.status !== 206) {
@@ -202,6 +221,7 @@ export class Snapshots {
         await file.appendFile(piece);
         part.hasher.update(piece);
         part.bytes += piece.length;
+        patience.renew();
       }
       if (part.bytes < sizeBytes) throw new Refusal("SOURCE_UNAVAILABLE", "The snapshot was cut off on its way");
       this.#part = null;
@@ -211,8 +231,32 @@ export class Snapshots {
     } finally {
       await file.close();
     }
-    const folder = await open(dirname(path), "r");
-    await folder.sync().finally(() => folder.close());
+  }
+}
+
+/** Gives up when it was not renewed for so long. */
+class Patience {
+  readonly #controller = new AbortController();
+  #timer: Timer | undefined;
+
+  constructor(readonly silenceMs: number) {
+    this.renew();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  renew(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(
+      () => this.#controller.abort(new Refusal("SOURCE_UNAVAILABLE", "Nothing more of the snapshot comes")),
+      this.silenceMs,
+    );
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
   }
 }
 

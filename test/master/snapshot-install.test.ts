@@ -33,7 +33,7 @@ const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals")?
 
 type Offer = RaftMessageOf<"rpc.snapshotOffer">;
 
-/** A leader that has `directories` of them, and serves its snapshot; `cutAt`: the next answer ends there. */
+/** A leader that has `directories` of them, and serves its snapshot; `cutAt`, `silentAt`: the next answer ends there, or falls silent. */
 async function source(directories: number, filler = "") {
   const directory = folder();
   const engine = await untilReady(loneEngine(directory));
@@ -45,15 +45,19 @@ async function source(directories: number, filler = "") {
   const { manifest, body } = await snapshots.backup();
   await body.cancel();
   const ranges: (string | null)[] = [];
-  const wire = { cutAt: null as number | null, ranges };
+  const wire = { cutAt: null as number | null, silentAt: null as number | null, ranges };
   const server = Bun.serve({
     port,
     async fetch(request) {
       const range = request.headers.get("range");
       ranges.push(range);
       const whole = await snapshots.serve(new URL(request.url).pathname.split("/").at(-1) as string, range);
-      const { cutAt } = wire;
-      wire.cutAt = null;
+      const { cutAt, silentAt } = wire;
+      wire.cutAt = wire.silentAt = null;
+      if (silentAt !== null) {
+        const bytes = (await whole.bytes()).slice(0, silentAt);
+        return new Response(new ReadableStream({ start: (controller) => controller.enqueue(bytes) }), whole);
+      }
       return cutAt === null ? whole : new Response((await whole.blob()).slice(0, cutAt), whole);
     },
   });
@@ -74,8 +78,8 @@ async function source(directories: number, filler = "") {
   return { offer, wire };
 }
 
-function follower(directory: string) {
-  const { engine, snapshots } = followerEngine(directory);
+function follower(directory: string, silenceMs?: number) {
+  const { engine, snapshots } = followerEngine(directory, () => {}, silenceMs);
   opened.push(engine);
   return { engine, snapshots };
 }
@@ -220,6 +224,17 @@ test("a transfer that broke off goes on where it stopped; another snapshot begin
   await snapshots.install(offer);
   expect(directoriesIn(engine)).toBe(20);
   expect(wire.ranges).toEqual(["bytes=0-", "bytes=5000-", "bytes=0-"]);
+});
+
+test("a source that falls silent in the middle, its connection open, is given up, and the transfer goes on later", async () => {
+  const { offer, wire } = await source(20);
+  const { engine, snapshots } = follower(folder(), 200);
+  wire.silentAt = 5000;
+  await snapshots.install(offer);
+  expect(engine.appliedIndex).toBe(0);
+  await snapshots.install(offer);
+  expect(directoriesIn(engine)).toBe(20);
+  expect(wire.ranges).toEqual(["bytes=0-", "bytes=5000-"]);
 });
 
 test("a snapshot that is damaged on its way is not taken, and not gone on with", async () => {

@@ -9,6 +9,7 @@ export const identity = { nodeId: "master-1", secret: "0".repeat(64), clusterId:
 export function followerEngine(
   dataDirectory: string,
   onFailure: (cause: unknown) => void = () => {},
+  silenceMs?: number,
 ): { engine: MetadataEngine; snapshots: Snapshots } {
   const engine = new MetadataEngine({
     dataDirectory,
@@ -25,5 +26,6 @@ export function followerEngine(
   });
   engine.start();
   const log = createLogger("master-2", "silent");
-  return { engine, snapshots: new Snapshots({ engine, identity, url: "", dataDirectory, log, send: () => {} }) };
+  const snapshots = new Snapshots({ engine, identity, url: "", dataDirectory, log, send: () => {}, silenceMs });
+  return { engine, snapshots };
 }
