@@ -21,6 +21,7 @@ import {
 import type { Logger } from "../node/log.ts";
 import type { Identity, MessageOf } from "../node/mailbox.ts";
 import { send } from "../node/outbox.ts";
+import { becauseOf } from "../node/recorder-cause.ts";
 import type { StateMark } from "../rules/decide/agreement.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 
@@ -155,7 +156,9 @@ export class RaftTransport {
           { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS, apart: true },
         );
         this.#note(to, url, answer);
-        for (const message of answer.messages) end.receive(message);
+        becauseOf(answer, () => {
+          for (const message of answer.messages) end.receive(message);
+        });
       } catch (error) {
         this.#complain(to, error);
         if (kind === "data") end.unreachable(to);

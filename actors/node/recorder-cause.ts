@@ -20,14 +20,28 @@ const answered = new WeakMap<object, Cause>();
 const PATTERN = /^([a-z0-9][a-z0-9-]{0,62}\/\d{1,15}\/\d{1,15})@([0-9a-f]{16})$/;
 
 /** This process's clock: whatever it hears moves it. */
-export const clock = new HybridClock();
+export let clock = new HybridClock();
+
+/** Puts another in its place: a simulation's, whose time is not this process's. */
+export const setClock = (given: HybridClock): void => {
+  clock = given;
+};
 
 export const currentCause = (): Cause | undefined => running.getStore();
 
 /** What runs from here on, until its caller goes on, is a consequence of this record. */
 export const continueAs = (cause: Cause): void => running.enterWith(cause);
 
-export const withCause = <T>(cause: Cause | undefined, work: () => T): T => running.run(cause, work);
+/** Runs `work` as a consequence of `cause`; what `work` goes on as is not what its caller goes on as. */
+export function withCause<T>(cause: Cause | undefined, work: () => T): T {
+  const before = running.getStore();
+  try {
+    return running.run(cause, work);
+  } finally {
+    // Bun 1.4 leaves behind what was entered within, where nothing was before.
+    if (running.getStore() !== before) running.enterWith(before);
+  }
+}
 
 export const formatCause = ({ id, h }: Cause): string => `${id}@${h}`;
 
@@ -47,5 +61,5 @@ export function noteAnswer(answer: unknown, cause: Cause | undefined): void {
 /** Runs `work` as a consequence of the answer of another node, if that said what stands behind it. */
 export const becauseOf = <T>(answer: object, work: () => T): T => {
   const cause = answered.get(answer);
-  return cause ? running.run(cause, work) : work();
+  return cause ? withCause(cause, work) : work();
 };

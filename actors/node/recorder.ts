@@ -35,6 +35,14 @@ export interface RecordStore {
   close(): void;
 }
 
+/** What wakes a recorder. A simulation has one that adds nothing to what it simulates. */
+export interface RecorderTimers {
+  setTimeout(code: () => void, ms: number): unknown;
+  clearTimeout(handle: unknown): void;
+  setInterval(code: () => void, ms: number): unknown;
+  clearInterval(handle: unknown): void;
+}
+
 const URGENT_MS = 20;
 const BATCH_MS = 100;
 const COALESCE_MS = 1000;
@@ -118,6 +126,13 @@ interface Track {
 
 type Sample = { machine: string; read: () => Record<string, unknown>; last: string };
 
+interface RecorderParts {
+  nodeId: string;
+  store: RecordStore;
+  now?: () => number;
+  timers?: RecorderTimers;
+}
+
 export class Recorder {
   readonly #node: string;
   readonly #store: RecordStore;
@@ -126,10 +141,11 @@ export class Recorder {
   readonly #charts = new Map<string, Chart>();
   readonly #values = new Map<string, string>();
   readonly #notes = new Map<string, Repeats>();
-  readonly #timers: Timer[] = [];
+  readonly #timers: RecorderTimers;
+  readonly #intervals: unknown[] = [];
   readonly #waiting = new Set<() => void>();
   #batch: StepRecord[] = [];
-  #flushTimer: Timer | null = null;
+  #flushTimer: unknown = null;
   #flushAt = 0;
   #seq = 0;
   /** Actors of the kind that comes by the thousand, which are counted unless they last or fail; since when. */
@@ -141,15 +157,16 @@ export class Recorder {
   #notesLeft = MOST_NOTES_PER_S;
   #closed = false;
 
-  constructor({ nodeId, store, now = Date.now }: { nodeId: string; store: RecordStore; now?: () => number }) {
+  constructor({ nodeId, store, now = Date.now, timers = globalThis as RecorderTimers }: RecorderParts) {
     this.#node = nodeId;
     this.#store = store;
     this.#now = now;
+    this.#timers = timers;
     const { previous } = store;
     if (previous && !(previous.m === "process" && previous.e === "stopped"))
       this.#emitProcess("crashed", "down", { boot: previous.b, lastRecordAt: previous.l ?? previous.t });
     this.#emitProcess("started", "running", { pid: process.pid });
-    this.#timers.push(setInterval(() => this.#everySecond(), COALESCE_MS));
+    this.#intervals.push(timers.setInterval(() => this.#everySecond(), COALESCE_MS));
   }
 
   get boot(): number {
@@ -406,9 +423,9 @@ export class Recorder {
   /** Looks every `everyMs`, and records what it sees when it is not what it saw last. @returns ends it */
   sample(machine: string, everyMs: number, read: () => Record<string, unknown>): () => void {
     const sample: Sample = { machine, read, last: "" };
-    const timer = setInterval(() => this.#look(sample), everyMs);
-    this.#timers.push(timer);
-    return () => clearInterval(timer);
+    const timer = this.#timers.setInterval(() => this.#look(sample), everyMs);
+    this.#intervals.push(timer);
+    return () => this.#timers.clearInterval(timer);
   }
 
   #look(sample: Sample): void {
@@ -495,15 +512,15 @@ export class Recorder {
     const at = performance.now() + ms;
     if (this.#flushTimer !== null) {
       if (this.#flushAt <= at) return;
-      clearTimeout(this.#flushTimer);
+      this.#timers.clearTimeout(this.#flushTimer);
     }
     this.#flushAt = at;
-    this.#flushTimer = setTimeout(() => this.flush(), ms);
+    this.#flushTimer = this.#timers.setTimeout(() => this.flush(), ms);
   }
 
   /** Writes what is waiting. Records reserved early come out in the order of their numbers. */
   flush(): void {
-    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
+    if (this.#flushTimer !== null) this.#timers.clearTimeout(this.#flushTimer);
     this.#flushTimer = null;
     if (this.#batch.length === 0) return;
     const batch = this.#batch.sort((a, b) => a.q - b.q);
@@ -522,7 +539,7 @@ export class Recorder {
   /** The last record says that this end was wanted. */
   close(): void {
     if (this.#closed) return;
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const timer of this.#intervals) this.#timers.clearInterval(timer);
     const now = this.#now();
     for (const { repeats } of this.#tracks.values()) this.#flushRepeats(repeats, now, true);
     this.#flushRepeats(this.#notes, now, true);
@@ -538,12 +555,12 @@ export class Recorder {
     let answer = this.#read(after, limit);
     if (answer.records.length === 0 && waitMs > 0 && !this.#closed) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(() => {
+        const timer = this.#timers.setTimeout(() => {
           this.#waiting.delete(wake);
           resolve();
         }, waitMs);
         const wake = () => {
-          clearTimeout(timer);
+          this.#timers.clearTimeout(timer);
           resolve();
         };
         this.#waiting.add(wake);
@@ -604,6 +621,7 @@ function contextOf(context: Record<string, unknown>): Record<string, unknown> | 
 // ── the recorder of this process ───────────────────────────────────────────────────────────────────────────────────
 
 let running: Recorder | null = null;
+let recorderHere = (): Recorder | null => running;
 const known = new Map<string, AnyStateMachine>();
 
 /** From now on this process records. Called once, before its machines start. */
@@ -618,10 +636,15 @@ export function stopRecording(): void {
   running = null;
 }
 
-export const recorder = (): Recorder | null => running;
+/** Where many nodes share a process, each has a recorder of its own: `lookUp` says which is the running code's. */
+export function lookUpRecorder(lookUp: () => Recorder | null): void {
+  recorderHere = lookUp;
+}
+
+export const recorder = (): Recorder | null => recorderHere();
 
 /** For `createActor(machine, { inspect: inspector() })`: undefined, and so free, while nothing is recorded. */
-export const inspector = (): Recorder["inspect"] | undefined => running?.inspect;
+export const inspector = (): Recorder["inspect"] | undefined => recorder()?.inspect;
 
 /** Machines that this node runs sooner or later; they are drawn whether recording is on or not. */
 export function registerMachines(...machines: AnyStateMachine[]): void {
@@ -632,8 +655,8 @@ export function registerMachines(...machines: AnyStateMachine[]): void {
 /** What every node's mailbox answers; a node that does not record has nothing to tell but its machines. */
 export const recordsHandlers = {
   RECORDS_AFTER: (message: RecordsAfter): Promise<RecordsAnswer> | RecordsAnswer =>
-    running?.after(message) ?? { ...NOTHING, next: message.after },
+    recorder()?.after(message) ?? { ...NOTHING, next: message.after },
   MACHINE_STATES: (): MachineStatesAnswer =>
-    running?.states() ?? { actors: [], cursor: { boot: 0, seq: 0 }, clock: NOTHING.clock },
-  MACHINES: (): MachinesAnswer => running?.machines() ?? { charts: [...known.values()].map(chartOf) },
+    recorder()?.states() ?? { actors: [], cursor: { boot: 0, seq: 0 }, clock: NOTHING.clock },
+  MACHINES: (): MachinesAnswer => recorder()?.machines() ?? { charts: [...known.values()].map(chartOf) },
 };

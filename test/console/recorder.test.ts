@@ -6,7 +6,7 @@ import { createActor } from "xstate";
 import { livenessMachine } from "../../actors/master/liveness.machine.ts";
 import { recordId, type StepRecord } from "../../actors/messages/records.ts";
 import { Recorder } from "../../actors/node/recorder.ts";
-import { currentCause, formatCause, parseCause, withCause } from "../../actors/node/recorder-cause.ts";
+import { continueAs, currentCause, formatCause, parseCause, withCause } from "../../actors/node/recorder-cause.ts";
 import { HybridClock } from "../../actors/node/recorder-clock.ts";
 import { payload } from "../../actors/node/recorder-payload.ts";
 import { NodeRecords } from "../../databases/records.ts";
@@ -255,4 +255,15 @@ test("of thousands of brief uploads a few are told, the others counted; one that
   expect(records.find(({ s }) => s === "put-long")?.v).toBe("committing");
   expect(records.filter(({ k }) => k === "sum").reduce((sum, { d }) => sum + (d?.done as number), 0)).toBe(494);
   recorder.close();
+});
+
+test("what goes on as a consequence leaves its caller as it was", () => {
+  const cause = { id: "worker-1/1/1", h: "0".repeat(16) };
+  const before = currentCause();
+  withCause(undefined, () => continueAs(cause));
+  expect(currentCause()).toEqual(before);
+  withCause(cause, () => {
+    withCause(undefined, () => continueAs({ ...cause, id: "worker-1/1/2" }));
+    expect(currentCause()).toEqual(cause);
+  });
 });

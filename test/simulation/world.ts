@@ -8,6 +8,8 @@ interface Scheduled {
   at: number;
   sequence: number;
   run: (() => void) | null;
+  /** By somebody who only looks on: no event. */
+  isLook: boolean;
 }
 
 /** A life that goes on for longer than anybody wants to wait: nothing is known of its end. */
@@ -30,7 +32,16 @@ export class World {
   }
 
   schedule(delayMs: number, run: () => void): Scheduled {
-    const scheduled: Scheduled = { at: this.now + Math.max(0, delayMs), sequence: this.#sequence++, run };
+    return this.#schedule(delayMs, run, false);
+  }
+
+  /** For what changes nothing: the world is the same with it and without it. */
+  look(delayMs: number, run: () => void): Scheduled {
+    return this.#schedule(delayMs, run, true);
+  }
+
+  #schedule(delayMs: number, run: () => void, isLook: boolean): Scheduled {
+    const scheduled = { at: this.now + Math.max(0, delayMs), sequence: this.#sequence++, run, isLook };
     this.#push(scheduled);
     return scheduled;
   }
@@ -55,6 +66,10 @@ export class World {
       this.#pop();
       if (next.run === null) continue;
       this.now = next.at;
+      if (next.isLook) {
+        next.run();
+        continue;
+      }
       this.events++;
       if (this.events > this.mostEvents) throw new TooManyEvents(`more than ${this.mostEvents} events`);
       next.run();

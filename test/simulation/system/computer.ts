@@ -26,6 +26,16 @@ export interface Surroundings {
 
 const context = new AsyncLocalStorage<Program>();
 let surroundings: Surroundings | undefined;
+type Along = <T>(code: () => T) => () => T;
+let along: Along = (code) => code;
+
+/**
+ * What goes along with a program's code to the moment when it runs, besides the program itself: nothing, unless told so
+ * here. It never goes along to another program.
+ */
+export const takeAlong = (given: Along): void => {
+  along = given;
+};
 
 export const surround = (given: Surroundings): void => {
   surroundings = given;
@@ -42,7 +52,7 @@ export class Program {
 
   /** Runs code as this program's. */
   within<T>(code: () => T): T {
-    return context.run(this, code);
+    return context.run(this, along(code));
   }
 
   end(code: number | null): void {
@@ -79,16 +89,31 @@ export class Computer {
 
   /** Calls a program's code after a time on this computer's clock, unless the program ended meanwhile. */
   later(program: Program, ms: number, code: () => void): { cancelled: boolean } {
+    const planned = currentProgram() === program ? along(code) : code;
+    return this.#plan(program, ms, planned, (delayMs, fire) => this.world.schedule(delayMs, fire));
+  }
+
+  /** The same for code that only looks on. */
+  look(program: Program, ms: number, code: () => void): { cancelled: boolean } {
+    return this.#plan(program, ms, code, (delayMs, fire) => this.world.look(delayMs, fire));
+  }
+
+  #plan(
+    program: Program,
+    ms: number,
+    code: () => void,
+    schedule: (delayMs: number, fire: () => void) => void,
+  ): { cancelled: boolean } {
     const handle = { cancelled: false };
     const fire = (): void => {
       if (handle.cancelled || !program.isAlive) return;
       if (this.pausedUntil > this.world.now) {
-        this.world.schedule(this.pausedUntil - this.world.now, fire);
+        schedule(this.pausedUntil - this.world.now, fire);
         return;
       }
       program.within(code);
     };
-    this.world.schedule(Math.max(0, ms) / this.rate, fire);
+    schedule(Math.max(0, ms) / this.rate, fire);
     return handle;
   }
 }

@@ -9,9 +9,14 @@ const loaded = import("./simulate-system.ts");
 
 export interface LifeOrder extends Omit<SystemLifeOptions, "prepare"> {
   seed: number;
+  /** The life comes back together with a recording of it. */
+  record?: boolean;
 }
 
-self.onmessage = async ({ data: { seed, ...options } }: MessageEvent<LifeOrder>) => {
+self.onmessage = async ({ data: { seed, record, ...options } }: MessageEvent<LifeOrder>) => {
   const { simulateSystem } = await loaded;
-  self.postMessage(simulateSystem(seed, options));
+  if (record) {
+    const { recordSystemLife } = await import("./record-system.ts");
+    self.postMessage(recordSystemLife(seed, options));
+  } else self.postMessage(simulateSystem(seed, options));
 };

@@ -55,6 +55,8 @@ export class System {
   readonly folder = mkdtempSync(join(FOLDER, "dfs-life-"));
   /** Called after every event. */
   onEvent: () => void = () => {};
+  /** Called as the program, before anything of the node runs. */
+  onStart: (node: Node, program: Program) => void = () => {};
 
   constructor(
     readonly world: World,
@@ -177,6 +179,7 @@ export class System {
       node.worker = null;
     });
     program.within(() => {
+      this.onStart(node, program);
       this.#run(node).catch((error: Error) => {
         if (!program.isAlive) return;
         node.ended = error.message;
