@@ -69,6 +69,16 @@ test("every cause is told, and before what it caused, on whichever node", async 
   expect(new Set(across)).toContain("worker of worker → liveness");
 });
 
+test("what a timer does is caused by the step of the same actor that armed it", async () => {
+  const { records, causeOf } = await story();
+  const suspicions = records.filter(({ m, e }) => m === "liveness" && e === "after suspectAfterMs");
+  expect(suspicions.length).toBeGreaterThan(0);
+  for (const suspicion of suspicions) {
+    const { n, a } = suspicion;
+    expect(causeOf(suspicion)).toMatchObject({ n, a, v: expect.stringContaining("heard.live") });
+  }
+});
+
 test("what was killed says at its next start that it crashed, and its own last record that it was killed", async () => {
   const { records } = await story();
   const crashed = records.filter(({ e }) => e === "crashed");
