@@ -177,6 +177,15 @@ export class MetadataEngine {
     return this.#appliedIndex;
   }
 
+  /** What waits here: commands for their commit, their length as encoded, and reads for their confirmation. */
+  get load(): { commands: number; bytes: number; reads: number } {
+    return {
+      commands: this.#queue.length + this.#waiting.size,
+      bytes: this.#pendingBytes,
+      reads: this.#reads.size + this.#readsWaiting.length,
+    };
+  }
+
   /** Log time now: stands still while there is no leader, never runs faster than a clock. */
   get logTime(): number {
     return Math.max(this.#appliedLogTime, this.#logTimeBase + (this.#clock.now() - this.#inOfficeSince));

@@ -9,6 +9,7 @@ import { Nemesis, planTroubles, type Trouble } from "./nemesis.ts";
 import { type Node, System } from "./system.ts";
 import { SystemChecks } from "./system-checks.ts";
 import { drawSystemKnobs, type SystemKnobs } from "./system-knobs.ts";
+import { checkLimits, whatIsHeld } from "./system-limits.ts";
 
 export interface SystemLifeOptions {
   knobs?: Partial<SystemKnobs>;
@@ -70,6 +71,8 @@ export function simulateSystem(seed: number, options: SystemLifeOptions = {}): S
       at += LOOK_EVERY_MS;
       system.run(at);
       checks.checkNothingLost();
+      checks.checkIds();
+      checkLimits(system);
     }
     nemesis.stop();
     const dead = chooseDead(system, checks);
@@ -167,6 +170,8 @@ function settleDown(system: System, checks: SystemChecks, dead: readonly Node[])
     missing = isStopped ? whatIsMissing(system, checks, dead) : ["clients still wait for answers"];
   }
   checks.checkNothingLost();
+  checks.checkIds();
+  checkLimits(system);
   checks.checkSameState(dead);
 }
 
@@ -188,6 +193,7 @@ function whatIsMissing(system: System, checks: SystemChecks, dead: readonly Node
   );
   if (short.length > 0)
     missing.push(`${short.length} chunks have too few copies, the first ${short[0]?.id} of ${short[0]?.workers}`);
+  missing.push(...checks.placesToMend(alive), ...whatIsHeld(system));
   return missing;
 }
 

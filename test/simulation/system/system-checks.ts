@@ -42,6 +42,8 @@ export class SystemChecks {
   sentAgain = 0;
   /** Sessions' commands that were carried out: session.number. */
   readonly #answered = new Set<string>();
+  /** Of files and directories: what each id is of. */
+  readonly #namedBy = new Map<number, string>();
   /** A hash of each applied entry and what it did. */
   readonly #resultAt = new Map<number, number>();
   readonly #seen = new Map<string, { program: Program; seen: Seen }>();
@@ -266,6 +268,65 @@ export class SystemChecks {
     for (const chunk of this.committed() ?? [])
       if (this.copiesOf(chunk).length === 0)
         throw new Violation("I11", `no good copy of chunk ${chunk.id} is left; it should be on ${chunk.workers}`);
+  }
+
+  /** I13: whoever has an id keeps it, and nobody else ever gets it. */
+  checkIds(): void {
+    const newest = this.#newest();
+    if (!newest || newest.index < this.highestApplied) return;
+    const { metadata } = newest;
+    const named = metadata
+      .prepare<{ id: number; of: string; next: number }>(
+        `SELECT id, size || ' bytes, ' || crc32 AS of, next_node_id AS next FROM entries, totals
+         UNION ALL SELECT file_id, 'an upload', next_node_id FROM uploads, totals`,
+      )
+      .all();
+    const now = new Set<number>();
+    for (const { id, of, next } of named) {
+      const before = this.#namedBy.get(id);
+      const isSame = before === undefined || before === of || before === "an upload";
+      if (now.has(id) || !isSame || id >= next)
+        this.#note(new Violation("I13", `id ${id} is of ${of} now, was of ${before}; the next new one is ${next}`));
+      now.add(id);
+      this.#namedBy.set(id, of);
+    }
+  }
+
+  /** I14 in calm: as many copies as wanted, no two in one zone while another zone could take one; and nothing to clear away. */
+  placesToMend(alive: readonly Node[]): string[] {
+    const newest = this.#newest();
+    if (!newest) return [];
+    const { metadata } = newest;
+    const modes = new Map(
+      metadata
+        .prepare<{ id: string; mode: string }>("SELECT id, mode FROM workers")
+        .all()
+        .map(({ id, mode }) => [id, mode]),
+    );
+    const staying = alive.filter(({ id }) => modes.get(id) !== "draining");
+    const taking = alive.filter(({ id }) => modes.get(id) === "active");
+    const zones = new Set(taking.map(({ zone }) => zone)).size;
+    const found: string[] = [];
+    for (const { target, workers, chunk_count } of metadata
+      .prepare<{ target: number; workers: string; chunk_count: number }>(
+        "SELECT target, workers, chunk_count FROM replica_sets WHERE chunk_count > 0",
+      )
+      .all()) {
+      const isHolder = ({ id }: Node): boolean => workers.split(",").includes(id);
+      const holders = taking.filter(isHolder);
+      const used = new Set(staying.filter(isHolder).map(({ zone }) => zone)).size;
+      if (used < Math.min(target, zones))
+        found.push(`${chunk_count} chunks on ${workers} are in ${used} of ${zones} zones`);
+      if (holders.length > target) found.push(`${chunk_count} chunks have more than ${target} copies: ${workers}`);
+    }
+    const garbage = metadata
+      .prepare<{ worker_id: string; chunks: number }>(
+        "SELECT worker_id, count(*) AS chunks FROM garbage GROUP BY worker_id",
+      )
+      .all();
+    for (const { worker_id: id, chunks } of garbage)
+      if (alive.some((worker) => worker.id === id)) found.push(`${chunks} freed chunks still wait on ${id}`);
+    return found;
   }
 
   /** All masters that run hold the same state, row by row. */

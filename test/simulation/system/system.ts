@@ -13,6 +13,7 @@ import { listenOptions } from "../../../actors/node/mailbox.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
 import { Metadata } from "../../../databases/metadata.ts";
 import { createRestServer } from "../../../gateway/rest/server.ts";
+import type { DataPath } from "../../../gateway/transfer/api.ts";
 import { openDataPath } from "../../../gateway/transfer/data-path.ts";
 import { RecordedLoad } from "../../support/recorded-load.ts";
 import type { World } from "../world.ts";
@@ -31,6 +32,7 @@ export interface Node {
   directory: string;
   master: Master | null;
   worker: WorkerNode | null;
+  gateway: DataPath | null;
   /** Started with an empty folder into a group that exists. */
   joins: boolean;
   /** Why it did not start, or ended by itself. */
@@ -132,6 +134,7 @@ export class System {
       directory: computer.disk.directory,
       master: null,
       worker: null,
+      gateway: null,
       joins: false,
       ended: null,
     };
@@ -177,6 +180,7 @@ export class System {
       node.computer.disk.closeAll();
       node.master = null;
       node.worker = null;
+      node.gateway = null;
     });
     program.within(() => {
       this.onStart(node, program);
@@ -221,6 +225,7 @@ export class System {
       if (program.isAlive) node.worker = worker;
     } else if (node.kind === "gateway") {
       const data = openDataPath({ config, gatewayId: id, secret: SECRET, log });
+      node.gateway = data;
       createRestServer({ id, config, data, log, token: null, stopping: false }).listen(listenOptions(url));
     } else this.load.start();
   }
