@@ -183,6 +183,9 @@ export class RaftTransport {
     const from = messages[0]?.from;
     if (from !== sender || messages.some((message) => message.from !== from))
       throw new Refusal("INVALID_MESSAGE", "A Raft batch comes from the one master that signed it");
+    // Whoever used to run at this address: what is known of its data directory says nothing of ours.
+    const { nodeId } = this.#identity;
+    if (messages.some(({ to }) => to !== nodeId)) throw new Refusal("NO_SUCH_MASTER", `At this address runs ${nodeId}`);
     this.#checkIncarnations(from, batch, end);
     this.#note(from, url, batch);
     const isFirst = !this.#collecting.has(from);
