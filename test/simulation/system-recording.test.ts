@@ -15,7 +15,12 @@ const trouble = (kind: TroubleKind, atMs: number, whom: number): Trouble => ({ k
 const ORDER = {
   seed: 1,
   stormMs: 8000,
-  plan: [trouble("kill", 7000, 0), trouble("power", 8000, 0.5), trouble("kill", 11_000, 0.99)],
+  plan: [
+    trouble("kill", 7000, 0),
+    trouble("power", 8000, 0.5),
+    trouble("kill", 11_000, 0.99),
+    trouble("isolate", 9000, 0),
+  ],
   knobs: { newLeaderKiller: 0 },
 };
 const recorded = thread.record(ORDER);
@@ -96,6 +101,20 @@ test("what was killed says at its next start that it crashed, and its own last r
     const last = records.findLast((record) => record.n === n && record.b === b - 1);
     expect(last).toMatchObject({ k: "mark", e: expect.stringMatching(/^(kill|power lost)$/) });
   }
+});
+
+test("a cut link stands in the margin of the records of both ends, until it is healed", async () => {
+  const { records } = await story();
+  const [one, other] = ["master-2", "master-3"];
+  const between = records.filter(
+    ({ e, n, d }) =>
+      (e === "healed" && n === other) || (e === "cut" && [n, d?.peer].sort().join() === `${one},${other}`),
+  );
+  expect(between.map(({ n, e, t }) => [n, e, t]).sort()).toEqual([
+    ["master-2", "cut", 9000],
+    ["master-3", "cut", 9000],
+    ["master-3", "healed", 11_000],
+  ]);
 });
 
 test("a life that breaks a rule says so in the last record", async () => {

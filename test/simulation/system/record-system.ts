@@ -131,7 +131,17 @@ class SystemRecorder {
       if (this.#system.isUp(node) && !isOver) mark(node, power ? "power lost" : "kill");
     }, kill.bind(this.#system));
     this.#system.pause = before((node, ms) => mark(node, "freeze", { ms: Math.round(ms) }), pause.bind(this.#system));
-    network.cut = before((from, to) => mark(this.#system.node(from), "cut", { peer: to }), network.cut.bind(network));
+    const cutOff = new Set<Node>();
+    network.cut = before((from, to) => {
+      if (from === to) return;
+      const node = this.#system.node(from);
+      cutOff.add(node);
+      mark(node, "cut", { peer: to });
+    }, network.cut.bind(network));
+    network.heal = before(() => {
+      for (const node of cutOff) mark(node, "healed");
+      cutOff.clear();
+    }, network.heal.bind(network));
     this.#system.close = before(() => {
       isOver = true;
     }, close.bind(this.#system));
