@@ -65,6 +65,9 @@ export class SystemChecks {
   /** After every event. @throws Violation */
   check(): Node | null {
     if (this.#failure) throw this.#failure;
+    // Their disks hold and their state is one: they have no reason to.
+    const { masterEnded } = this.system;
+    if (masterEnded !== null) throw new Violation("ended", `a master ended by itself, ${masterEnded}`);
     let newLeader: Node | null = null;
     for (const { node, engine } of this.system.engines()) {
       const program = node.computer.program as Program;

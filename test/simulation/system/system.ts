@@ -53,6 +53,8 @@ export class System {
   readonly network: Network;
   readonly nodes = new Map<string, Node>();
   readonly load: RecordedLoad;
+  /** The first master that ended by itself, and how. */
+  masterEnded: string | null = null;
   #masters: number;
   readonly folder = mkdtempSync(join(FOLDER, "dfs-life-"));
   /** Called after every event. */
@@ -177,6 +179,7 @@ export class System {
     mkdirSync(node.directory, { recursive: true });
     program.onEnd.push(() => {
       node.ended ??= `exit ${program.exitCode}`;
+      if (node.kind === "master" && program.exitCode !== null) this.masterEnded ??= `${node.id}: ${node.ended}`;
       node.computer.disk.closeAll();
       node.master = null;
       node.worker = null;
