@@ -740,18 +740,30 @@ export class ChunkStore {
       const now = this.#now();
       const rows = this.#index.discarded(64);
       const doomed: typeof rows = [];
-      for (const row of rows) {
-        if (row.since + keepMs > now && !isShort()) break;
-        if (!row.inline) await rm(this.folders.file(row.chunkId, row.state as FiledState), { force: true });
-        this.#totals.trashBytes -= row.lengthBytes;
-        doomed.push(row);
+      /** Taken off the total already, so that `isShort` sees it; given back for what stays after all. */
+      let bytesAhead = 0;
+      try {
+        for (const row of rows) {
+          if (row.since + keepMs > now && !isShort()) break;
+          if (!row.inline) await rm(this.folders.file(row.chunkId, row.state as FiledState), { force: true });
+          this.#totals.trashBytes -= row.lengthBytes;
+          bytesAhead += row.lengthBytes;
+          doomed.push(row);
+        }
+        if (doomed.length === 0) return destroyed;
+        let removedBytes = 0;
+        await this.commits.add(false, () => {
+          for (const { chunkId, state, lengthBytes } of doomed) {
+            // A new copy may have been sealed in its place meanwhile.
+            if (this.#index.find(chunkId)?.state !== state) continue;
+            this.#index.remove(chunkId);
+            removedBytes += lengthBytes;
+          }
+        });
+        bytesAhead -= removedBytes;
+      } finally {
+        this.#totals.trashBytes += bytesAhead;
       }
-      if (doomed.length === 0) return destroyed;
-      await this.commits.add(false, () => {
-        // A new copy may have been sealed in its place meanwhile.
-        for (const { chunkId, state } of doomed)
-          if (this.#index.find(chunkId)?.state === state) this.#index.remove(chunkId);
-      });
       destroyed += doomed.length;
       if (doomed.length < rows.length) return destroyed;
     }

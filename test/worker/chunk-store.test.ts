@@ -344,6 +344,24 @@ test("the trash is emptied when its time has come, and earlier, oldest first, wh
   await store.close();
 });
 
+test("trash that could not be destroyed counts until it is, and is subtracted once", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await put(store, 1, content);
+  await store.trash([1], 1);
+  const { transaction } = index;
+  index.transaction = () => {
+    throw Object.assign(new Error("disk I/O error"), { code: "SQLITE_IOERR_WRITE" });
+  };
+  for (let tries = 0; tries < 3; tries++)
+    expect(await store.sweep(0, () => false).catch((error) => error.code)).toBe("SQLITE_IOERR_WRITE");
+  expect(store.totals.trashBytes).toBe(content.length);
+  index.transaction = transaction;
+  expect(await store.sweep(0, () => false)).toBe(1);
+  expect(store.totals.trashBytes).toBe(0);
+  await store.close();
+});
+
 test("63. an order to trash that is late, after the order to copy the chunk here again, changes nothing; twice is once", async () => {
   using folder = temporaryFolder();
   const { store } = await openStore(folder.path);
