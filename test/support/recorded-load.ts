@@ -19,7 +19,11 @@ export interface LoadOptions {
   /** Clients that share their groups; each pool takes the next gateway for each next client. */
   pools?: number;
   clientsPerPool?: number;
+  /** Of each pool's clients so many only read: no write that hangs keeps them from it. */
+  readersPerPool?: number;
   operationsPerGroup?: number;
+  /** Which groups carry the client's own keys; the log knows only those calls. Default: every other pair. */
+  keyed?: "half" | "all";
   /** Mean pause of a client between two operations, ms. */
   pauseMs?: number;
   /** So many bytes more than its name has each content that is put. */
@@ -64,23 +68,35 @@ export class RecordedLoad {
   constructor({
     pools = 2,
     clientsPerPool = 6,
+    readersPerPool = 0,
+    keyed = "half",
     operationsPerGroup = 200,
     pauseMs = PAUSE_MS,
     paddingBytes = noPadding,
     ...options
   }: LoadOptions) {
-    this.#options = { pools, clientsPerPool, operationsPerGroup, pauseMs, paddingBytes, ...options };
+    this.#options = {
+      pools,
+      clientsPerPool,
+      readersPerPool,
+      keyed,
+      operationsPerGroup,
+      pauseMs,
+      paddingBytes,
+      ...options,
+    };
   }
 
   start(): this {
-    const { pools, clientsPerPool, gateways } = this.#options;
+    const { pools, clientsPerPool, readersPerPool, gateways } = this.#options;
     for (let pool = 0; pool < pools; pool++) {
       const inUse = Array.from({ length: GROUPS_IN_USE }, () => this.#newGroup());
       for (let n = 0; n < clientsPerPool; n++) {
         const { id, url } = gateways[n % gateways.length] as { id: string; url: string };
         const client = `client-${pool}.${n} (${id})`;
-        this.#changesToldAt.set(client, []);
-        this.#running.push(this.#work(client, url, inUse));
+        const isReader = n < readersPerPool;
+        if (!isReader) this.#changesToldAt.set(client, []);
+        this.#running.push(this.#work(client, url, inUse, isReader));
       }
     }
     return this;
@@ -91,7 +107,7 @@ export class RecordedLoad {
     const group: Group = {
       name: `g${n}`,
       about: n % 2 ? "names" : "versions",
-      keyed: n % 4 < 2,
+      keyed: this.#options.keyed === "all" || n % 4 < 2,
       used: 0,
       etags: new Map(),
     };
@@ -99,15 +115,22 @@ export class RecordedLoad {
     return group;
   }
 
-  async #work(client: string, gateway: string, inUse: Group[]): Promise<void> {
+  async #work(client: string, gateway: string, inUse: Group[], isReader: boolean): Promise<void> {
     const { random, operationsPerGroup, pauseMs } = this.#options;
     while (!this.#isStopping) {
       const n = Math.floor(random() * inUse.length);
       const group = inUse[n] as Group;
       if (++group.used >= operationsPerGroup) inUse[n] = this.#newGroup();
-      await this.do(client, gateway, group, this.#draw(group));
+      await this.do(client, gateway, group, isReader ? this.#drawRead(group) : this.#draw(group));
       await Bun.sleep(random() * 2 * pauseMs);
     }
+  }
+
+  #drawRead({ name }: Group): FileOp {
+    const { random } = this.#options;
+    return random() < 0.7
+      ? { kind: "get", path: `${name}/${pick(random, FILES)}` }
+      : { kind: "list", prefix: `${name}/` };
   }
 
   #draw(group: Group): FileOp {

@@ -19,7 +19,7 @@ export type Handle = (request: Request, server: unknown) => Promise<Response> | 
 export interface Surroundings {
   world: World;
   /** Takes a request of a program to wherever it belongs. */
-  request(from: Computer, url: string, init: RequestInit): Promise<Response>;
+  request(from: Program, url: string, init: RequestInit): Promise<Response>;
   /** Lets a program answer at a port, until it stops to or ends. */
   serve(program: Program, port: number, handle: Handle): { stop(): void };
 }
@@ -47,6 +47,8 @@ export class Program {
   isAlive = true;
   exitCode: number | null = null;
   readonly onEnd: (() => void)[] = [];
+  /** Held until it ends: a signal that follows another and is held by nobody may be collected, and then never tells. */
+  readonly signals = new Set<AbortSignal>();
 
   constructor(readonly computer: Computer) {}
 
@@ -59,6 +61,7 @@ export class Program {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.exitCode = code;
+    this.signals.clear();
     for (const then of this.onEnd) then();
   }
 }

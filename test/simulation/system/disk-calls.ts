@@ -1,11 +1,16 @@
 /** The calls by which shipped code reaches its disk, led over the simulated one where a program makes them. */
-import { currentProgram, type Program } from "./computer.ts";
+import { currentProgram, ProcessEnded, type Program } from "./computer.ts";
 import type { DiskStep, OpenDatabase } from "./disk.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: the calls' own types are wider than what is put in their place
 type Loose = any;
 
-const disk = () => (currentProgram() as Program).computer.disk;
+/** Of the program that runs. @throws ProcessEnded where it was killed and has only not noticed */
+function disk() {
+  const { isAlive, computer } = currentProgram() as Program;
+  if (!isAlive) throw new ProcessEnded("killed");
+  return computer.disk;
+}
 
 /** Does a step after the time that it takes, unless the program ends before. */
 function slow<T>(kind: DiskStep, path: string, act: () => T): Promise<T> {
@@ -38,9 +43,15 @@ export function installDisk(): void {
   // ── what a program does at once ──────────────────────────────────────────────────────────────────────────────────
 
   fs.openSync = (path: string, flags?: Loose, mode?: Loose) => {
+    if (!currentProgram()) return real.openSync(path, flags, mode);
+    const { opened } = disk();
     const file = real.openSync(path, flags, mode);
-    if (currentProgram()) disk().opened.set(file, path);
+    opened.set(file, path);
     return file;
+  };
+  fs.closeSync = (file: number) => {
+    if (currentProgram()) disk().opened.delete(file);
+    return real.closeSync(file);
   };
   fs.writeSync = (file: number, ...rest: Loose[]) => {
     if (currentProgram()) {
@@ -53,8 +64,9 @@ export function installDisk(): void {
     return real.writeSync(file, ...rest);
   };
   fs.renameSync = (from: string, to: string) => {
+    const here = currentProgram() && disk();
     real.renameSync(from, to);
-    if (currentProgram()) disk().renamed(from, to);
+    here?.renamed(from, to);
   };
   const flush = (sync: (file: number) => void) => (file: number) => {
     sync(file);
@@ -77,7 +89,7 @@ export function installDisk(): void {
   called("fsync", "flush", flush(real.fsyncSync));
   called("fdatasync", "flush", flush(real.fdatasyncSync));
   called("open", "open", fs.openSync);
-  called("close", "open", real.closeSync);
+  called("close", "open", fs.closeSync);
 
   class Handle {
     constructor(readonly fd: number) {}
@@ -106,7 +118,7 @@ export function installDisk(): void {
       return slow("flush", String(this.fd), () => flush(real.fsyncSync)(this.fd));
     }
     close() {
-      return slow("open", String(this.fd), () => real.closeSync(this.fd));
+      return slow("open", String(this.fd), () => fs.closeSync(this.fd));
     }
   }
   const promised = (name: string, kind: DiskStep, act: (...args: Loose[]) => unknown): void => {

@@ -5,7 +5,7 @@
  */
 
 // Not imported by name: that would settle what the shipped code gets, before `disk-calls.ts` has changed it.
-const { existsSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } =
+const { closeSync, existsSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } =
   process.getBuiltinModule("node:fs");
 
 export type DiskStep = "flush" | "open" | "rename" | "remove" | "list" | "read";
@@ -79,6 +79,7 @@ export class SimulatedDisk {
   closeAll(): void {
     for (const database of this.databases) database.close();
     this.databases.clear();
+    for (const file of this.opened.keys()) closeSync(file);
     this.opened.clear();
   }
 

@@ -30,6 +30,7 @@ export function install(): void {
     performanceNow: performance.now.bind(performance),
     sleep: Bun.sleep,
     abortAfter: AbortSignal.timeout.bind(AbortSignal),
+    abortWithAny: AbortSignal.any.bind(AbortSignal),
     exit: process.exit,
     randomUUID: crypto.randomUUID.bind(crypto),
     getRandomValues: crypto.getRandomValues.bind(crypto),
@@ -111,6 +112,11 @@ export function install(): void {
     if (!program) return real.sleep(ms);
     return new Promise<void>((resolve) => void program.computer.later(program, Math.max(1, ms), resolve));
   };
+  (AbortSignal as Loose).any = (signals: AbortSignal[]) => {
+    const signal = real.abortWithAny(signals);
+    currentProgram()?.signals.add(signal);
+    return signal;
+  };
   (AbortSignal as Loose).timeout = (ms: number) => {
     const program = currentProgram();
     if (!program) return real.abortAfter(ms);
@@ -142,7 +148,9 @@ export function install(): void {
   global.fetch = (input: Loose, init: RequestInit = {}) => {
     const program = currentProgram();
     if (!program) return real.fetch(input, init);
-    return around().request(program.computer, String(input?.url ?? input), init);
+    // What a killed program still had in hand goes nowhere.
+    if (!program.isAlive) return new Promise(() => {});
+    return around().request(program, String(input?.url ?? input), init);
   };
   process.exit = ((code?: number) => {
     const program = currentProgram();

@@ -1,7 +1,14 @@
-/** Whole clusters are lived in threads of their own, for their globals are not those of the rest. */
+/** Lives of whole clusters, for `bun run simulate`: in threads of their own, for their globals are not those of the rest. */
+import { formatRecording } from "../../../gateway/console/recording.ts";
+import type { Lives, Told } from "../lives.ts";
 import type { LifeOrder } from "./life-worker.ts";
 import type { RecordedSystemLife } from "./record-system.ts";
+import { shrinkSystem } from "./shrink-system.ts";
 import type { SystemFailure, SystemLife } from "./simulate-system.ts";
+
+const PATIENCE_MS = 120_000;
+/** For somebody who asked for this one life. */
+const LONG_PATIENCE_MS = 3_600_000;
 
 type Unrecorded = Omit<LifeOrder, "record">;
 
@@ -18,21 +25,72 @@ export class LifeThread {
     return this.#order({ ...order, record: true }, patienceMs);
   }
 
-  async #order<T>(order: LifeOrder, patienceMs = 120_000): Promise<T | null> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
+  #order<T>(order: LifeOrder, patienceMs = PATIENCE_MS): Promise<T | null> {
+    const { promise, resolve, reject } = Promise.withResolvers<T | null>();
     this.#worker.onmessage = ({ data }) => resolve(data);
     this.#worker.onerror = ({ message }) => reject(new Error(message));
     this.#worker.postMessage(order);
-    const { promise: patience, resolve: giveUp } = Promise.withResolvers<null>();
-    const timer = setTimeout(() => giveUp(null), patienceMs);
-    try {
-      return await Promise.race([promise, patience]);
-    } finally {
-      clearTimeout(timer);
-    }
+    const timer = setTimeout(() => resolve(null), patienceMs);
+    return promise.finally(() => clearTimeout(timer));
   }
 
   end(): void {
     this.#worker.terminate();
   }
 }
+
+export function toldOf(life: SystemLife | SystemFailure): Told {
+  if (!("rule" in life)) {
+    const { seed: _, ...counts } = life;
+    return { counts, failure: null, shrink: async () => ({}) };
+  }
+  return {
+    counts: {},
+    failure: life,
+    async shrink() {
+      const thread = new LifeThread();
+      const { seed, message, knobs, stormMs, plan } = await shrinkSystem(life, (order) => thread.live(order));
+      thread.end();
+      return { seed, found: message, knobs, stormMs, plan };
+    },
+  };
+}
+
+/**
+ * Lives one seed after the other. What breaks a rule is lived again by itself, and counts only if it breaks there too: the
+ * engine's memory is the one thing that lives of one thread share, and when it collects garbage is not ours to say.
+ */
+export function clusterThread() {
+  let thread = new LifeThread();
+  return {
+    async live(seed: number): Promise<Told | null> {
+      const life = await thread.live({ seed });
+      if (life === null || !("rule" in life)) return life && toldOf(life);
+      thread.end();
+      thread = new LifeThread();
+      const again = await thread.live({ seed });
+      if (again === null || "rule" in again) return again && toldOf(again);
+      const told = toldOf(again);
+      return { ...told, counts: { ...told.counts, unrepeated: 1 } };
+    },
+    end: () => thread.end(),
+  };
+}
+
+export const CLUSTERS: Lives = {
+  thread: clusterThread,
+  async replay(seed, isRecorded) {
+    const thread = new LifeThread();
+    const recorded = await thread.record({ seed }, LONG_PATIENCE_MS);
+    thread.end();
+    if (recorded === null) throw new Error(`seed ${seed} does not end`);
+    const { life, recording } = recorded;
+    return {
+      steps: recording.records
+        .filter(({ f, k }) => f !== undefined || k === "proc")
+        .map(({ t, n, b, e, f, v }) => `${t.toFixed(1).padStart(9)} ms  ${n}/${b}  ${e}: ${f ?? ""} → ${v}`),
+      recording: isRecorded ? formatRecording(recording) : null,
+      told: toldOf(life),
+    };
+  },
+};

@@ -18,6 +18,7 @@ const KINDS = [
   "isolate",
   "halves",
   "oneWay",
+  "minorityLeads",
   "slowDisk",
   "fullDisk",
   "failingDisk",
@@ -41,6 +42,9 @@ export interface Trouble {
   forMs: number;
 }
 
+/** Of troubles that hit one node, so many hit the master that leads. */
+const LEADERS_SHARE = 0.35;
+
 export function planTroubles(world: World, knobs: SystemKnobs, fromMs: number, untilMs: number): Trouble[] {
   const random = world.random("trouble");
   const plan: Trouble[] = [];
@@ -55,7 +59,7 @@ export function planTroubles(world: World, knobs: SystemKnobs, fromMs: number, u
   every(knobs.crashEveryMs, ["kill"], 6000);
   every(knobs.powerEveryMs, ["power", "power", "power", "blackout"], 6000);
   every(knobs.pauseEveryMs, ["pause"], 8000);
-  every(knobs.cutEveryMs, ["isolate", "halves", "oneWay"], 8000);
+  every(knobs.cutEveryMs, ["isolate", "halves", "oneWay", "minorityLeads"], 8000);
   every(knobs.diskEveryMs, ["slowDisk", "fullDisk", "failingDisk"], 6000);
   every(knobs.wipeEveryMs, ["wipeWorker"], 3000);
   every(knobs.corruptEveryMs, ["corrupt"], 1);
@@ -107,12 +111,14 @@ export class Nemesis {
     const { world, network } = system;
     const among = (nodes: Node[]): Node | undefined => nodes[Math.floor(whom * nodes.length)];
     const running = [...system.nodes.values()].filter((node) => node.kind !== "client" && system.isUp(node));
-    const ids = [...system.nodes.keys()];
-    const victim = among(running);
+    // Clients are on every side.
+    const ids = [...system.nodes.values()].filter(({ kind }) => kind !== "client").map(({ id }) => id);
+    const victim = whom < LEADERS_SHARE ? (system.leader() ?? among(running)) : among(running);
     if (!victim) return;
     this.#count(kind);
-    const heal = (): void => {
-      world.schedule(forMs, () => network.heal());
+    const cut = (isCut: (from: string, to: string) => boolean): void => {
+      const links = ids.flatMap((from) => ids.filter((to) => isCut(from, to)).map((to) => `${from}>${to}`));
+      world.schedule(forMs, network.cut(links));
     };
     switch (kind) {
       case "kill":
@@ -128,20 +134,20 @@ export class Nemesis {
         system.pause(victim, forMs);
         return;
       case "isolate":
-        for (const id of ids) {
-          network.cut(id, victim.id);
-          network.cut(victim.id, id);
-        }
-        heal();
+        cut((from, to) => from === victim.id || to === victim.id);
         return;
       case "oneWay":
-        for (const id of ids) network.cut(whom < 0.5 ? id : victim.id, whom < 0.5 ? victim.id : id);
-        heal();
+        cut((from, to) => ((whom * 100) % 1 < 0.5 ? from === victim.id : to === victim.id));
         return;
+      // The leader keeps a gateway, and through it clients who would believe it.
+      case "minorityLeads": {
+        const side = new Set([system.leader()?.id, among(system.of("gateway"))?.id]);
+        cut((from, to) => side.has(from) !== side.has(to));
+        return;
+      }
       case "halves": {
-        const side = (id: string): boolean => (Bun.hash.crc32(id) ^ Math.floor(whom * 2 ** 31)) % 2 === 0;
-        for (const one of ids) for (const other of ids) if (side(one) !== side(other)) network.cut(one, other);
-        heal();
+        const side = (id: string): boolean => Bun.hash.crc32(`${id} ${whom}`) % 2 === 0;
+        cut((from, to) => side(from) !== side(to));
         return;
       }
       case "slowDisk": {

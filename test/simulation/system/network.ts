@@ -34,8 +34,8 @@ async function bytesOf(stream: ReadableStream<Uint8Array> | null): Promise<Uint8
 
 export class Network {
   readonly #servers = new Map<number, Server>();
-  /** Directed links that carry nothing: "a>b". */
-  readonly #cut = new Set<string>();
+  /** Directed links that carry nothing, "a>b", and how many troubles cut each. */
+  readonly #cut = new Map<string, number>();
   readonly #random: () => number;
   requests = 0;
   lost = 0;
@@ -47,10 +47,15 @@ export class Network {
     this.#random = world.random("network");
   }
 
-  cut(from: string, to: string): void {
-    this.#cut.add(`${from}>${to}`);
+  /** @param links directed, "a>b" @returns what mends these links again */
+  cut(links: readonly string[]): () => void {
+    for (const link of links) this.#cut.set(link, (this.#cut.get(link) ?? 0) + 1);
+    return () => {
+      for (const link of links) this.#cut.set(link, (this.#cut.get(link) ?? 0) - 1);
+    };
   }
 
+  /** Mends everything, whatever mends itself later. */
   heal(): void {
     this.#cut.clear();
   }
@@ -76,12 +81,12 @@ export class Network {
   }
 
   #carries(from: Computer, to: Computer): boolean {
-    if (this.#cut.has(`${from.id}>${to.id}`)) return false;
+    if ((this.#cut.get(`${from.id}>${to.id}`) ?? 0) > 0) return false;
     return from === to || this.#random() >= this.weather.loss;
   }
 
-  async request(from: Computer, url: string, init: RequestInit): Promise<Response> {
-    const program = from.program as Program;
+  async request(program: Program, url: string, init: RequestInit): Promise<Response> {
+    const from = program.computer;
     const signal = init.signal ?? undefined;
     if (signal?.aborted) throw aborted(signal);
     const isStream = init.body instanceof ReadableStream;
@@ -93,6 +98,7 @@ export class Network {
     const { host, port } = new URL(url);
     headers.set("host", host);
     this.requests++;
+    if (signal) program.signals.add(signal);
 
     return new Promise<Response>((resolve, reject) => {
       let isSettled = false;
@@ -133,6 +139,7 @@ export class Network {
         leave = () => void to.later(server.program, this.#delay(), () => gone.abort());
         to.later(server.program, this.#delay(), () => {
           const request = new Request(url, { method: init.method ?? "GET", headers, body, signal: gone.signal });
+          server.program.signals.add(request.signal);
           const end = (): void => settle(this.#delay(), () => reject(reset(url)));
           server.program.onEnd.push(end);
           const answer = async (): Promise<void> => {

@@ -131,17 +131,21 @@ class SystemRecorder {
       if (this.#system.isUp(node) && !isOver) mark(node, power ? "power lost" : "kill");
     }, kill.bind(this.#system));
     this.#system.pause = before((node, ms) => mark(node, "freeze", { ms: Math.round(ms) }), pause.bind(this.#system));
-    const cutOff = new Set<Node>();
-    network.cut = before((from, to) => {
-      if (from === to) return;
-      const node = this.#system.node(from);
-      cutOff.add(node);
-      mark(node, "cut", { peer: to });
-    }, network.cut.bind(network));
-    network.heal = before(() => {
-      for (const node of cutOff) mark(node, "healed");
-      cutOff.clear();
-    }, network.heal.bind(network));
+    const { cut } = network;
+    network.cut = (links) => {
+      const peers = Map.groupBy(
+        links.map((link) => link.split(">") as [string, string]),
+        ([from]) => from,
+      );
+      const senders = [...peers.keys()].map((id) => this.#system.node(id)).filter(this.#system.isUp);
+      for (const sender of senders)
+        mark(sender, "cut", { peers: (peers.get(sender.id) ?? []).map(([, peer]) => peer).join() });
+      const mend = cut.call(network, links);
+      return () => {
+        for (const sender of senders) mark(sender, "healed");
+        mend();
+      };
+    };
     this.#system.close = before(() => {
       isOver = true;
     }, close.bind(this.#system));

@@ -68,7 +68,7 @@ export function drawSystemKnobs(world: World): SystemKnobs {
     workers: one(3, 4, 5, 5, 7),
     zones: one(2, 3, 5),
     gateways: one(1, 2),
-    clients: one(2, 4, 6),
+    clients: one(2, 4, 5),
     pauseMs: one(100, 200, 400),
     loss: one(0, 0, 0.01, 0.05),
     duplication: one(0, 0.05, 0.3),

@@ -105,8 +105,10 @@ export class System {
     this.load = new RecordedLoad({
       gateways: this.config.gateways,
       pools: 1,
-      clientsPerPool: knobs.clients,
+      clientsPerPool: knobs.gateways + knobs.clients,
+      readersPerPool: knobs.gateways,
       operationsPerGroup: 60,
+      keyed: "all",
       pauseMs: knobs.pauseMs,
       paddingBytes: () => {
         const chance = random();
@@ -268,6 +270,7 @@ export class System {
 
   close(): void {
     for (const node of this.nodes.values()) this.kill(node);
+    settle();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,74 @@
+/** Whole clusters in weather drawn by seed: as many lives as fit into the time, and planted bugs that must be found. */
+import { expect, test } from "bun:test";
+import { availableParallelism } from "node:os";
+import { ddmin } from "./ddmin.ts";
+import { clusterThread, LifeThread } from "./system/lives.ts";
+import type { SystemBug } from "./system/planted-bugs.ts";
+
+const FOR_MS = Number(Bun.env.SYSTEM_STORMS_MS ?? 90_000);
+const SEED = Number(Bun.env.SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+const MOST_SEEDS = 12;
+const BUGS: Record<SystemBug, { noticedBy: string[] }> = {
+  "strong reads are not confirmed, and a leader does not miss its majority": { noticedBy: ["I10"] },
+  "a command that is sent again takes effect again": { noticedBy: ["I8", "I10", "I13", "surprise"] },
+  "flushes of chunk files do not reach the disk": { noticedBy: ["I11", "I12"] },
+};
+
+test("the smallest part that fails is found by leaving pieces out", async () => {
+  const fails = async (part: readonly number[]): Promise<boolean> => part.includes(3) && part.includes(17);
+  expect(await ddmin([...Array(40).keys()], fails)).toEqual([3, 17]);
+});
+
+test("a seed lives the same life again", async () => {
+  const thread = new LifeThread();
+  const once = await thread.live({ seed: 7, stormMs: 8000 });
+  expect(await thread.live({ seed: 7, stormMs: 8000 })).toEqual(once);
+  thread.end();
+}, 120_000);
+
+for (const [bug, { noticedBy }] of Object.entries(BUGS) as [SystemBug, { noticedBy: string[] }][])
+  test(`a bug planted in a whole cluster is found within ${MOST_SEEDS} seeds: ${bug}`, async () => {
+    const thread = new LifeThread();
+    const found: string[] = [];
+    for (let seed = 1; seed <= MOST_SEEDS && !found.some((rule) => noticedBy.includes(rule)); seed++) {
+      const life = await thread.live({ seed, bug });
+      if (life && "rule" in life) found.push(life.rule);
+    }
+    thread.end();
+    expect(noticedBy).toContain(found.at(-1) ?? "nothing found");
+  }, 240_000);
+
+test(
+  `whole clusters lose nothing, tell the truth and come right in any weather, from seed ${SEED} on`,
+  async () => {
+    const until = performance.now() + FOR_MS;
+    const total = { lives: 0, events: 0, operations: 0, parts: 0, undecided: 0, unrepeated: 0, givenUp: 0 };
+    const failures: string[] = [];
+    let next = SEED;
+    const live = async (): Promise<void> => {
+      while (performance.now() < until) {
+        const thread = clusterThread();
+        while (performance.now() < until) {
+          const seed = next;
+          next = (next + 1) >>> 0;
+          const told = await thread.live(seed);
+          total.lives++;
+          if (told === null) {
+            total.givenUp++;
+            break;
+          }
+          const { counts, failure } = told;
+          for (const name of ["events", "operations", "parts", "undecided", "unrepeated"] as const)
+            total[name] += counts[name] ?? 0;
+          if (failure) failures.push(`SEED=${seed} bun run simulate --of clusters: ${failure.message}`);
+        }
+        thread.end();
+      }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, live));
+    console.log(`whole clusters from seed ${SEED}: ${JSON.stringify(total)}`);
+    expect(failures).toEqual([]);
+    expect(total.lives - total.givenUp).toBeGreaterThan(0);
+  },
+  FOR_MS + 400_000,
+);
