@@ -31,6 +31,18 @@ const copies = () => cluster.locate("file").chunks.map(({ workerIds }) => worker
 const killAt = (worker: MemoryWorker, isMoment: (step: Step) => boolean) => {
   worker.fault = (step) => (isMoment(step) ? worker.kill() : undefined);
 };
+
+/** Harms the first two workers that are asked at such a moment, whichever those are, before they answer. */
+function harmFirstTwo(isMoment: (step: Step) => boolean, harm: (worker: MemoryWorker) => void | Promise<void>): void {
+  const harmed = new Set<MemoryWorker>();
+  for (const worker of cluster.workers)
+    worker.fault = (step) => {
+      if (!isMoment(step) || harmed.size === 2 || harmed.has(worker)) return;
+      harmed.add(worker);
+      return harm(worker);
+    };
+}
+
 const moments: Record<string, (step: Step) => boolean> = {
   "at the first block": ({ kind, block }) => kind === "put" && block === 0,
   "in the middle of a chunk": ({ kind, block }) => kind === "put" && block === 7,
@@ -161,17 +173,23 @@ test("a worker that is merely slow slows the upload, and nothing else", async ()
 test("a corrupt block never reaches the reader: another replica serves it, and the leader hears of it", async () => {
   await startCluster();
   await put();
-  const [, second] = cluster.locate("file").chunks;
-  for (const id of ["worker-1", "worker-2"]) cluster.worker(id).corrupt(second?.chunkId as number, 5);
+  const second = cluster.locate("file").chunks[1]?.chunkId as number;
+  harmFirstTwo(
+    ({ kind, chunkId, block }) => kind === "get" && chunkId === second && block === 5,
+    (worker) => worker.corrupt(second, 5),
+  );
   for (let n = 0; n < 4; n++) expect(await readBack(cluster.data, "file")).toEqual(bytes);
   const reported = cluster.reports.map(({ chunkId, problem }) => ({ chunkId, problem }));
-  expect(reported).toContainEqual({ chunkId: second?.chunkId as number, problem: "corrupt" });
+  expect(reported).toContainEqual({ chunkId: second, problem: "corrupt" });
 });
 
 test("a lost copy is reported as missing, and the file is read from another", async () => {
   await startCluster();
   await put();
-  for (const { chunks } of cluster.workers.slice(0, 2)) chunks.clear();
+  harmFirstTwo(
+    ({ kind }) => kind === "get",
+    ({ chunks }) => chunks.clear(),
+  );
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   expect(cluster.reports.map(({ problem }) => problem)).toContain("missing");
 });
@@ -196,8 +214,10 @@ test("workers that die in the middle of a download are not noticed", async () =>
   await startCluster();
   await put();
   let gets = 0;
-  for (const worker of cluster.workers.slice(0, 2))
-    worker.fault = ({ kind }) => (kind === "get" && ++gets > 10 ? worker.kill() : undefined);
+  harmFirstTwo(
+    ({ kind }) => kind === "get" && ++gets > 10,
+    (worker) => worker.kill(),
+  );
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   expect(cluster.data.transfers.activity().readFailovers).toBeGreaterThan(0);
 });
@@ -205,8 +225,12 @@ test("workers that die in the middle of a download are not noticed", async () =>
 test("a replica that hangs gets a competitor", async () => {
   await startCluster();
   await put();
-  for (const worker of cluster.workers.slice(0, 2))
-    worker.fault = ({ kind }) => (kind === "get" || kind === "describe" ? new Promise(() => {}) : undefined);
+  const isRead = ({ kind }: Step): boolean => kind === "get" || kind === "describe";
+  const never = new Promise<void>(() => {});
+  harmFirstTwo(isRead, (worker) => {
+    worker.fault = (step) => (isRead(step) ? never : undefined);
+    return never;
+  });
   const startedAt = performance.now();
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   expect(performance.now() - startedAt).toBeLessThan(3000);
