@@ -185,8 +185,9 @@ export class Nemesis {
       case "maintenance": {
         const worker = among(system.of("worker")) as Node;
         const mode = kind === "drain" ? "draining" : "maintenance";
-        this.#insist([[`/cluster/workers/${worker.id}`, { mode }]], 1);
-        world.schedule(forMs, () => this.#insist([[`/cluster/workers/${worker.id}`, { mode: "active" }]]));
+        const path = `/cluster/workers/${worker.id}`;
+        const answered = this.#insist([[path, { mode }]], 1);
+        world.schedule(forMs, () => answered.then(() => this.#insist([[path, { mode: "active" }]])));
         return;
       }
       case "clock":
@@ -248,8 +249,8 @@ export class Nemesis {
   }
 
   /** Gives orders as a person would, one after the other, each again and again until it is done. */
-  #insist(orders: [path: string, body: object][], mostTries = 200): void {
-    this.#system.node("clients").computer.program?.within(async () => {
+  async #insist(orders: [path: string, body: object][], mostTries = 200): Promise<void> {
+    await this.#system.node("clients").computer.program?.within(async () => {
       for (const [path, body] of orders)
         for (let tries = 0; tries < mostTries && !(await this.#order(path, body)); tries++) await Bun.sleep(500);
     });
