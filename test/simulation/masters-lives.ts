@@ -1,20 +1,22 @@
 /** Lives of groups of masters, for `bun run simulate`. */
 import { formatRecording } from "../../gateway/console/recording.ts";
-import type { Lives, Told } from "./lives.ts";
+import { askWorker, type Lives, type Told } from "./lives.ts";
 import type { RaftGroup } from "./raft-group.ts";
 import { RaftRecorder } from "./record-raft.ts";
 import { shrink } from "./shrink.ts";
 import { type Failure, isFailure, type Run, simulateRaft } from "./simulate-raft.ts";
 
-const PATIENCE_MS = 60_000;
+/** A life that is not over by then is given up, with its worker. */
+export const PATIENCE_MS = 30_000;
 
 function toldOf(life: Run | Failure): Told {
   if (!isFailure(life)) {
-    const { events, committed, elections, reads } = life;
-    return { counts: { events, committed, elections, reads }, failure: null, shrink: async () => ({}) };
+    const { events, committed, elections, reads, cutShort: isCutShort } = life;
+    return { counts: { events, committed, elections, reads }, isCutShort, failure: null, shrink: async () => ({}) };
   }
   return {
     counts: {},
+    isCutShort: false,
     failure: life,
     shrink: async () => {
       const { seed, message, knobs, stormMs } = shrink(life);
@@ -28,12 +30,7 @@ export const MASTERS: Lives = {
     const worker = new Worker(new URL("./simulate-worker.ts", import.meta.url).href);
     return {
       async live(seed) {
-        const { promise, resolve, reject } = Promise.withResolvers<Run | Failure | null>();
-        worker.onmessage = ({ data }) => resolve(data);
-        worker.onerror = ({ message }) => reject(new Error(message));
-        worker.postMessage(seed);
-        const timer = setTimeout(() => resolve(null), PATIENCE_MS);
-        const life = await promise.finally(() => clearTimeout(timer));
+        const life = await askWorker<Run | Failure>(worker, seed, PATIENCE_MS);
         return life && toldOf(life);
       },
       end: () => worker.terminate(),
@@ -56,7 +53,7 @@ export const MASTERS: Lives = {
       );
     return {
       steps: [`seed ${seed}: ${JSON.stringify(isFailure(life) ? life.knobs : group?.knobs)}`, ...steps],
-      recording: isRecorded && recorder ? formatRecording(recorder.recording(seed)) : null,
+      recording: isRecorded && recorder ? formatRecording(recorder.recording()) : null,
       told: toldOf(life),
     };
   },

@@ -5,10 +5,10 @@ import type { RaftMessage } from "../../actors/messages/raft.ts";
 import type { StepRecord } from "../../actors/messages/records.ts";
 import { recordId } from "../../actors/messages/records.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "../../actors/node/recorder-chart.ts";
-import type { NodeStatus, Recording } from "../../gateway/console/api.ts";
+import type { Recording } from "../../gateway/console/api.ts";
 import { layoutOf } from "../../gateway/console/layouts.ts";
-import { RECORDING_FORMAT, RECORDING_VERSION } from "../../gateway/console/recording-format.ts";
 import type { Master, RaftGroup } from "./raft-group.ts";
+import { simulatedHeader, simulatedNode } from "./simulated-recording.ts";
 
 export class RaftRecorder {
   readonly records: StepRecord[] = [];
@@ -82,44 +82,21 @@ export class RaftRecorder {
     return base + this.#counter.toString(16).padStart(4, "0");
   }
 
-  recording(seed: number): Recording {
+  recording(): Recording {
     const { knobs, masters, world } = this.#group;
     const chart = chartOf(raftMachine);
     const ids = masters.map(({ id }) => id);
-    const nodes = ids.map(
-      (id): NodeStatus => ({
-        id,
-        kind: "master",
-        url: `simulation://${id}`,
-        zone: null,
-        reach: "reachable",
-        since: 0,
-        reason: "",
-        boot: 1,
-        state: null,
-        lagMs: 0,
-        lost: 0,
-      }),
-    );
     return {
-      header: {
-        format: RECORDING_FORMAT,
-        version: RECORDING_VERSION,
-        cluster: "simulation",
-        software: "simulation",
-        exportedAt: world.now,
-        from: 0,
-        to: world.now,
-        seed: String(seed),
+      header: simulatedHeader(world, {
         timings: {
           heartbeatMs: knobs.heartbeatMs,
           suspectAfterMs: knobs.electionMs,
           deadAfterMs: 2 * knobs.electionMs,
           safeModeMs: 0,
         },
-        nodes,
+        nodes: ids.map((id) => simulatedNode(id, "master", { boot: 1 })),
         machines: [{ chart, layout: layoutOf(chart), nodes: ids }],
-      },
+      }),
       keyframe: [],
       records: this.records,
     };

@@ -10,7 +10,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import type { Lives, Told } from "./lives.ts";
+import { type Lives, liveMany, type Told } from "./lives.ts";
 import { MASTERS } from "./masters-lives.ts";
 import { CLUSTERS } from "./system/lives.ts";
 
@@ -64,53 +64,27 @@ async function replay({ replay }: Lives, seed: number): Promise<number> {
   return 1;
 }
 
-async function runMany({ thread }: Lives): Promise<number> {
+async function runMany(lives: Lives): Promise<number> {
   const minutes = number("minutes", Number.POSITIVE_INFINITY);
   const seeds = number("seeds", Number.isFinite(minutes) ? Number.POSITIVE_INFINITY : 200);
   const from = number("from", fresh());
-  const until = performance.now() + minutes * 60_000;
-  const counts: Record<string, number> = {};
-  const failures: { seed: number; told: Told }[] = [];
   const startedAt = performance.now();
-  let lived = 0;
-  let givenUp = 0;
-  let next = 0;
   let isInterrupted = false;
   process.once("SIGINT", () => {
     isInterrupted = true;
   });
-
-  const wantsMore = (): boolean => !isInterrupted && next < seeds && performance.now() < until;
-  await Promise.all(
-    Array.from({ length: number("cores", availableParallelism()) }, async () => {
-      while (wantsMore()) {
-        const { live, end } = thread();
-        try {
-          while (wantsMore()) {
-            const seed = (from + next++) >>> 0;
-            const told = await live(seed);
-            lived++;
-            if (told === null) {
-              givenUp++;
-              console.log(`seed ${seed} was not over in time, and is given up`);
-              break;
-            }
-            for (const [name, count] of Object.entries(told.counts)) counts[name] = (counts[name] ?? 0) + count;
-            if (!told.failure) continue;
-            failures.push({ seed, told });
-            console.log(`seed ${seed} breaks ${told.failure.message}`);
-          }
-        } finally {
-          end();
-        }
-      }
-    }),
-  );
-
+  const wantsMore = (begun: number): boolean =>
+    !isInterrupted && begun < seeds && performance.now() < startedAt + minutes * 60_000;
+  const note = (seed: number, told: Told | null): void => {
+    if (told === null) console.log(`seed ${seed} was not over in time, and is given up`);
+    else if (told.failure) console.log(`seed ${seed} breaks ${told.failure.message}`);
+  };
+  const lived = await liveMany(lives, { from, wantsMore, note, cores: number("cores", availableParallelism()) });
+  const { counts, failures, givenUp } = lived;
   const seconds = (performance.now() - startedAt) / 1000;
   console.log(
-    `${lived} seeds from ${from}: ${inWords(counts)} (${Math.round((counts.events ?? 0) / seconds)} events/s), ` +
-      `${failures.length} failures, ${givenUp} given up`,
+    `${lived.lives} seeds from ${from}: ${inWords(counts)} (${Math.round((counts.events ?? 0) / seconds)} events/s), ` +
+      `${failures.length} failures, given up: ${givenUp.join(", ") || "none"}`,
   );
   for (const { seed, told } of failures) await report(seed, told);
   return failures.length > 0 ? 1 : 0;

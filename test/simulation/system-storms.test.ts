@@ -1,8 +1,8 @@
 /** Whole clusters in weather drawn by seed: as many lives as fit into the time, and planted bugs that must be found. */
 import { expect, test } from "bun:test";
-import { availableParallelism } from "node:os";
 import { ddmin } from "./ddmin.ts";
-import { clusterThread, LifeThread } from "./system/lives.ts";
+import { liveMany } from "./lives.ts";
+import { CLUSTERS, LifeThread } from "./system/lives.ts";
 import type { SystemBug } from "./system/planted-bugs.ts";
 
 const FOR_MS = Number(Bun.env.SYSTEM_STORMS_MS ?? 90_000);
@@ -44,34 +44,15 @@ test(
   `whole clusters lose nothing, tell the truth and come right in any weather, from seed ${SEED} on`,
   async () => {
     const until = performance.now() + FOR_MS;
-    const total = { lives: 0, events: 0, operations: 0, parts: 0, undecided: 0, unrepeated: 0, givenUp: 0 };
-    const failures: string[] = [];
-    let next = SEED;
-    const wantsMore = (): boolean => performance.now() < until && total.lives < MOST_LIVES;
-    const live = async (): Promise<void> => {
-      while (wantsMore()) {
-        const thread = clusterThread();
-        while (wantsMore()) {
-          const seed = next;
-          next = (next + 1) >>> 0;
-          const told = await thread.live(seed);
-          total.lives++;
-          if (told === null) {
-            total.givenUp++;
-            break;
-          }
-          const { counts, failure } = told;
-          for (const name of ["events", "operations", "parts", "undecided", "unrepeated"] as const)
-            total[name] += counts[name] ?? 0;
-          if (failure) failures.push(`SEED=${seed} bun run simulate --of clusters: ${failure.message}`);
-        }
-        thread.end();
-      }
-    };
-    await Promise.all(Array.from({ length: availableParallelism() }, live));
-    console.log(`whole clusters from seed ${SEED}: ${JSON.stringify(total)}`);
-    expect(failures).toEqual([]);
-    expect(total.lives - total.givenUp).toBeGreaterThan(0);
+    const wantsMore = (begun: number): boolean => performance.now() < until && begun < MOST_LIVES;
+    const { lives, counts, failures, givenUp } = await liveMany(CLUSTERS, { from: SEED, wantsMore });
+    console.log(
+      `${lives} whole clusters from seed ${SEED}: ${JSON.stringify(counts)}, given up: ${givenUp.join() || "none"}`,
+    );
+    expect(
+      failures.map(({ seed, failure }) => `SEED=${seed} bun run simulate --of clusters: ${failure.message}`),
+    ).toEqual([]);
+    expect(lives - givenUp.length).toBeGreaterThan(0);
   },
   FOR_MS + 400_000,
 );

@@ -1,11 +1,11 @@
 /** Ends a recorded load on a real cluster, and judges its history by both checks and by the masters' own logs. */
 import { expect } from "bun:test";
-import { inWords, judgeBlackBox, judgeWitness } from "../linearizability/check.ts";
+import { inWords } from "../linearizability/check.ts";
 import { fileModel } from "../linearizability/file-model.ts";
-import { partition } from "../linearizability/partition.ts";
+import { judgeCalls } from "./judge-calls.ts";
 import { evidenceOf, firstDifference, logOfStopped } from "./master-logs.ts";
 import type { RealCluster } from "./real-cluster.ts";
-import type { RecordedCall, RecordedLoad } from "./recorded-load.ts";
+import type { RecordedLoad } from "./recorded-load.ts";
 
 /** At most this share of the parts may be too hard to judge. */
 const UNDECIDED_AT_MOST = 0.01;
@@ -33,13 +33,7 @@ export async function expectOneHistory(cluster: RealCluster, load: RecordedLoad,
   for (const other of others) expect(firstDifference(log, other, committed)).toBeNull();
 
   const { calls, broken, provedAbsent, sentAgain } = evidenceOf(load.history, log, committed);
-  const effective = calls.filter(({ withoutEffect }) => !withoutEffect);
-  const blackBox = judgeBlackBox(
-    fileModel,
-    effective.filter((one) => !isProvedAbsent(one)),
-  );
-  const witnessed = partition(fileModel, effective).filter((part) => part.every(isKnownToTheLog));
-  const witness = judgeWitness(fileModel, witnessed.flat());
+  const { effective, blackBox, witness } = judgeCalls(calls);
   const unknown = effective.filter((one) => one.outcome === null && fileModel.changes(one.op, null)).length;
   console.log(
     [
@@ -58,9 +52,3 @@ export async function expectOneHistory(cluster: RealCluster, load: RecordedLoad,
   expect(blackBox.undecided.length / blackBox.parts).toBeLessThan(UNDECIDED_AT_MOST);
   expect(witness.parts).toBeGreaterThan(0);
 }
-
-const isKnownToTheLog = ({ key, op, outcome }: RecordedCall): boolean =>
-  key !== null || !fileModel.changes(op, outcome);
-
-const isProvedAbsent = ({ key, outcome, index }: RecordedCall): boolean =>
-  key !== null && outcome === null && index === null;

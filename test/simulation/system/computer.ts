@@ -57,6 +57,17 @@ export class Program {
     return context.run(this, along(code));
   }
 
+  /** Does something for which the program must live on; if it ends before, that is told. */
+  async during<T>(broken: () => void, work: () => Promise<T>): Promise<T> {
+    this.onEnd.push(broken);
+    try {
+      return await work();
+    } finally {
+      const at = this.onEnd.indexOf(broken);
+      if (at >= 0) this.onEnd.splice(at, 1);
+    }
+  }
+
   end(code: number | null): void {
     if (!this.isAlive) return;
     this.isAlive = false;

@@ -1,6 +1,6 @@
 /** Lives of whole clusters, for `bun run simulate`: in threads of their own, for their globals are not those of the rest. */
 import { formatRecording } from "../../../gateway/console/recording.ts";
-import type { Lives, Told } from "../lives.ts";
+import { askWorker, type Lives, type Thread, type Told } from "../lives.ts";
 import type { LifeOrder } from "./life-worker.ts";
 import type { RecordedSystemLife } from "./record-system.ts";
 import { shrinkSystem } from "./shrink-system.ts";
@@ -26,12 +26,7 @@ export class LifeThread {
   }
 
   #order<T>(order: LifeOrder, patienceMs = PATIENCE_MS): Promise<T | null> {
-    const { promise, resolve, reject } = Promise.withResolvers<T | null>();
-    this.#worker.onmessage = ({ data }) => resolve(data);
-    this.#worker.onerror = ({ message }) => reject(new Error(message));
-    this.#worker.postMessage(order);
-    const timer = setTimeout(() => resolve(null), patienceMs);
-    return promise.finally(() => clearTimeout(timer));
+    return askWorker<T>(this.#worker, order, patienceMs);
   }
 
   end(): void {
@@ -39,17 +34,25 @@ export class LifeThread {
   }
 }
 
-export function toldOf(life: SystemLife | SystemFailure): Told {
+function toldOf(life: SystemLife | SystemFailure): Told {
   if (!("rule" in life)) {
     const { seed: _, ...counts } = life;
-    return { counts, failure: null, shrink: async () => ({}) };
+    return { counts, isCutShort: false, failure: null, shrink: async () => ({}) };
   }
   return {
     counts: {},
+    isCutShort: false,
     failure: life,
     async shrink() {
-      const thread = new LifeThread();
-      const { seed, message, knobs, stormMs, plan } = await shrinkSystem(life, (order) => thread.live(order));
+      let thread = new LifeThread();
+      const { seed, message, knobs, stormMs, plan } = await shrinkSystem(life, async (order) => {
+        const smaller = await thread.live(order);
+        if (smaller === null) {
+          thread.end();
+          thread = new LifeThread();
+        }
+        return smaller;
+      });
       thread.end();
       return { seed, found: message, knobs, stormMs, plan };
     },
@@ -60,10 +63,10 @@ export function toldOf(life: SystemLife | SystemFailure): Told {
  * Lives one seed after the other. What breaks a rule is lived again by itself, and counts only if it breaks there too: the
  * engine's memory is the one thing that lives of one thread share, and when it collects garbage is not ours to say.
  */
-export function clusterThread() {
+function clusterThread(): Thread {
   let thread = new LifeThread();
   return {
-    async live(seed: number): Promise<Told | null> {
+    async live(seed) {
       const life = await thread.live({ seed });
       if (life === null || !("rule" in life)) return life && toldOf(life);
       thread.end();

@@ -141,21 +141,13 @@ export class Network {
           const request = new Request(url, { method: init.method ?? "GET", headers, body, signal: gone.signal });
           server.program.signals.add(request.signal);
           const end = (): void => settle(this.#delay(), () => reject(reset(url)));
-          server.program.onEnd.push(end);
-          const answer = async (): Promise<void> => {
-            try {
+          void server.program
+            .during(end, async () => {
               const response = await server.handle(request, {});
-              if (this.#carries(to, from)) await this.#answer(response, settle, take, { to, from, program });
+              if (this.#carries(to, from)) await this.#answer(response, settle, take, server.program, program);
               else this.lost++;
-            } catch {
-              end();
-            } finally {
-              const { onEnd } = server.program;
-              const at = onEnd.indexOf(end);
-              if (at >= 0) onEnd.splice(at, 1);
-            }
-          };
-          void answer();
+            })
+            .catch(end);
         });
       };
       deliver();
@@ -169,13 +161,14 @@ export class Network {
     response: Response,
     settle: (delayMs: number, act: () => void) => void,
     take: (response: Response, breakBody: (reason: unknown) => void) => void,
-    { to, from, program }: { to: Computer; from: Computer; program: Program },
+    answering: Program,
+    asking: Program,
   ): Promise<void> {
     const { status, headers } = response;
     let arrivesAt = this.world.now;
     const later = (act: () => void): void => {
       arrivesAt = Math.max(arrivesAt + 0.001, this.world.now + this.#delay());
-      this.world.schedule(arrivesAt - this.world.now, () => void from.later(program, 0, act));
+      this.world.schedule(arrivesAt - this.world.now, () => void asking.computer.later(asking, 0, act));
     };
     let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
     let isOpen = true;
@@ -200,16 +193,14 @@ export class Network {
         isOpen = false;
       });
     const break_ = (): void => close(() => controller?.error(reset("the server")));
-    to.program?.onEnd.push(break_);
-    try {
+    const pieces = async (): Promise<void> => {
       for await (const piece of response.body ?? []) {
-        if (!this.#carries(to, from)) return;
+        if (!this.#carries(answering.computer, asking.computer)) return;
         const bytes = piece.slice();
         later(() => isOpen && controller?.enqueue(bytes));
       }
       close(() => controller?.close());
-    } catch {
-      break_();
-    }
+    };
+    await answering.during(break_, pieces).catch(break_);
   }
 }

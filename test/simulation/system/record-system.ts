@@ -16,8 +16,8 @@ import { workerMachine } from "../../../actors/worker/worker.machine.ts";
 import type { NodeStatus, Recording } from "../../../gateway/console/api.ts";
 import { layoutOf } from "../../../gateway/console/layouts.ts";
 import { compareRecords } from "../../../gateway/console/order.ts";
-import { RECORDING_FORMAT, RECORDING_VERSION } from "../../../gateway/console/recording-format.ts";
 import { uploadMachine } from "../../../gateway/transfer/upload.machine.ts";
+import { simulatedHeader, simulatedNode } from "../simulated-recording.ts";
 import { currentProgram, type Program, takeAlong } from "./computer.ts";
 import {
   isSystemFailure,
@@ -100,7 +100,11 @@ class SystemRecorder {
 
   #start({ id, kind, url, zone }: Node, program: Program): void {
     if (kind === "client") return;
-    const written = this.#written.get(id) ?? { status: statusOf(id, kind, url, zone), records: [], charts: [] };
+    const written = this.#written.get(id) ?? {
+      status: simulatedNode(id, kind, { url, zone: zone || null }),
+      records: [],
+      charts: [],
+    };
     this.#written.set(id, written);
     const recorder = new Recorder({
       nodeId: id,
@@ -184,38 +188,16 @@ class SystemRecorder {
       }
     const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs } = config;
     return {
-      header: {
-        format: RECORDING_FORMAT,
-        version: RECORDING_VERSION,
-        cluster: "simulation",
-        software: "simulation",
-        exportedAt: world.now,
-        from: 0,
-        to: world.now,
-        seed: String(this.#system.world.seed),
+      header: simulatedHeader(world, {
         timings: { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs },
         nodes: written.map(({ status }) => status),
         machines: [...machines.values()],
-      },
+      }),
       keyframe: [],
       records,
     };
   }
 }
-
-const statusOf = (id: string, kind: RecordedKind, url: string, zone: string): NodeStatus => ({
-  id,
-  kind,
-  url,
-  zone: zone || null,
-  reach: "reachable",
-  since: 0,
-  reason: "",
-  boot: 0,
-  state: null,
-  lagMs: 0,
-  lost: 0,
-});
 
 /** Timers on a program's computer that are no events of its world. */
 function lookingOn(program: Program): RecorderTimers {

@@ -1,7 +1,6 @@
 /** One seed's life of a whole cluster: a stormy time of its own kind, then calm, in which everything must come right. */
-import { inWords, judgeBlackBox, judgeWitness } from "../../linearizability/check.ts";
-import { fileModel } from "../../linearizability/file-model.ts";
-import { partition } from "../../linearizability/partition.ts";
+import { inWords } from "../../linearizability/check.ts";
+import { judgeCalls } from "../../support/judge-calls.ts";
 import type { RecordedCall } from "../../support/recorded-load.ts";
 import { Violation } from "../raft-checks.ts";
 import { World } from "../world.ts";
@@ -207,16 +206,7 @@ function judge(system: System, checks: SystemChecks): { parts: number; undecided
   }));
   const broken = calls.find(({ withoutEffect, key, index }) => withoutEffect && key !== null && index !== null);
   if (broken) throw new Violation("I8", `what was told to have had no effect is in the log at ${broken.index}`);
-  const effective = calls.filter(({ withoutEffect }) => !withoutEffect);
-  const isProvedAbsent = ({ key, outcome, index }: RecordedCall) => key !== null && outcome === null && index === null;
-  const blackBox = judgeBlackBox(
-    fileModel,
-    effective.filter((one) => !isProvedAbsent(one)),
-  );
-  const witnessed = partition(fileModel, effective).filter((part) =>
-    part.every(({ key, op, outcome }) => key !== null || !fileModel.changes(op, outcome)),
-  );
-  const witness = judgeWitness(fileModel, witnessed.flat());
+  const { blackBox, witness } = judgeCalls(calls);
   const violation = blackBox.violations[0] ?? witness.violations[0];
   if (violation) throw new Violation("I10", `${inWords(blackBox)}\n${violation}`);
   return { parts: blackBox.parts, undecided: blackBox.undecided.length };
