@@ -86,7 +86,7 @@ export class MembershipDesk {
 
   async #make(change: MembershipChange): Promise<void> {
     const plan = planChange(this.#state, change, performance.now());
-    if ("refused" in plan) throw new Refusal("MASTERS_UNCHANGED", `Not now: ${plan.refused}`);
+    if ("refused" in plan) throw new Refusal("MASTERS_UNCHANGED", `The masters stay as they are: ${plan.refused}`);
     await this.#parts.engine.proposeConfiguration(plan.configuration);
   }
 

@@ -41,17 +41,10 @@ const nextOf = (code: string): string => {
   return isErrorCode(code) ? ErrorCodes[code].next : "";
 };
 
-const codeOfStatus: Record<number, string> = {
-  304: "NOT_MODIFIED",
-  404: "NO_SUCH_FILE",
-  409: "IS_A_DIRECTORY",
-  412: "PRECONDITION_FAILED",
-  416: "RANGE_NOT_SATISFIABLE",
-  503: "NOT_READY",
-  504: "TIMEOUT",
-};
+/** What stands before a gateway names no code; these pass. */
+const codeOfStatus: Record<number, string> = { 503: "OVERLOADED", 504: "TIMEOUT" };
 
-/** Turns an answer that is not 2xx into its error. HEAD has no body: there the status alone must do. */
+/** Turns an answer that is not 2xx into its error. HEAD has no body: there a header tells the code. */
 export async function errorOf(response: Response, what: string): Promise<DfsError> {
   const { status } = response;
   const isProblem = response.headers.get("content-type")?.includes("json") ?? false;
@@ -67,7 +60,7 @@ export async function errorOf(response: Response, what: string): Promise<DfsErro
       details,
     );
   }
-  // Refusals without a document come from HEAD, or from what stands before a gateway; a gateway's 404 always has one.
-  const code = (isProblem || status >= 500 ? codeOfStatus[status] : undefined) ?? "UNEXPECTED_ANSWER";
-  return new DfsError(code, `${what}: the answer was ${status} ${response.statusText}`.trim(), status);
+  const named = response.headers.get("x-dfs-error");
+  const code = named ?? codeOfStatus[status] ?? "UNEXPECTED_ANSWER";
+  return new DfsError(code, `${what}: the answer was ${status} ${named ?? response.statusText}`.trim(), status);
 }

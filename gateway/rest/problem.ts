@@ -3,6 +3,8 @@ import { Type } from "@sinclair/typebox";
 import { type ErrorCode, ErrorCodes, Refusal } from "../../actors/messages/errors.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
+/** The code once more: what HEAD refuses has no document. */
+export const ERROR_HEADER = "x-dfs-error";
 
 export const Problem = Type.Object(
   {
@@ -60,6 +62,7 @@ export function problemResponse(refusal: Refusal, requestId: string, headers: Re
     status,
     headers: {
       "content-type": PROBLEM_TYPE,
+      [ERROR_HEADER]: code,
       ...(retryAfter === undefined ? {} : { "retry-after": String(retryAfter) }),
       ...(code === "UNAUTHENTICATED" ? { "www-authenticate": 'Bearer realm="dfs"' } : {}),
       ...headers,

@@ -1,5 +1,7 @@
 import { afterAll, beforeEach, expect, test } from "bun:test";
+import { Refusal } from "../../actors/messages/errors.ts";
 import { createClient, DfsError } from "../../gateway/client/client.ts";
+import { problemResponse } from "../../gateway/rest/problem.ts";
 import { startMemoryGateway } from "../support/memory-gateway.ts";
 
 const gateway = startMemoryGateway(17401);
@@ -57,6 +59,17 @@ test("an address of something else is told as such, not as a missing file", asyn
   expect(await codeOf(there.head("f"))).toBe("UNEXPECTED_ANSWER");
   expect(await codeOf(there.list().next())).toBe("UNEXPECTED_ANSWER");
   await other.stop(true);
+});
+
+test("what HEAD refuses is told by its code, though it has no document", async () => {
+  const refusing = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: () => problemResponse(new Refusal("NO_LEADER", "No master answered within 2000 ms"), "1"),
+  });
+  const there = createClient({ url: `http://127.0.0.1:${refusing.port}`, retries: 0 });
+  expect(await codeOf(there.head("f"))).toBe("NO_LEADER");
+  await refusing.stop(true);
 });
 
 test("a path that a URL would bend is refused before anything is sent", async () => {

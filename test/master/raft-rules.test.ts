@@ -439,7 +439,7 @@ test("20b. the id of a removed master is never taken again; only one that was ne
   const withoutC = configured(planChange(known, { kind: "remove", id: "c" }, NOW));
   expect(withoutC.configuration).toMatchObject({ voters: [["a", "b"]], retired: ["c"] });
   expect(planChange(withoutC, { kind: "addLearner", id: "c", url: "http://c2" }, NOW)).toEqual({
-    refused: "c was removed before; an id is never taken again",
+    refused: "c was removed before, and an id is never taken again: start it empty, under a new one",
   });
   const withoutD = configured(planChange(known, { kind: "remove", id: "d" }, NOW));
   expect(planChange(withoutD, { kind: "addLearner", id: "d", url: "http://d2" }, NOW)).toHaveProperty("configuration");

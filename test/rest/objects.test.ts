@@ -66,7 +66,8 @@ test("HEAD tells the length and headers of GET, and sends nothing", async () => 
   expect([head.status, head.headers.get("content-length"), await head.text()]).toEqual([200, "100000", ""]);
   const part = await gateway.call("HEAD", "/files/f", { headers: { range: "bytes=0-9" } });
   expect([part.status, part.headers.get("content-length")]).toEqual([206, "10"]);
-  expect((await gateway.call("HEAD", "/files/none")).status).toBe(404);
+  const none = await gateway.call("HEAD", "/files/none");
+  expect([none.status, none.headers.get("x-dfs-error")]).toEqual([404, "NO_SUCH_FILE"]);
 });
 
 test("one range answers 206 with Content-Range, several a multipart body of the stated length", async () => {

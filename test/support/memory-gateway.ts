@@ -1,6 +1,7 @@
 /** A gateway's REST interface over a Map: what the client and the command line are tried on, with faults on order. */
-import { ErrorCodes } from "../../actors/messages/errors.ts";
+import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { problemResponse } from "../../gateway/rest/problem.ts";
 
 interface Kept {
   bytes: Uint8Array<ArrayBuffer>;
@@ -22,7 +23,7 @@ export interface Faults {
   /** Flip a bit of what a PUT stores. */
   damagePut?: boolean;
   /** Refuse with these codes, one request each. */
-  refuse?: (keyof typeof ErrorCodes)[];
+  refuse?: ErrorCode[];
 }
 
 export function startMemoryGateway(port: number) {
@@ -34,11 +35,8 @@ export function startMemoryGateway(port: number) {
   const faults: Faults = {};
   let versions = 0;
 
-  const problem = (code: keyof typeof ErrorCodes, detail: string, extra: Record<string, unknown> = {}): Response =>
-    Response.json(
-      { type: "about:blank", title: code, code, detail, ...ErrorCodes[code], ...extra },
-      { status: ErrorCodes[code].status, headers: { "content-type": "application/problem+json" } },
-    );
+  const problem = (code: ErrorCode, detail: string, details: Record<string, unknown> = {}): Response =>
+    problemResponse(new Refusal(code, detail, details), "memory");
   const isDirectory = (path: string) =>
     directories.has(path) || [...files.keys()].some((k) => k.startsWith(`${path}/`));
   const describe = (path: string, kept: Kept) => ({

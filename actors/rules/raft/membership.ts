@@ -39,7 +39,8 @@ export function planChange(
     case "addLearner":
       if (isVoter(configuration, id) || configuration.learners.includes(id))
         return { refused: `${id} is a member already` };
-      if (retired.includes(id)) return { refused: `${id} was removed before; an id is never taken again` };
+      if (retired.includes(id))
+        return { refused: `${id} was removed before, and an id is never taken again: start it empty, under a new one` };
       return {
         configuration: {
           ...configuration,
