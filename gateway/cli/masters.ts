@@ -45,6 +45,7 @@ export function groupView({ leader, term, masters: members }: MasterGroup): stri
   const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en"));
   return [
     leader === null ? "Nobody leads." : `${leader} leads in term ${term}.`,
+    majorityLine(members),
     "",
     table(
       ["master", "url", "member", "role", "term", "log", "committed", "applied", "lag", "state age"],
@@ -63,6 +64,16 @@ export function groupView({ leader, term, masters: members }: MasterGroup): stri
       [4, 5, 6, 7, 8, 9],
     ),
   ].join("\n");
+}
+
+/** How far the group is from having no leader. */
+function majorityLine(members: MasterGroup["masters"]): string {
+  const voters = members.filter(({ member }) => member === "voter");
+  const needed = Math.floor(voters.length / 2) + 1;
+  const spare = voters.filter(({ term }) => term !== null).length - needed;
+  const majority = `A majority is ${needed} of ${voters.length} ${voters.length === 1 ? "voter" : "voters"}`;
+  if (spare < 0) return `${majority}; ${-spare} more must answer before anything can change.`;
+  return `${majority}; ${spare === 0 ? "none of those that answer" : spare} may fail now.`;
 }
 
 /** The file is there whole, or not at all. */

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { verdictOf } from "../../gateway/cli/cluster-view.ts";
+import { groupView } from "../../gateway/cli/masters.ts";
 import { formatBytes, formatDuration, printable, table } from "../../gateway/cli/output.ts";
-import type { Cluster } from "../../gateway/client/client.ts";
+import type { Cluster, MasterGroup } from "../../gateway/client/client.ts";
 
 const cluster = (changes: Partial<Cluster> = {}): Cluster =>
   ({
@@ -81,4 +82,29 @@ test("tables align wide characters, and names cannot steer the terminal", () => 
     ),
   ).toBe("n     size\n日本     1\na       22");
   expect(printable("a\u001b[31m\u202eb\n")).toBe("a\\u{1b}[31m\\u{202e}b\\u{a}");
+});
+
+test("the view of the masters says how many of them may still fail", () => {
+  const group = (...answers: boolean[]): MasterGroup => ({
+    leader: "m1",
+    term: 1,
+    masters: answers.map((isThere, n) => ({
+      id: `m${n}`,
+      url: "",
+      member: "voter",
+      role: "follower",
+      leader: null,
+      term: isThere ? 1 : null,
+      commitIndex: null,
+      appliedIndex: null,
+      lastIndex: null,
+      lag: null,
+      stateAgeMs: null,
+    })),
+  });
+  const said = (...answers: boolean[]) => groupView(group(...answers)).split("\n")[1];
+  expect(said(true, true, true)).toBe("A majority is 2 of 3 voters; 1 may fail now.");
+  expect(said(true, true, false)).toBe("A majority is 2 of 3 voters; none of those that answer may fail now.");
+  expect(said(true, true)).toBe("A majority is 2 of 2 voters; none of those that answer may fail now.");
+  expect(said(true, false, false)).toBe("A majority is 2 of 3 voters; 1 more must answer before anything can change.");
 });
