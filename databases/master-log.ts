@@ -137,8 +137,13 @@ export class MasterLog {
     return this.#meta().state_generation;
   }
 
-  /** Reads all of it, checking every row against the chain. @throws LogDamaged at the first one that does not fit */
+  /**
+   * Reads all of it, checking every row against the chain. What an earlier process wrote and did not live to see flushed is
+   * flushed first: whoever reads it counts on it.
+   * @throws LogDamaged at the first row that does not fit
+   */
   recover(): RecoveredLog {
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     const meta = this.#meta();
     const entries: RaftEntry[] = [];
     const earlierConfigurations: RecoveredLog["earlierConfigurations"] = [];

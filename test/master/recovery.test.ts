@@ -96,6 +96,28 @@ test("28. D from an old backup and the log cut back: the same, old data is not s
   expect(() => loneEngine(directory)).toThrow(StateMissing);
 });
 
+test("what a killed master wrote into M and did not live to see flushed is durable before the next one counts on it", () => {
+  const open = (directory: string): MasterLog => {
+    const configuration = { voters: [["m"]], learners: [] };
+    const log = new MasterLog(join(directory, "master_metadata.db"), { clusterId: "c", nodeId: "m", configuration });
+    opened.push(log);
+    return log;
+  };
+  const leave = (from: string, ends: string[]): string => {
+    const to = folder();
+    for (const end of ends) cpSync(join(from, `master_metadata.db${end}`), join(to, `master_metadata.db${end}`));
+    return to;
+  };
+  const running = folder();
+  const entry = { index: 1, term: 3, kind: "command" as const, data: new Uint8Array([7]) };
+  open(running).write({ hard: { term: 3, vote: "m" }, changes: [{ truncateFrom: null, entries: [entry] }] });
+  const killed = leave(running, ["", "-wal"]);
+  expect(open(killed).recover()).toMatchObject({ term: 3, vote: "m", entries: [{ index: 1 }] });
+  // The power goes: the log of what was written last may be gone with it.
+  const withoutPower = leave(killed, [""]);
+  expect(open(withoutPower).recover()).toMatchObject({ term: 3, vote: "m", entries: [{ index: 1 }] });
+});
+
 test("D ahead of the log: refused, for the log lost what it had flushed", async () => {
   const directory = await compacted();
   const raw = new Database(join(directory, "dfs_metadata.db"));
