@@ -125,6 +125,9 @@ export class ChunkStore {
         if (!row) strangers.push(file);
         else if (!row.inline && row.state !== file.state) moved.push(file);
       }
+      // Its process was killed before the name was flushed, perhaps: nobody may count on a copy that has none.
+      for (const folder of new Set(strangers.map(({ chunkId, state }) => dirname(this.folders.file(chunkId, state)))))
+        await this.#directories.sync(folder);
       for (const { chunkId, state } of strangers) {
         if (this.#adopt(chunkId, state)) found.adopted++;
         else {
@@ -348,7 +351,8 @@ export class ChunkStore {
       await this.#directories.sync(dirname(path));
       const row = rowOf(trailer, chunk.copyDecidedAt);
       let before: ChunkRow | null = null;
-      await this.commits.add(false, () => {
+      // The file tells all of it but the order that it was copied by, which older orders to trash it must meet.
+      await this.commits.add(row.copyDecidedAt > 0, () => {
         before = this.#index.find(chunkId);
         this.#index.put(row);
       });
@@ -506,7 +510,7 @@ export class ChunkStore {
 
   /** Notes an order to copy a chunk that is here already. */
   async orderedAgain(chunkId: ChunkId, decidedAt: number): Promise<void> {
-    await this.commits.add(false, () => this.#index.setCopyDecidedAt(chunkId, decidedAt));
+    await this.commits.add(true, () => this.#index.setCopyDecidedAt(chunkId, decidedAt));
   }
 
   /** Whether the chunk is being written and has this block. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import {
   closeSync,
   existsSync,
@@ -11,11 +11,11 @@ import {
   writeSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Refusal } from "../../actors/messages/errors.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { ChunkStore, type StoreOptions } from "../../actors/worker/chunk-store.ts";
-import { Disk } from "../../actors/worker/disk.ts";
+import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { BLOCK, blocksOf, crc32Of, randomBytes, silent, temporaryFolder } from "./support.ts";
 
@@ -92,6 +92,35 @@ test("the index is made again from the chunk files", async () => {
   expect(await second.store.verify(1, one)).toBe("good");
   expect(second.store.describe(1)?.verifiedAt).toBeGreaterThan(0);
   await second.store.close();
+});
+
+test("a file that its process did not live to index is adopted after its name was flushed", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await put(first.store, 1, content);
+  await first.store.close();
+  rmSync(first.index.path);
+  const flushed = spyOn(DirectorySync.prototype, "sync");
+  const second = await openStore(folder.path);
+  expect(second.found.adopted).toBe(1);
+  expect(flushed.mock.calls.flat()).toContain(dirname(second.store.folders.file(1, "sealed")));
+  flushed.mockRestore();
+  await second.store.close();
+});
+
+test("a copy is told only when the order it was made by is durable, for older orders to trash it must meet that", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  const durable = spyOn(index, "transaction");
+  for (const [n, bytes] of blocksOf(content).entries()) store.writeBlock(1, n, BLOCK, bytes, crc32Of(bytes), 200);
+  const crc32 = crc32OfBlocks(blocksOf(content).map(crc32Of), content.length, BLOCK);
+  await store.seal({ chunkId: 1, lengthBytes: content.length, crc32 }, BLOCK);
+  expect(durable.mock.calls.map(([isDurable]) => isDurable)).toEqual([true]);
+  await put(store, 2, content);
+  expect(durable.mock.calls.map(([isDurable]) => isDurable)).toEqual([true, false]);
+  await store.trash([1], 100);
+  expect(store.describe(1)).toMatchObject({ state: "sealed" });
+  await store.close();
 });
 
 test("an index that is not a database is put aside, and the files are adopted", async () => {
