@@ -62,12 +62,17 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.keyboard.press("ArrowLeft");
     await page.locator('[data-state="raft.candidate"][data-active="true"]').waitFor();
     await page.locator(`[data-node="${successor}"]`, { hasText: "candidate" }).waitFor();
+    // Until it has started again, nobody knows that it was down and not only out of reach.
+    await page.locator(`[data-node="${leader}"][data-tone="down"]`).waitFor();
 
     const download = page.waitForEvent("download");
     await page.getByRole("button", { name: "Save the last 10 minutes" }).click();
     const path = join(cluster.folder, "failover.dfsrec.gz");
     await (await download).saveAs(path);
-    const hash = new URL(page.url()).hash;
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy a link to this event" }).click();
+    await page.getByText("The link is copied.").waitFor();
+    const { hash } = new URL(await page.evaluate(() => navigator.clipboard.readText()));
     const seen = async (of: typeof page): Promise<unknown> => ({
       nodes: await of
         .locator("[data-node]")

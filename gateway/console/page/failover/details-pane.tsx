@@ -44,12 +44,7 @@ export function DetailsPane() {
           type="button"
           class="icon-button"
           aria-label="Copy a link to this event"
-          onClick={() =>
-            navigator.clipboard?.writeText(shareLink()).then(
-              () => announce("The link is copied."),
-              () => announce(shareLink()),
-            )
-          }
+          onClick={() => void copyLink()}
         >
           <Icon name="link" />
         </button>
@@ -68,6 +63,17 @@ export function DetailsPane() {
       <Chain record={record} why={why.value} />
     </section>
   );
+}
+
+/** Browsers have a clipboard for pages of this machine and of TLS only; elsewhere the link is shown, to be copied by hand. */
+async function copyLink(): Promise<void> {
+  const link = shareLink();
+  try {
+    await navigator.clipboard.writeText(link);
+    announce("The link is copied.");
+  } catch {
+    announce(link);
+  }
 }
 
 function edgesOf(record: StepRecord): ChartEdge[] {
