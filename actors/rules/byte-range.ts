@@ -1,9 +1,10 @@
 /** Decides which blocks of which chunks hold a range of a file's bytes. */
 
-/** A piece of one block: bytes `[from, to)` of it. */
-export interface BlockSpan {
-  block: number;
-  /** Whole length of the block; it is read whole, because that is what its checksum covers. */
+/** Blocks in a row, and the bytes `[from, to)` of them that are wanted. */
+export interface BlockRun {
+  first: number;
+  count: number;
+  /** Of all its blocks; they are read whole, because that is what their checksums cover. */
   lengthBytes: number;
   from: number;
   to: number;
@@ -20,18 +21,19 @@ export function overlap(
   return from < to ? { from, to } : null;
 }
 
-/** The blocks that hold bytes `[from, to)` of a chunk, in order. */
-export function* blockSpans(
+/** The first blocks, `most` at the most, of those that hold bytes `[from, to)` of a chunk; `from < to`. */
+export function blockRun(
   chunkLengthBytes: number,
   blockSizeBytes: number,
   from: number,
   to: number,
-): Generator<BlockSpan> {
-  for (let block = Math.floor(from / blockSizeBytes); block * blockSizeBytes < to; block++) {
-    const start = block * blockSizeBytes;
-    const lengthBytes = Math.min(blockSizeBytes, chunkLengthBytes - start);
-    yield { block, lengthBytes, from: Math.max(from - start, 0), to: Math.min(to - start, lengthBytes) };
-  }
+  most: number,
+): BlockRun {
+  const first = Math.floor(from / blockSizeBytes);
+  const count = Math.min(most, Math.ceil(to / blockSizeBytes) - first);
+  const start = first * blockSizeBytes;
+  const lengthBytes = Math.min(count * blockSizeBytes, chunkLengthBytes - start);
+  return { first, count, lengthBytes, from: from - start, to: Math.min(to - start, lengthBytes) };
 }
 
 export const blockCount = (lengthBytes: number, blockSizeBytes: number): number =>

@@ -166,12 +166,18 @@ export class WorkerClients {
   }
 
   /**
-   * Reads one block, unchecked: the caller knows what it must sum to.
+   * Reads `count` blocks in a row, fewer at the chunk's end, unchecked: the caller knows what each must sum to.
    *
    * @throws NO_SUCH_CHUNK, CHUNK_CORRUPT, PEER_UNREACHABLE, TIMEOUT
    */
-  async getBlock(workerId: string, chunkId: number, block: number, cancelled?: AbortSignal): Promise<Bytes> {
-    const path = `/chunks/${formatChunkId(chunkId)}/blocks/${block}`;
+  async getBlocks(
+    workerId: string,
+    chunkId: number,
+    first: number,
+    count: number,
+    cancelled?: AbortSignal,
+  ): Promise<Bytes> {
+    const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}?count=${count}`;
     const known = this.#known.get(workerId);
     const startedAt = performance.now();
     if (known) known.reading++;
@@ -248,7 +254,8 @@ export class WorkerClients {
   ): Promise<T> {
     const url = this.#urlOf(workerId);
     const { secret, nodeId } = this.#identity;
-    headers.set("authorization", sign(secret, nodeId, method, path, blockContent(headers)));
+    const [signed = ""] = path.split("?", 1);
+    headers.set("authorization", sign(secret, nodeId, method, signed, blockContent(headers)));
     return request(
       `${url}${path}`,
       { method, headers, body },

@@ -4,7 +4,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
-import type { BlockSpan } from "../../actors/rules/byte-range.ts";
+import type { BlockRun } from "../../actors/rules/byte-range.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
@@ -51,14 +51,17 @@ export class BlockSource {
     return this.#describe(chunk);
   }
 
-  /** One whole block, checked. @throws DATA_UNAVAILABLE when every replica failed */
-  async block(chunk: LocatedChunk, { blockCrcs }: ChunkLayout, span: BlockSpan): Promise<Bytes> {
-    const isOnlyBlock = blockCrcs.length === 1;
-    return this.#fromAny(chunk, `block ${span.block}`, async (workerId, signal) => {
-      const bytes = await this.#tools.workers.getBlock(workerId, chunk.chunkId, span.block, signal);
-      if (bytes.length === span.lengthBytes && Bun.hash.crc32(bytes) === blockCrcs[span.block]) return bytes;
-      if (isOnlyBlock && bytes.length < span.lengthBytes) return this.#inSmallerBlocks(chunk, bytes, workerId, signal);
-      throw corrupt(chunk, `block ${span.block} of ${workerId} does not have the committed checksum`);
+  /** Whole blocks in a row, each of them checked. @throws DATA_UNAVAILABLE when every replica failed */
+  async blocks(chunk: LocatedChunk, layout: ChunkLayout, run: BlockRun): Promise<Bytes> {
+    const { first, count, lengthBytes } = run;
+    const what = count === 1 ? `block ${first}` : `blocks ${first} to ${first + count - 1}`;
+    const isOnlyBlock = layout.blockCrcs.length === 1;
+    return this.#fromAny(chunk, what, async (workerId, signal) => {
+      const bytes = await this.#tools.workers.getBlocks(workerId, chunk.chunkId, first, count, signal);
+      const bad = bytes.length === lengthBytes ? firstBadBlock(bytes, layout, first) : first;
+      if (bad === null) return bytes;
+      if (isOnlyBlock && bytes.length < lengthBytes) return this.#inSmallerBlocks(chunk, bytes, workerId, signal);
+      throw corrupt(chunk, `block ${bad} of ${workerId} does not have the committed checksum`);
     });
   }
 
@@ -67,7 +70,7 @@ export class BlockSource {
     const { blockSizeBytes, blockCrcs } = await this.#describeAt(chunk, workerId);
     const whole = new Uint8Array(chunk.lengthBytes);
     for (let n = 0; n < blockCrcs.length; n++) {
-      const bytes = n === 0 ? first : await this.#tools.workers.getBlock(workerId, chunk.chunkId, n, signal);
+      const bytes = n === 0 ? first : await this.#tools.workers.getBlocks(workerId, chunk.chunkId, n, 1, signal);
       if (n * blockSizeBytes + bytes.length > whole.length) throw corrupt(chunk, `${workerId} answers too many bytes`);
       whole.set(bytes, n * blockSizeBytes);
     }
@@ -191,6 +194,12 @@ const PROBLEMS: Partial<Record<string, "corrupt" | "missing">> = {
   CHUNK_CORRUPT: "corrupt",
   NO_SUCH_CHUNK: "missing",
 };
+
+function firstBadBlock(bytes: Bytes, { blockSizeBytes, blockCrcs }: ChunkLayout, first: number): number | null {
+  for (let at = 0, block = first; at < bytes.length; at += blockSizeBytes, block++)
+    if (Bun.hash.crc32(bytes.subarray(at, at + blockSizeBytes)) !== blockCrcs[block]) return block;
+  return null;
+}
 
 const corrupt = (chunk: LocatedChunk, detail: string): Refusal =>
   new Refusal("CHUNK_CORRUPT", `Chunk ${formatChunkId(chunk.chunkId)}: ${detail}`);

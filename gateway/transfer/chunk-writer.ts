@@ -260,7 +260,7 @@ export class ChunkWriter {
 
   async #readBack(sources: string[], block: number, crc32: number): Promise<Bytes | null> {
     for (const source of this.#options.workers.rank(sources)) {
-      const bytes = await this.#options.workers.getBlock(source, this.chunkId, block).catch(() => null);
+      const bytes = await this.#options.workers.getBlocks(source, this.chunkId, block, 1).catch(() => null);
       if (bytes && Bun.hash.crc32(bytes) === crc32) return bytes;
     }
     return null;

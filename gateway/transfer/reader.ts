@@ -1,11 +1,12 @@
 /**
  * One download: a range of a file as a stream. Blocks are fetched ahead, across chunk borders, a bounded number at a
- * time; nothing is fetched that nobody pulls for.
+ * time and several in a request; nothing is fetched that nobody pulls for.
  */
 import assert from "node:assert/strict";
-import { blockSpans, overlap } from "../../actors/rules/byte-range.ts";
+import type { LocatedChunk } from "../../actors/messages/master.ts";
+import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import type { Bytes } from "./api.ts";
-import type { BlockSource } from "./block-source.ts";
+import type { BlockSource, ChunkLayout } from "./block-source.ts";
 import type { ByteBudget } from "./buffers.ts";
 import type { LocatedFile } from "./located-file.ts";
 
@@ -23,10 +24,19 @@ export interface DownloadTools {
   stop(): void;
 }
 
+/** They share the blocks in flight: a request for several costs hardly more than one for one, but the next must be under way. */
+const REQUESTS_IN_FLIGHT = 3;
+/** No request asks for more than this, unless one block is more. */
+const REQUEST_BYTES = 2 << 20;
+
 interface Fetch {
+  /** Those that are wanted of its blocks. */
   bytes: Promise<Bytes>;
-  /** What it counts for in the budget: its whole block. */
+  blockCount: number;
+  /** What it counts for in the budget: its whole blocks. */
   costBytes: number;
+  /** Fetches the same, each block by itself. */
+  singly(): Fetch[];
 }
 
 /** @returns a stream of bytes `[start, endExclusive)`; it errors rather than deliver a wrong byte */
@@ -92,10 +102,9 @@ class Download {
         if (this.#failure) throw this.#failure;
         await this.#change();
       }
-      const { bytes: coming, costBytes } = this.#fetches[0] as Fetch;
-      const bytes = await coming;
-      this.#fetches.shift();
-      this.#tools.budget.give(costBytes);
+      const bytes = await this.#first();
+      if (this.#ended) return null;
+      this.#tools.budget.give((this.#fetches.shift() as Fetch).costBytes);
       this.#remaining -= bytes.length;
       this.#tools.onBytes(bytes.length);
       this.#notify();
@@ -104,6 +113,18 @@ class Download {
     } catch (error) {
       this.end(error as Error);
       throw error;
+    }
+  }
+
+  /** Of blocks asked for together no replica may be good, and yet each of them somewhere. */
+  async #first(): Promise<Bytes> {
+    const fetch = this.#fetches[0] as Fetch;
+    try {
+      return await fetch.bytes;
+    } catch (error) {
+      if (fetch.blockCount === 1 || this.#ended) throw error;
+      this.#fetches.splice(0, 1, ...fetch.singly());
+      return (this.#fetches[0] as Fetch).bytes;
     }
   }
 
@@ -123,21 +144,50 @@ class Download {
       const layout = await source.layout(chunk);
       const range = overlap(chunk, this.#start, this.#endExclusive);
       assert(range !== null, "a located chunk overlaps the range");
-      for (const span of blockSpans(chunk.lengthBytes, layout.blockSizeBytes, range.from, range.to)) {
-        while (!this.#ended && !this.#hasRoom(span.lengthBytes)) await this.#change();
-        if (this.#ended) return;
-        const bytes = source.block(chunk, layout, span).then((block) => block.subarray(span.from, span.to));
-        bytes.catch(() => {});
-        this.#fetches.push({ bytes, costBytes: span.lengthBytes });
+      for (let from = range.from; from < range.to; ) {
+        const runOf = (most: number) => blockRun(chunk.lengthBytes, layout.blockSizeBytes, from, range.to, most);
+        const run = await this.#claim(runOf, this.#mostAtOnce(layout.blockSizeBytes));
+        if (!run) return;
+        this.#fetches.push(this.#fetch(chunk, layout, run));
         this.#notify();
+        from += run.to - run.from;
       }
       offset = chunk.offset + chunk.lengthBytes;
     }
   }
 
-  #hasRoom(bytes: number): boolean {
+  #fetch(chunk: LocatedChunk, layout: ChunkLayout, run: BlockRun): Fetch {
+    const bytes = this.#tools.source.blocks(chunk, layout, run).then((blocks) => blocks.subarray(run.from, run.to));
+    bytes.catch(() => {});
+    const singly = (): Fetch[] => {
+      const { blockSizeBytes } = layout;
+      const start = run.first * blockSizeBytes;
+      return Array.from({ length: run.count }, (_, n) => {
+        const from = Math.max(start + run.from, start + n * blockSizeBytes);
+        return this.#fetch(chunk, layout, blockRun(chunk.lengthBytes, blockSizeBytes, from, start + run.to, 1));
+      });
+    };
+    return { bytes, blockCount: run.count, costBytes: run.lengthBytes, singly };
+  }
+
+  #mostAtOnce(blockSizeBytes: number): number {
+    const { blocksInFlight } = this.#tools;
+    return Math.max(1, Math.floor(Math.min(blocksInFlight / REQUESTS_IN_FLIGHT, REQUEST_BYTES / blockSizeBytes)));
+  }
+
+  /** Waits until the next run may be fetched; one block may always be, if nothing else is. @returns null: it has ended */
+  async #claim(runOf: (most: number) => BlockRun, most: number): Promise<BlockRun | null> {
     const { blocksInFlight, budget } = this.#tools;
-    return this.#fetches.length < blocksInFlight && budget.tryTake(bytes, this.#fetches.length === 0);
+    const run = runOf(most);
+    for (; !this.#ended; await this.#change()) {
+      const underWay = this.#fetches.reduce((sum, { blockCount }) => sum + blockCount, 0);
+      if (underWay + run.count <= blocksInFlight && budget.tryTake(run.lengthBytes, false)) return run;
+      if (underWay > 0) continue;
+      const single = runOf(1);
+      budget.tryTake(single.lengthBytes, true);
+      return single;
+    }
+    return null;
   }
 
   /** Only ever one side waits: for a first fetch, or for room behind it. */

@@ -68,7 +68,9 @@ export class MemoryWorker {
       .put("/chunks/:id/blocks/:n", ({ request, params }) => this.#put(request, params.id, Number(params.n)), {
         parse: "none",
       })
-      .get("/chunks/:id/blocks/:n", ({ request, params }) => this.#get(request, params.id, Number(params.n)))
+      .get("/chunks/:id/blocks/:n", ({ request, params, query }) =>
+        this.#get(request, params.id, Number(params.n), Number(query.count ?? 1)),
+      )
       .listen(listenOptions(this.url));
   }
 
@@ -224,21 +226,25 @@ export class MemoryWorker {
     }
   }
 
-  async #get(request: Request, id: string, block: number): Promise<Response> {
+  async #get(request: Request, id: string, first: number, count: number): Promise<Response> {
     try {
       const { headers } = request;
       verifySignature(
         SECRET,
         headers.get("authorization"),
         "GET",
-        `/chunks/${id}/blocks/${block}`,
+        `/chunks/${id}/blocks/${first}`,
         blockContent(headers),
       );
       const chunkId = Number.parseInt(id, 16);
-      await this.#step({ kind: "get", chunkId, block });
-      const stored = this.#chunk(chunkId).blocks.get(block);
-      if (!stored) throw new Refusal("NO_SUCH_CHUNK", "no such block");
-      return new Response(stored.bytes);
+      const read: Uint8Array<ArrayBuffer>[] = [];
+      for (let block = first; block < first + count; block++) {
+        await this.#step({ kind: "get", chunkId, block });
+        const stored = this.#chunk(chunkId).blocks.get(block);
+        if (stored) read.push(stored.bytes);
+      }
+      if (read.length === 0) throw new Refusal("NO_SUCH_CHUNK", "no such block");
+      return new Response(new Blob(read));
     } catch (error) {
       return refusalResponse(error, log);
     }

@@ -210,6 +210,15 @@ test("when every copy is bad the stream breaks off, with no wrong byte before", 
   expect(cluster.data.transfers.activity().downloadsFailed).toBe(1);
 });
 
+test("replicas that are bad in different places make up for each other, also where a reader asks for both places at once", async () => {
+  await startCluster();
+  await put();
+  const [, second] = cluster.locate("file").chunks;
+  for (const [n, id] of (second?.workerIds ?? []).entries())
+    cluster.worker(id).corrupt(second?.chunkId as number, 4 + n);
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+});
+
 test("workers that die in the middle of a download are not noticed", async () => {
   await startCluster();
   await put();

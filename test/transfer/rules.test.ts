@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { blockCount, blockSpans, overlap } from "../../actors/rules/byte-range.ts";
+import { blockCount, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import { chooseRoute } from "../../actors/rules/route.ts";
 
 const workers = ["a", "b", "c"];
@@ -25,18 +25,23 @@ test("no workers, no requests", () => {
   expect(chooseRoute({ setting: "auto", workers: [], sealing: false, chainBroke: false })).toEqual([]);
 });
 
-test("a range is cut out of whole blocks, exactly", () => {
+test("a range is cut out of runs of whole blocks, exactly", () => {
   const lengthBytes = 25;
   const content = Uint8Array.from({ length: lengthBytes }, (_, n) => n);
-  for (let from = 0; from < lengthBytes; from++)
-    for (let to = from + 1; to <= lengthBytes; to++) {
-      const pieces = [...blockSpans(lengthBytes, 10, from, to)].flatMap((span) => {
-        const block = content.subarray(span.block * 10, span.block * 10 + 10);
-        expect(block.length).toBe(span.lengthBytes);
-        return [...block.subarray(span.from, span.to)];
-      });
-      expect(pieces).toEqual([...content.subarray(from, to)]);
-    }
+  for (const most of [1, 2, 3])
+    for (let from = 0; from < lengthBytes; from++)
+      for (let to = from + 1; to <= lengthBytes; to++) {
+        const pieces: number[] = [];
+        for (let at = from; at < to; ) {
+          const run = blockRun(lengthBytes, 10, at, to, most);
+          expect(run.count).toBeLessThanOrEqual(most);
+          const blocks = content.subarray(run.first * 10, (run.first + run.count) * 10);
+          expect(blocks.length).toBe(run.lengthBytes);
+          pieces.push(...blocks.subarray(run.from, run.to));
+          at += run.to - run.from;
+        }
+        expect(pieces).toEqual([...content.subarray(from, to)]);
+      }
 });
 
 test("a chunk and a range overlap in the bytes that both have", () => {
