@@ -40,7 +40,12 @@ export const Config = Type.Object(
       description: "copies on disk before a write is acknowledged",
     }),
     route: Type.Union([Type.Literal("auto"), Type.Literal("fanout"), Type.Literal("chain")]),
-    blocksInFlight: Type.Integer({ minimum: 1, maximum: 64, description: "per upload and per download" }),
+    blocksInFlight: Type.Integer({ minimum: 1, maximum: 64, description: "blocks under way per upload" }),
+    readAheadBytes: Type.Integer({
+      minimum: 4096,
+      maximum: 256 << 20,
+      description: "fetched ahead of its reader per download; one block at least",
+    }),
     heartbeatMs: Ms("workers report this often", 20, 60_000),
     suspectAfterMs: Ms("silence after which a worker gets no new chunks", 50, 600_000),
     deadAfterMs: Ms("silence after which its copies no longer count", 100, 3_600_000),

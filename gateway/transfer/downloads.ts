@@ -12,7 +12,7 @@ import { downloadStream } from "./reader.ts";
 export interface DownloadsTools {
   masters: MasterClient;
   workers: WorkerClients;
-  config: Pick<Config, "blocksInFlight" | "blockSizeBytes" | "limits">;
+  config: Pick<Config, "readAheadBytes" | "blockSizeBytes" | "limits">;
   hedgeAfterMs: number;
 }
 
@@ -91,7 +91,7 @@ export class Downloads {
         located,
         source,
         budget: this.#budget,
-        blocksInFlight: config.blocksInFlight,
+        readAheadBytes: config.readAheadBytes,
         passing,
         stop: () => controller.abort(),
         onBytes: (bytes) => {

@@ -14,7 +14,7 @@ export interface DownloadTools {
   located: LocatedFile;
   source: BlockSource;
   budget: ByteBudget;
-  blocksInFlight: number;
+  readAheadBytes: number;
   /** Free each piece when the next is pulled, and not when the collector comes round: at full speed that is late. */
   passing: boolean;
   onBytes(bytes: number): void;
@@ -24,7 +24,7 @@ export interface DownloadTools {
   stop(): void;
 }
 
-/** They share the blocks in flight: a request for several costs hardly more than one for one, but the next must be under way. */
+/** They share what is read ahead: a request for several blocks costs hardly more than one for one, but the next must be under way. */
 const REQUESTS_IN_FLIGHT = 3;
 /** No request asks for more than this, unless one block is more. */
 const REQUEST_BYTES = 2 << 20;
@@ -171,17 +171,17 @@ class Download {
   }
 
   #mostAtOnce(blockSizeBytes: number): number {
-    const { blocksInFlight } = this.#tools;
-    return Math.max(1, Math.floor(Math.min(blocksInFlight / REQUESTS_IN_FLIGHT, REQUEST_BYTES / blockSizeBytes)));
+    const requestBytes = Math.min(this.#tools.readAheadBytes / REQUESTS_IN_FLIGHT, REQUEST_BYTES);
+    return Math.max(1, Math.floor(requestBytes / blockSizeBytes));
   }
 
   /** Waits until the next run may be fetched; one block may always be, if nothing else is. @returns null: it has ended */
   async #claim(runOf: (most: number) => BlockRun, most: number): Promise<BlockRun | null> {
-    const { blocksInFlight, budget } = this.#tools;
+    const { readAheadBytes, budget } = this.#tools;
     const run = runOf(most);
     for (; !this.#ended; await this.#change()) {
-      const underWay = this.#fetches.reduce((sum, { blockCount }) => sum + blockCount, 0);
-      if (underWay + run.count <= blocksInFlight && budget.tryTake(run.lengthBytes, false)) return run;
+      const underWay = this.#fetches.reduce((sum, { costBytes }) => sum + costBytes, 0);
+      if (underWay + run.lengthBytes <= readAheadBytes && budget.tryTake(run.lengthBytes, false)) return run;
       if (underWay > 0) continue;
       const single = runOf(1);
       budget.tryTake(single.lengthBytes, true);

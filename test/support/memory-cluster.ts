@@ -292,6 +292,7 @@ export class MemoryCluster {
       gateways: [],
       chunkSizeBytes: CHUNK,
       blockSizeBytes: BLOCK,
+      readAheadBytes: 6 * BLOCK,
       inlineChunkBytes: BLOCK,
       ...config,
     });

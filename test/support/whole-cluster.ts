@@ -60,6 +60,7 @@ export class WholeCluster {
       gateways: [],
       chunkSizeBytes: CHUNK,
       blockSizeBytes: BLOCK,
+      readAheadBytes: 6 * BLOCK,
       inlineChunkBytes: 1024,
       heartbeatMs: 20,
       safeModeMs: 2000,
