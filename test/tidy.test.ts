@@ -106,6 +106,22 @@ test("nothing outside test/ imports a test", () => {
   expect(spelled(imports.filter(({ to }) => to.startsWith("test/")))).toEqual([]);
 });
 
+test("no file imports itself, however long the way round", () => {
+  const next = Map.groupBy(imports.filter(isOurs), ({ from }) => from);
+  const isClear = new Set<string>();
+  const wayRound = (file: string, way: string[]): string[] | null => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file];
+    if (isClear.has(file)) return null;
+    for (const { to } of next.get(file) ?? []) {
+      const round = wayRound(to, [...way, file]);
+      if (round) return round;
+    }
+    isClear.add(file);
+    return null;
+  };
+  expect(sources.flatMap((file) => wayRound(file, [])?.join(" → ") ?? [])).toEqual([]);
+});
+
 test("imports of our own carry .ts", () => {
   expect(spelled(imports.filter((one) => isOurs(one) && !/\.(tsx?|json|css|html)$/.test(one.to)))).toEqual([]);
 });

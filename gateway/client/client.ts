@@ -17,6 +17,7 @@
 import type { WorkerMode } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { Cluster, Explanation, ListedEntry, MasterGroup, MastersOrder, StoredFile } from "./answers.ts";
+import type { CallOptions, PutOptions, Source } from "./call-options.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
 import { DfsError } from "./dfs-error.ts";
 import { type Download, download, type GetOptions, storedFileOf } from "./download.ts";
@@ -33,6 +34,7 @@ export type {
   MastersOrder,
   StoredFile,
 } from "./answers.ts";
+export type { CallOptions, Condition, PutOptions, Source } from "./call-options.ts";
 export { ClientErrorCodes, DfsError } from "./dfs-error.ts";
 export type { Download, GetOptions } from "./download.ts";
 export type { ResumableOptions } from "./resumable-upload.ts";
@@ -44,35 +46,6 @@ export interface ClientOptions extends Attempts {
   token?: string;
   /** Instead of the global one: for tests, proxies, or other transports. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
-}
-
-/** Bytes before and while they are sent. A stream can be sent once only, so a write from one is never repeated. */
-export type Source = Uint8Array | string | Blob | ReadableStream<Uint8Array>;
-
-/** Conditions under which a change may happen; the gateway checks them in the same instant. */
-export interface Condition {
-  /** Only if the file has one of these etags: `PRECONDITION_FAILED` otherwise. */
-  ifMatch?: string;
-  /** Only if nothing is there: `PRECONDITION_FAILED` otherwise. */
-  createOnly?: boolean;
-}
-
-export interface CallOptions {
-  signal?: AbortSignal;
-  /** One effect per key; made afresh for each call unless given. */
-  idempotencyKey?: string;
-}
-
-export interface PutOptions extends Condition, CallOptions {
-  contentType?: string;
-  /** Copies to keep; the cluster's own number otherwise. */
-  replication?: number;
-  /** bytes */
-  chunkSize?: number;
-  /** Kept with the file and given back with it. */
-  meta?: Record<string, string>;
-  /** Bytes sent so far. */
-  onProgress?: (bytes: number) => void;
 }
 
 export interface DfsClient {

@@ -1,8 +1,8 @@
 /** Sending a large file: what the cluster has once kept is never sent again, whatever breaks. */
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { OpenedUpload, StoredFile } from "./answers.ts";
+import type { PutOptions } from "./call-options.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
-import type { PutOptions } from "./client.ts";
 import { DfsError } from "./dfs-error.ts";
 import { filesPath } from "./file-url.ts";
 import { isPassing, type Transport } from "./transport.ts";

@@ -4,7 +4,7 @@
  */
 import type { Refusal } from "../../actors/messages/errors.ts";
 import type { PutSmallChunks, SmallChunkOutcome } from "../../actors/messages/worker.ts";
-import type { BlockWrite } from "./workers.ts";
+import type { BlockWrite } from "./block-write.ts";
 
 /** Larger chunks travel alone. */
 export const MAX_SMALL_BYTES = 1 << 16;

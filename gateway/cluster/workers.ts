@@ -14,6 +14,7 @@ import { decode } from "../../actors/node/wire.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { Bytes } from "../transfer/api.ts";
+import type { BlockWrite } from "./block-write.ts";
 import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 
 type Mailbox = typeof WorkerMailbox;
@@ -41,16 +42,6 @@ interface Known {
   reading: number;
   smallPuts: SmallPuts;
   failure: { at: number; why: string } | null;
-}
-
-export interface BlockWrite {
-  chunkId: number;
-  block: number;
-  bytes: Bytes;
-  crc32: number;
-  blockSizeBytes: number;
-  /** Seal the chunk, which is this one block, in the same request. */
-  seal: boolean;
 }
 
 export class WorkerClients {

@@ -1,5 +1,5 @@
 /** Writes the OpenAPI document as one plain HTML page: no script, nothing loaded from anywhere. */
-import type { OpenApiDocument, Operation } from "./openapi.ts";
+import type { OpenApiDocument, Operation } from "./openapi-document.ts";
 
 const html = (text: string): string => Bun.escapeHTML(text);
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
-import type { OpenApiDocument } from "../../gateway/rest/openapi.ts";
+import type { OpenApiDocument } from "../../gateway/rest/openapi-document.ts";
 import { restGateway } from "../support/rest-gateway.ts";
 
 const { app, call } = restGateway();

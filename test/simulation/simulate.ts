@@ -9,43 +9,56 @@
  * A seed that breaks a rule is made as small as it goes, and printed so that it can be kept in `seeds/`.
  */
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { type Lives, liveMany, type Told } from "./lives.ts";
 import { MASTERS } from "./masters-lives.ts";
 import { CLUSTERS } from "./system/lives.ts";
 
-const KINDS: Record<string, Lives> = { masters: MASTERS, clusters: CLUSTERS };
+const KINDS = { masters: MASTERS, clusters: CLUSTERS } satisfies Record<string, Lives>;
 
-const { values: flags } = parseArgs({
-  options: {
-    of: { type: "string", default: "masters" },
-    seeds: { type: "string" },
-    from: { type: "string" },
-    minutes: { type: "string" },
-    record: { type: "string" },
-    cores: { type: "string" },
-  },
-});
+const flags = new Command("simulate")
+  .description("Lives of simulated nodes, in weather drawn by seed.")
+  .addOption(new Option("--seed <n>", "lives this one, and tells it step by step").env("SEED").argParser(natural))
+  .addOption(
+    new Option("--of <kind>", "groups of masters, or whole clusters")
+      .choices(["masters", "clusters"])
+      .default("masters"),
+  )
+  .option("--seeds <n>", "so many lives; default: 200, or as many as fit into --minutes", natural)
+  .option("--minutes <n>", "no life begins later", amount)
+  .option("--from <seed>", "the first seed; the others follow it; default: by chance", natural)
+  .option("--cores <n>", "lives at once; default: one for each core", natural)
+  .option("--record <file>", "one life, recorded for the console and for dfs replay")
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "")) })
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
+  .parse()
+  .opts<{
+    of: keyof typeof KINDS;
+    seeds?: number;
+    minutes?: number;
+    from?: number;
+    seed?: number;
+    cores?: number;
+    record?: string;
+  }>();
 
-const number = (name: Exclude<keyof typeof flags, "of">, otherwise: number): number => {
-  const text = flags[name];
-  if (text === undefined) return otherwise;
+function amount(text: string): number {
   const value = Number(text);
   if (text !== "" && Number.isFinite(value) && value >= 0) return value;
-  console.error(`--${name} takes a number, not "${text}"`);
-  process.exit(2);
-};
-
-const lives = KINDS[flags.of];
-if (!lives) {
-  console.error(`--of takes ${Object.keys(KINDS).join(" or ")}, not "${flags.of}"`);
-  process.exit(2);
+  throw new InvalidArgumentError("A number from 0 is wanted.");
 }
 
+function natural(text: string): number {
+  const value = amount(text);
+  if (Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError("A whole number from 0 is wanted.");
+}
+
+const lives = KINDS[flags.of];
 const fresh = (): number => crypto.getRandomValues(new Uint32Array(1))[0] as number;
 
-if (Bun.env.SEED !== undefined) process.exit(await replay(lives, Number(Bun.env.SEED)));
-if (flags.record !== undefined) process.exit(await replay(lives, number("from", fresh())));
+if (flags.seed !== undefined) process.exit(await replay(lives, flags.seed));
+if (flags.record !== undefined) process.exit(await replay(lives, flags.from ?? fresh()));
 process.exit(await runMany(lives));
 
 /** @returns the exit code: 1 if a rule breaks */
@@ -65,9 +78,9 @@ async function replay({ replay }: Lives, seed: number): Promise<number> {
 }
 
 async function runMany(lives: Lives): Promise<number> {
-  const minutes = number("minutes", Number.POSITIVE_INFINITY);
-  const seeds = number("seeds", Number.isFinite(minutes) ? Number.POSITIVE_INFINITY : 200);
-  const from = number("from", fresh());
+  const minutes = flags.minutes ?? Number.POSITIVE_INFINITY;
+  const seeds = flags.seeds ?? (Number.isFinite(minutes) ? Number.POSITIVE_INFINITY : 200);
+  const from = flags.from ?? fresh();
   const startedAt = performance.now();
   let isInterrupted = false;
   process.once("SIGINT", () => {
@@ -79,7 +92,7 @@ async function runMany(lives: Lives): Promise<number> {
     if (told === null) console.log(`seed ${seed} was not over in time, and is given up`);
     else if (told.failure) console.log(`seed ${seed} breaks ${told.failure.message}`);
   };
-  const lived = await liveMany(lives, { from, wantsMore, note, cores: number("cores", availableParallelism()) });
+  const lived = await liveMany(lives, { from, wantsMore, note, cores: flags.cores ?? availableParallelism() });
   const { counts, failures, givenUp } = lived;
   const seconds = (performance.now() - startedAt) / 1000;
   console.log(

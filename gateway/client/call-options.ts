@@ -1,0 +1,30 @@
+/** What a caller may say about one call. */
+
+/** Bytes before and while they are sent. A stream can be sent once only, so a write from one is never repeated. */
+export type Source = Uint8Array | string | Blob | ReadableStream<Uint8Array>;
+
+/** Conditions under which a change may happen; the gateway checks them in the same instant. */
+export interface Condition {
+  /** Only if the file has one of these etags: `PRECONDITION_FAILED` otherwise. */
+  ifMatch?: string;
+  /** Only if nothing is there: `PRECONDITION_FAILED` otherwise. */
+  createOnly?: boolean;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** One effect per key; made afresh for each call unless given. */
+  idempotencyKey?: string;
+}
+
+export interface PutOptions extends Condition, CallOptions {
+  contentType?: string;
+  /** Copies to keep; the cluster's own number otherwise. */
+  replication?: number;
+  /** bytes */
+  chunkSize?: number;
+  /** Kept with the file and given back with it. */
+  meta?: Record<string, string>;
+  /** Bytes sent so far. */
+  onProgress?: (bytes: number) => void;
+}
