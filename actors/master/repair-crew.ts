@@ -16,7 +16,7 @@ import { choose, rejection } from "../rules/placement.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
-import type { WorkerRegistry } from "./worker-registry.ts";
+import type { KnownWorker, WorkerRegistry } from "./worker-registry.ts";
 
 /** Beside what its pace asks for. */
 const COPY_TIMEOUT_MS = 10 * 60_000;
@@ -40,6 +40,8 @@ interface ActiveRepair {
   actor: Actor<typeof repairMachine>;
   repair: Repair;
   startedAt: number;
+  /** When its target last named it among the copies under way; at first, when it was ordered. */
+  namedAt: number;
   abort: AbortController;
 }
 
@@ -221,7 +223,8 @@ export class RepairCrew {
       }),
       { id: `repair:${chunk.id}`, input: repair, clock, inspect: inspector() },
     );
-    this.#active.set(chunk.id, { actor, repair, startedAt: this.#parts.clock.now(), abort });
+    const now = clock.now();
+    this.#active.set(chunk.id, { actor, repair, startedAt: now, namedAt: now, abort });
     actor.subscribe((snapshot) => {
       if (snapshot.status === "active") return;
       this.#active.delete(chunk.id);
@@ -266,20 +269,31 @@ export class RepairCrew {
     for (const workerId of workerIds) void this.checkReplica(chunkId, workerId);
   }
 
-  /** A worker that came back, one that left, or a deleted file can make a copy under way pointless. */
+  /** A worker that came back, one that left or forgot, or a deleted file can make a copy under way pointless. */
   cancelPointless(classify: (chunk: ChunkRow) => Verdict): void {
     const { metadata, workers } = this.#parts;
     const isNeeded = (chunkId: ChunkId): boolean => {
       const chunk = metadata.row("chunk", chunkId);
       return chunk !== undefined && classify(chunk).need === "copy";
     };
-    for (const { actor, repair } of [...this.#active.values()]) {
+    for (const active of [...this.#active.values()]) {
+      const { actor, repair } = active;
       const target = workers.get(repair.targetId);
+      const isCopying = actor.getSnapshot().matches("copying");
       if (!target || workers.livenessOf(target) === "dead")
         actor.send({ type: "FAILED", reason: `${repair.targetId} is gone` });
-      else if (actor.getSnapshot().matches("copying") && repair.purpose === "redundancy" && !isNeeded(repair.chunkId))
+      else if (isCopying && this.#isForgotten(active, target))
+        actor.send({ type: "FAILED", reason: `${repair.targetId} neither answered the order nor knows of it` });
+      else if (isCopying && repair.purpose === "redundancy" && !isNeeded(repair.chunkId))
         actor.send({ type: "CANCELLED", reason: "the chunk has its copies again, or is gone" });
     }
+  }
+
+  /** The order or its answer got lost, or the target was started again. Asked anew, it shares what it has. */
+  #isForgotten(active: ActiveRepair, { copying, heardAt }: KnownWorker): boolean {
+    if (heardAt === null) return false;
+    if (copying.includes(active.repair.chunkId)) active.namedAt = Math.max(active.namedAt, heardAt);
+    return heardAt - active.namedAt > this.#parts.config.deadAfterMs;
   }
 
   // ── bad copies ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import { type Actor, createActor } from "xstate";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { Heartbeat } from "../messages/master.ts";
-import type { NodeId, WorkerCondition, WorkerMode } from "../messages/primitives.ts";
+import type { ChunkId, NodeId, WorkerCondition, WorkerMode } from "../messages/primitives.ts";
 import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import { inspector } from "../node/recorder.ts";
@@ -30,6 +30,8 @@ export interface KnownWorker {
   freeBytes: number;
   trashBytes: number;
   load: number;
+  /** Chunks that it is copying to itself, as it last said. */
+  copying: readonly ChunkId[];
   /** Chunks being written there, and chunks sealed there, as it last said. */
   openChunks: number;
   chunkCount: number;
@@ -105,6 +107,7 @@ export class WorkerRegistry {
       freeBytes: row.capacity,
       trashBytes: 0,
       load: 0,
+      copying: [],
       openChunks: 0,
       chunkCount: 0,
       isProven: false,
@@ -218,6 +221,7 @@ export class WorkerRegistry {
     worker.freeBytes = message.freeBytes;
     worker.trashBytes = message.trashBytes;
     worker.load = message.load;
+    worker.copying = message.copying;
     worker.knownMode = message.mode;
     worker.openChunks = message.openChunks;
     worker.chunkCount = message.chunkCount;

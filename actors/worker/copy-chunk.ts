@@ -39,6 +39,11 @@ export class Copier {
     return this.#running.size;
   }
 
+  /** What is being copied. */
+  chunkIds(): number[] {
+    return [...this.#running.keys()];
+  }
+
   /**
    * Orders for a chunk that is being copied already share that copy.
    *

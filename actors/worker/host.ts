@@ -222,6 +222,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         chunkCount,
         openChunks,
         load: traffic.requests,
+        copying: copier.chunkIds(),
         badReplicas: index.unreported(REPORT_LIMIT),
         idleOpenChunks: store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs),
       };

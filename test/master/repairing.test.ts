@@ -125,6 +125,52 @@ describe("a copy whose report got lost", () => {
     expect(cluster.holders("f")).toHaveLength(3);
   });
 
+  test("46e. a worker that is started again meanwhile has forgotten the order: it is given anew, at once", async () => {
+    await start();
+    const chunkId = await cluster.file("f", [1, 2]);
+    cluster.w(3).copy = never;
+    await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
+    cluster.w(3).copy = async () => ({});
+    cluster.w(3).wipe();
+    // An empty data directory counts from one again.
+    cluster.w(3).epoch = 1;
+    await cluster.until("three copies count", () => cluster.holders("f").length === 3);
+    expect(cluster.copyOrders()).toEqual([
+      { target: "w3", chunkId },
+      { target: "w3", chunkId },
+    ]);
+  });
+
+  test("46e. a worker that is started again meanwhile has forgotten the order: it is given anew", async () => {
+    await start();
+    const chunkId = await cluster.file("f", [1, 2]);
+    cluster.w(3).copy = never;
+    await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
+    cluster.w(3).copy = async () => ({});
+    cluster.w(3).wipe();
+    await cluster.until("three copies count", () => cluster.holders("f").length === 3);
+    expect(cluster.copyOrders()).toEqual([
+      { target: "w3", chunkId },
+      { target: "w3", chunkId },
+    ]);
+  });
+
+  test("46f. an order that its worker does not name among its copies was lost, and is given anew; one that it names goes on", async () => {
+    await start();
+    const chunkId = await cluster.file("f", [1, 2]);
+    cluster.w(3).copy = never;
+    await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
+    await cluster.pass(300_000);
+    expect(cluster.copyOrders()).toHaveLength(1);
+    cluster.w(3).copying.clear();
+    cluster.w(3).copy = async () => ({});
+    await cluster.until("three copies count", () => cluster.holders("f").length === 3);
+    expect(cluster.copyOrders()).toEqual([
+      { target: "w3", chunkId },
+      { target: "w3", chunkId },
+    ]);
+  });
+
   test("46d. a new leader, who does not know of it, takes it in when inventories are compared", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     const chunkId = await cluster.file("f", [1, 2]);

@@ -48,6 +48,8 @@ type CopyOrder = MessageOf<typeof WorkerMailbox, "COPY_CHUNK">;
 export class ScriptedWorker {
   readonly chunks = new Map<number, Held>();
   readonly copyOrders: CopyOrder[] = [];
+  /** Copies under way, as its heartbeats name them. */
+  readonly copying = new Set<number>();
   readonly trashed: number[] = [];
   readonly verified: number[] = [];
   /** False: it is silent, but answers orders. */
@@ -91,7 +93,8 @@ export class ScriptedWorker {
       COPY_CHUNK: async (order) => {
         this.copyOrders.push(order);
         const { chunkId, lengthBytes, crc32 } = order;
-        const answer = await this.copy(order);
+        this.copying.add(chunkId);
+        const answer = await this.copy(order).finally(() => this.copying.delete(chunkId));
         this.chunks.set(chunkId, { lengthBytes, crc32 });
         return { chunkId, lengthBytes, crc32, sourceId: order.sources[0]?.id ?? null, badSources: [], ...answer };
       },
@@ -117,6 +120,7 @@ export class ScriptedWorker {
   /** It comes back with an empty disk. */
   wipe(): void {
     this.chunks.clear();
+    this.copying.clear();
     this.incarnation = `another-disk-${++this.epoch}`;
     this.mode = null;
   }
@@ -251,6 +255,7 @@ export class ScriptedCluster {
           chunkCount: worker.chunks.size,
           openChunks: worker.openChunks,
           load: worker.load,
+          copying: [...worker.copying],
           badReplicas: worker.bad,
           idleOpenChunks: [],
         },

@@ -61,6 +61,32 @@ test("a worker registers, serves, and reports what it holds", async () => {
   expect((await fetch(`${worker.url}/health/ready`)).status).toBe(200);
 });
 
+test("a heartbeat names the copies under way, as long as they are", async () => {
+  using folder = temporaryFolder();
+  using sourceFolder = temporaryFolder();
+  const source = await startTestWorker(sourceFolder.path, { id: "worker-2" });
+  await using both = await withMaster(folder.path);
+  const { master, worker } = both;
+  const copied = () => master.heartbeats.at(-1)?.copying;
+  await until(() => copied()?.length === 0);
+  const chunk = await storeChunk(source, 1, randomBytes(10 * BLOCK));
+  const order = tell(worker.url, {
+    ...{
+      type: "COPY_CHUNK",
+      term: 1,
+      expiresAt: Number.MAX_SAFE_INTEGER,
+      orderId: "1",
+      decidedAt: 1,
+      timeoutMs: 60_000,
+    },
+    ...{ ...chunk, sources: [{ id: "worker-2", url: source.url }], bytesPerSecond: 10 * BLOCK },
+  });
+  await until(() => copied()?.[0] === 1);
+  await order;
+  await until(() => copied()?.length === 0);
+  await source.stop();
+});
+
 test("the incarnation stays with the directory, the epoch grows, the cluster is remembered", async () => {
   using folder = temporaryFolder();
   const seen: { incarnation: string; epoch: number; clusterId: string | null }[] = [];
