@@ -41,9 +41,9 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
           .filter((word, n, words) => word && words.indexOf(word) === n)
           .join(", "),
         worker.chunks.toLocaleString("en"),
-        formatBytes(worker.freeBytes),
+        worker.lastHeardMs === null ? "?" : formatBytes(worker.freeBytes),
         formatBytes(worker.capacityBytes),
-        formatBytes(worker.trashBytes),
+        worker.lastHeardMs === null ? "?" : formatBytes(worker.trashBytes),
         worker.lastHeardMs === null ? "not yet" : `${(worker.lastHeardMs / 1000).toFixed(1)} s ago`,
         worker.state === "dead" || worker.mode === "removed"
           ? "-"

@@ -43,7 +43,7 @@ export async function notFound(dfs: DfsClient, path: string): Promise<DfsError> 
   const next = near
     ? `Did you mean ${near}?`
     : `See what is there with \`dfs ls ${parent || "/"}\`${(await Bun.file(path).exists()) ? `, or copy your local ${path} into the cluster with \`dfs put ${path}\`` : ""}.`;
-  return new DfsError("NO_SUCH_FILE", `There is no ${path} in the cluster.`, 404, next);
+  return new DfsError("NO_SUCH_FILE", `There is no "${path}" in the cluster.`, 404, next);
 }
 
 const LOOK_AT_MOST = 2000;

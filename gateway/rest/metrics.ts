@@ -129,7 +129,8 @@ function leaderGauges(gateway: Gateway) {
       for (const [copies, count] of Object.entries(state.redundancy.below)) below.set({ copies }, count);
       for (const [name, members] of Map.groupBy(state.workers, (worker) => worker.state))
         workers.set({ state: name }, members.length);
-      for (const { id, freeBytes } of state.workers) free.set({ worker: id }, freeBytes);
+      for (const { id, freeBytes, lastHeardMs } of state.workers)
+        if (lastHeardMs !== null) free.set({ worker: id }, freeBytes);
       term.set(state.term);
       for (const { id: master, role, commitIndex, lag: behind } of state.masters) {
         roles.set({ master, role }, 1);

@@ -213,7 +213,7 @@ test("a typing mistake gets the name that was meant", async () => {
   const got = await dfs("get reports/marhc.csv");
   expect([got.exitCode, got.stderr]).toEqual([
     3,
-    "There is no reports/marhc.csv in the cluster.\n  Did you mean reports/march.csv?\n",
+    'There is no "reports/marhc.csv" in the cluster.\n  Did you mean reports/march.csv?\n',
   ]);
   expect((await dfs("lss")).stderr).toContain("Did you mean ls?");
 });

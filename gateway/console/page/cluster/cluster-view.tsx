@@ -207,16 +207,22 @@ function WorkerCard({ worker }: { worker: Worker }) {
       <p class="quiet">
         {zone} · {chunks.toLocaleString("en")} chunks{trashBytes > 0 ? ` · ${bytesInWords(trashBytes)} trash` : ""}
       </p>
-      <meter
-        min={0}
-        max={Math.max(1, capacityBytes)}
-        value={used}
-        aria-label={`Space used on ${id}: ${bytesInWords(used)} of ${bytesInWords(capacityBytes)}`}
-      />
-      <p class="space">
-        <span>{bytesInWords(freeBytes)} free</span>
-        <span class="quiet">of {bytesInWords(capacityBytes)}</span>
-      </p>
+      {lastHeardMs === null ? (
+        <p class="quiet">Its free space is not known yet</p>
+      ) : (
+        <>
+          <meter
+            min={0}
+            max={Math.max(1, capacityBytes)}
+            value={used}
+            aria-label={`Space used on ${id}: ${bytesInWords(used)} of ${bytesInWords(capacityBytes)}`}
+          />
+          <p class="space">
+            <span>{bytesInWords(freeBytes)} free</span>
+            <span class="quiet">of {bytesInWords(capacityBytes)}</span>
+          </p>
+        </>
+      )}
       <p class={chunksAtRiskIfStopped === 0 ? "quiet" : "risk"}>
         {state === "dead"
           ? "Gone"
