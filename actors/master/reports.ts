@@ -90,7 +90,10 @@ export class Reports {
       garbage: queries.garbageCount(),
       reasons: [],
     };
-    answer.reasons = [...this.#reasons(answer, judged)];
+    const gravest = ["error", "warning", "info"];
+    answer.reasons = [...this.#reasons(answer, judged)].sort(
+      (a, b) => gravest.indexOf(a.severity) - gravest.indexOf(b.severity),
+    );
     return answer;
   }
 

@@ -27,7 +27,8 @@ export function LineChart({ title, series, at, inWords, note }: Props) {
   const end = at.at(-1) ?? 0;
   const spanMs = Math.min(SPAN_MS.most, Math.max(SPAN_MS.least, end - (at[0] ?? end)));
   const x = (ms: number): number => WIDTH - ((end - ms) / spanMs) * WIDTH;
-  const top = Math.max(1e-9, ...series.flatMap(({ values }) => values.map((value) => value ?? 0))) * 1.1;
+  const highest = Math.max(0, ...series.flatMap(({ values }) => values.map((value) => value ?? 0)));
+  const top = Math.max(1e-9, highest) * 1.1;
   const y = (value: number): number => HEIGHT - 2 - (value / top) * (HEIGHT - 8);
   const index = pointed.value === null ? at.length - 1 : nearest(at, end - (1 - pointed.value) * spanMs);
   const said = series.map(({ label, values }) => {
@@ -39,6 +40,7 @@ export function LineChart({ title, series, at, inWords, note }: Props) {
       <figcaption>
         <strong>{title}</strong>
         <span class="quiet">
+          {highest > 0 && `highest ${inWords(highest)} · `}
           {pointed.value === null ? "now" : `${Math.round((end - (at[index] ?? end)) / 1000)} s ago`}
         </span>
       </figcaption>
