@@ -291,7 +291,7 @@ export class RepairCrew {
 
   /** The order or its answer got lost, or the target was started again. Asked anew, it shares what it has. */
   #isForgotten(active: ActiveRepair, { copying, heardAt }: KnownWorker): boolean {
-    if (heardAt === null) return false;
+    if (heardAt === null || copying === null) return false;
     if (copying.includes(active.repair.chunkId)) active.namedAt = Math.max(active.namedAt, heardAt);
     return heardAt - active.namedAt > this.#parts.config.deadAfterMs;
   }

@@ -30,8 +30,8 @@ export interface KnownWorker {
   freeBytes: number;
   trashBytes: number;
   load: number;
-  /** Chunks that it is copying to itself, as it last said. */
-  copying: readonly ChunkId[];
+  /** Chunks that it is copying to itself, as it last said; null: it never says. */
+  copying: readonly ChunkId[] | null;
   /** Chunks being written there, and chunks sealed there, as it last said. */
   openChunks: number;
   chunkCount: number;
@@ -107,7 +107,7 @@ export class WorkerRegistry {
       freeBytes: row.capacity,
       trashBytes: 0,
       load: 0,
-      copying: [],
+      copying: null,
       openChunks: 0,
       chunkCount: 0,
       isProven: false,
@@ -221,7 +221,7 @@ export class WorkerRegistry {
     worker.freeBytes = message.freeBytes;
     worker.trashBytes = message.trashBytes;
     worker.load = message.load;
-    worker.copying = message.copying;
+    worker.copying = message.copying ?? null;
     worker.knownMode = message.mode;
     worker.openChunks = message.openChunks;
     worker.chunkCount = message.chunkCount;
