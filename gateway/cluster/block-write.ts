@@ -1,5 +1,5 @@
 /** One block on its way to workers. */
-import type { Bytes } from "../transfer/api.ts";
+import type { Bytes } from "../data-path-api.ts";
 
 export interface BlockWrite {
   chunkId: number;

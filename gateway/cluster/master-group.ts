@@ -3,7 +3,7 @@ import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/ma
 import type { Configuration } from "../../actors/messages/raft.ts";
 import type { Identity } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
-import type { MastersView, MasterView } from "../transfer/api.ts";
+import type { MastersView, MasterView } from "../data-path-api.ts";
 
 const ASK_TIMEOUT_MS = 1000;
 

@@ -10,7 +10,7 @@ import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
 import { isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
-import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../transfer/api.ts";
+import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../data-path-api.ts";
 import { LeaderWatch } from "./leader-watch.ts";
 import { askMasters, leaderAmong } from "./master-group.ts";
 

@@ -13,7 +13,7 @@ import { blockContent, sign } from "../../actors/node/signature.ts";
 import { decode } from "../../actors/node/wire.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { Bytes } from "../transfer/api.ts";
+import type { Bytes } from "../data-path-api.ts";
 import type { BlockWrite } from "./block-write.ts";
 import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 

@@ -11,7 +11,7 @@ import type { Identity } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
 import { recorder } from "../../actors/node/recorder.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
-import type { DataPath } from "../transfer/api.ts";
+import type { DataPath } from "../data-path-api.ts";
 import type { About, Drill, DrillList, DrillRequest } from "./api.ts";
 
 const WRITES_BACK_MS = 3000;

@@ -4,7 +4,7 @@ import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-so
 import type { Logger } from "../../actors/node/log.ts";
 import type { Identity } from "../../actors/node/mailbox.ts";
 import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/recorder.ts";
-import type { DataPath } from "../transfer/api.ts";
+import type { DataPath } from "../data-path-api.ts";
 import { uploadMachine } from "../transfer/upload.machine.ts";
 import { Console } from "./console.ts";
 import { Drills } from "./drills.ts";

@@ -1,5 +1,5 @@
 /** Streams made of streams, pulled on demand so that a slow client holds its reader back. */
-import type { Bytes } from "../transfer/api.ts";
+import type { Bytes } from "../data-path-api.ts";
 
 /** Reads on demand, buffers nothing. */
 export function streamOf(chunks: AsyncGenerator<Uint8Array, void, unknown>): ReadableStream<Uint8Array> {

@@ -1,6 +1,6 @@
 /** How fresh an answer about names must be, and what the answer says of its own freshness. */
 import { Type } from "@sinclair/typebox";
-import type { Consistency } from "../transfer/api.ts";
+import type { Consistency } from "../data-path-api.ts";
 
 export const ConsistencyQuery = {
   consistency: Type.Optional(

@@ -2,7 +2,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import type { Console } from "../console/console.ts";
-import type { DataPath } from "../transfer/api.ts";
+import type { DataPath } from "../data-path-api.ts";
 
 export interface Gateway {
   id: string;

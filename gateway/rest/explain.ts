@@ -5,7 +5,7 @@ import { ReplicaState } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { ExplainAnswer } from "../transfer/api.ts";
+import type { ExplainAnswer } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 

@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
-import type { FileRequest } from "../transfer/api.ts";
+import type { FileRequest } from "../data-path-api.ts";
 import { writeCondition } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 

@@ -1,7 +1,7 @@
 /** A file as JSON and as headers: the same facts wherever it is answered. */
 import { type Static, Type } from "@sinclair/typebox";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { FileInfo, PutOutcome } from "../transfer/api.ts";
+import type { FileInfo, PutOutcome } from "../data-path-api.ts";
 import { httpDate } from "./conditions.ts";
 import { urlOfFile } from "./path.ts";
 import { metadataHeaders, reprDigest } from "./request-headers.ts";

@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Consistency, OpenFile } from "../transfer/api.ts";
+import type { Consistency, OpenFile } from "../data-path-api.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
 import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";

@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { ClusterStateAnswer } from "../transfer/api.ts";
+import type { ClusterStateAnswer } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "./describe.ts";
 import { leaderView } from "./leader-view.ts";

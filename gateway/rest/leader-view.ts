@@ -1,6 +1,6 @@
 /** The cluster's state for those who look at it: a probe or a page is told soon that no leader answers. */
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { ClusterStateAnswer } from "../transfer/api.ts";
+import type { ClusterStateAnswer } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
 
 const PATIENCE_MS = 2000;

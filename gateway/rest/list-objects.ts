@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { EntryInfo, ListPage } from "../transfer/api.ts";
+import type { EntryInfo, ListPage } from "../data-path-api.ts";
 import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS } from "./describe.ts";

@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Activity, ClusterStateAnswer } from "../transfer/api.ts";
+import type { Activity, ClusterStateAnswer } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
 import { describe, NO_QUERY } from "./describe.ts";
 import { leaderView } from "./leader-view.ts";

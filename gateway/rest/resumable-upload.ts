@@ -5,7 +5,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-import type { UploadInfo } from "../transfer/api.ts";
+import type { UploadInfo } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readCondition, readStorageClass, StorageClass } from "./file-attributes.ts";

@@ -10,7 +10,7 @@ import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "./api.ts";
+import type { Bytes } from "../data-path-api.ts";
 
 /** A replica that has not answered by then gets a competitor. */
 export const HEDGE_AFTER_MS = 400;

@@ -2,7 +2,7 @@
  * Block buffers of the whole gateway, and the bound on them. Whoever holds none gets one at once, so that every
  * transfer goes on however many there are; more than one only while the sum stays below the limit, in order of asking.
  */
-import type { Bytes } from "./api.ts";
+import type { Bytes } from "../data-path-api.ts";
 
 /** The bound alone, for bytes that somebody else allocates. */
 export class ByteBudget {

@@ -15,7 +15,7 @@ import type { BlockWrite } from "../cluster/block-write.ts";
 import type { Copies, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "./api.ts";
+import type { Bytes } from "../data-path-api.ts";
 import { Pulse } from "./pulse.ts";
 import { type StragglerPatience, Stragglers } from "./stragglers.ts";
 

@@ -4,7 +4,7 @@ import type { Logger } from "../../actors/node/log.ts";
 import { Grants } from "../cluster/grants.ts";
 import { MasterClient } from "../cluster/masters.ts";
 import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../cluster/workers.ts";
-import type { DataPath } from "./api.ts";
+import type { DataPath } from "../data-path-api.ts";
 import { HEDGE_AFTER_MS } from "./block-source.ts";
 import { BlockBuffers } from "./buffers.ts";
 import { Downloads } from "./downloads.ts";

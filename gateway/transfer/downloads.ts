@@ -3,7 +3,7 @@ import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Consistency, DownloadActivity, OpenFile } from "./api.ts";
+import type { Consistency, DownloadActivity, OpenFile } from "../data-path-api.ts";
 import { BlockSource } from "./block-source.ts";
 import { ByteBudget } from "./buffers.ts";
 import { LocatedFile } from "./located-file.ts";

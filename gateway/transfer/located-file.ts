@@ -4,7 +4,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Consistency } from "./api.ts";
+import type { Consistency } from "../data-path-api.ts";
 import { VersionGone } from "./version-gone.ts";
 
 /** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */

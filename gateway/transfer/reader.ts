@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
-import type { Bytes } from "./api.ts";
+import type { Bytes } from "../data-path-api.ts";
 import type { BlockSource, ChunkLayout } from "./block-source.ts";
 import type { ByteBudget } from "./buffers.ts";
 import type { LocatedFile } from "./located-file.ts";

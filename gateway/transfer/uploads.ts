@@ -8,7 +8,7 @@ import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
 import type { ExecuteOptions, Patience } from "../cluster/masters.ts";
-import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "./api.ts";
+import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";

@@ -9,7 +9,7 @@ import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "./api.ts";
+import type { Bytes } from "../data-path-api.ts";
 import type { BodyReader } from "./body-reader.ts";
 import type { BlockBuffers, BufferShare } from "./buffers.ts";
 import { ChunkWriter } from "./chunk-writer.ts";

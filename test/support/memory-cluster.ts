@@ -21,7 +21,7 @@ import { decode, encode, WIRE_TYPE } from "../../actors/node/wire.ts";
 import { crc32OfBlocks, formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
-import type { DataPath } from "../../gateway/transfer/api.ts";
+import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";

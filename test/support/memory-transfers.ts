@@ -15,7 +15,7 @@ import type {
   PutOutcome,
   Transfers,
   UploadInfo,
-} from "../../gateway/transfer/api.ts";
+} from "../../gateway/data-path-api.ts";
 
 interface MemoryFile {
   info: FileInfo;

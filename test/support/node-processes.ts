@@ -6,7 +6,7 @@ import type { Config } from "../../actors/messages/config.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { loadSecret } from "../../actors/node/secret.ts";
-import type { DataPath } from "../../gateway/transfer/api.ts";
+import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
 import { freePorts } from "./free-ports.ts";
 

@@ -17,7 +17,7 @@ import { checkConfig, loadConfig } from "../../actors/node/config.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { startWorker, type WorkerNode } from "../../actors/worker/host.ts";
-import type { DataPath } from "../../gateway/transfer/api.ts";
+import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
 import { freePorts } from "./free-ports.ts";
 import { leapingClock, loneEngine, untilReady } from "./lone-engine.ts";

@@ -2,10 +2,10 @@
  * What the data path offers to the doors above it (REST, and later others): whole files in and out as streams of bytes,
  * and metadata as calls. Types only. Whatever is refused is thrown as a `Refusal` with its code.
  */
-import type { DirectoryInfo, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
-import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../../actors/messages/master.ts";
-import type { WorkerMode, WriteCondition } from "../../actors/messages/primitives.ts";
-import type { ChunkDescription } from "../../actors/messages/worker.ts";
+import type { DirectoryInfo, EntryInfo, FileInfo } from "../actors/messages/commands.ts";
+import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../actors/messages/master.ts";
+import type { WorkerMode, WriteCondition } from "../actors/messages/primitives.ts";
+import type { ChunkDescription } from "../actors/messages/worker.ts";
 
 export type { ClusterStateAnswer, DirectoryInfo, EntryInfo, ExplainAnswer, FileInfo, ListAnswer };
 export type Bytes = Uint8Array<ArrayBuffer>;
