@@ -312,7 +312,10 @@ export const Heartbeat = Type.Object({
   openChunks: Type.Integer({ minimum: 0 }),
   /** Requests being served, for placement. */
   load: Type.Integer({ minimum: 0 }),
-  /** Chunks that it is copying to itself by order: one that is neither answered nor named was lost. Older workers do not tell. */
+  /**
+   * Chunks that it is copying to itself by order. An order that is neither answered nor named was lost. Left out by older
+   * workers.
+   */
   copying: Type.Optional(BoundedList(ChunkId, 64)),
   /** Copies that the scrub or a read found bad; already quarantined here. Repeated until `acknowledged`. */
   badReplicas: BoundedList(

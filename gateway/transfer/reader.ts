@@ -24,7 +24,10 @@ export interface DownloadTools {
   stop(): void;
 }
 
-/** They share what is read ahead: a request for several blocks costs hardly more than one for one, but the next must be under way. */
+/**
+ * They share what is read ahead: a request for several blocks costs hardly more than one for a single one, but the next
+ * must be under way meanwhile.
+ */
 const REQUESTS_IN_FLIGHT = 3;
 /** No request asks for more than this, unless one block is more. */
 const REQUEST_BYTES = 2 << 20;
