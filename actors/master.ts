@@ -11,7 +11,7 @@ import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
-import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
+import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
@@ -46,6 +46,7 @@ await run(async () => {
     );
   if (!Value.Check(Url, self.url)) throw new ConfigError(`--url is ${self.url}; allowed: ${Url.description}`);
   const log = createLogger(self.id, config.logLevel);
+  stopOnBrokenInvariant(log);
   const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);

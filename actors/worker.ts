@@ -9,7 +9,7 @@ import { InvalidArgumentError } from "commander";
 import { openRecords } from "../databases/records.ts";
 import { ConfigError, dataDirectoryOf, isEverywhere, loadConfig } from "./node/config.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
-import { nodeCommand, onStopSignal, run } from "./node/lifecycle.ts";
+import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
@@ -61,6 +61,7 @@ await run(async () => {
   const directory = flags.data ? resolve(flags.data) : dataDirectoryOf(config, flags.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
+  stopOnBrokenInvariant(log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -1,6 +1,13 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { dataDirectoryOf, loadConfig } from "../actors/node/config.ts";
-import { ExitCode, nodeCommand, onStopSignal, run, StartRefused } from "../actors/node/lifecycle.ts";
+import {
+  ExitCode,
+  nodeCommand,
+  onStopSignal,
+  run,
+  StartRefused,
+  stopOnBrokenInvariant,
+} from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
@@ -38,6 +45,7 @@ await run(async () => {
     );
 
   const log = createLogger(id, config.logLevel);
+  stopOnBrokenInvariant(log);
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };

@@ -1,5 +1,6 @@
 /** Starting and stopping a node's process: command-line flags, one exit path, no half-dead nodes. */
 import { Command } from "commander";
+import { whenBroken } from "../rules/invariant.ts";
 import { ConfigError, DEFAULT_CONFIG_PATH } from "./config.ts";
 import type { Logger } from "./log.ts";
 
@@ -13,6 +14,10 @@ export const ExitCode = {
   programTooOld: 5,
   /** A majority of the masters built another state from the same log. */
   stateDiverged: 6,
+  /** This program contradicts itself: one of its invariants does not hold. */
+  invariantBroken: 7,
+  /** The event loop stood still: some work did not let go of it. */
+  starved: 8,
 } as const;
 
 /** A start that must not go on: says why on one line and ends the process with its code. */
@@ -83,6 +88,15 @@ export function worldRefusal(error: unknown): StartRefused | null {
 function exitWith(message: string, code: number): never {
   console.error(message);
   process.exit(code);
+}
+
+/** Ends the process at once when an invariant breaks: nothing that comes after it may reach a disk or another node. */
+export function stopOnBrokenInvariant(log: Logger): void {
+  whenBroken((broken) => {
+    const { claim, values, stack } = broken;
+    log.fatal({ event: "invariant-broken", claim, values, stack }, broken.message);
+    process.exit(ExitCode.invariantBroken);
+  });
 }
 
 /** Set by `cluster.ts` for its nodes: their standard input stays open as long as the launcher lives. */
