@@ -6,9 +6,10 @@
  */
 import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { settleNodeData } from "../databases/node-data.ts";
 import { openLauncherControl } from "./launcher-control.ts";
 import type { Config } from "./messages/config.ts";
-import { DEFAULT_CONFIG_PATH, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { checkNodeId, DEFAULT_CONFIG_PATH, loadConfig } from "./node/config.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
 import { loadSecret } from "./node/secret.ts";
 
@@ -35,6 +36,8 @@ interface Node {
   kind: Kind;
   id: string;
   url: string;
+  /** Where its data lies. */
+  directory: string;
   logPath: string;
   /** Where this run's lines begin. */
   logStart: number;
@@ -83,7 +86,7 @@ function startNode(
   node: { kind: Kind; id: string; url: string },
   args: string[] = [],
 ): Node {
-  const directory = dataDirectoryOf(config, node.id);
+  const directory = settleNodeData(config.dataDirectory, checkNodeId(node.id));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logPath = join(directory, "node.log");
   const log = openLog(logPath);
@@ -100,7 +103,7 @@ function startNode(
   });
   closeSync(log);
   const { kind, id, url } = node;
-  return { kind, id, url, logPath, logStart, process: child };
+  return { kind, id, url, directory, logPath, logStart, process: child };
 }
 
 interface LogFollower {

@@ -5,13 +5,14 @@
 import { chmodSync, closeSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./messages/config.ts";
-import { dataDirectoryOf } from "./node/config.ts";
 import { launcherSocket } from "./node/launcher-socket.ts";
 
 /** One node of the launcher. */
 export interface ControlledNode {
   id: string;
   kind: string;
+  /** Where its data lies. */
+  directory: string;
   process: Bun.Subprocess;
 }
 
@@ -80,7 +81,7 @@ async function handle(parts: LauncherParts, request: Request): Promise<Response>
       if (!isRunning(node)) parts.start(id, ["--capacity", String(SMALLEST_CAPACITY)]);
       return answer({});
     case "corrupt":
-      return corrupt(dataDirectoryOf(parts.config, id), chunkId ?? "");
+      return corrupt(node.directory, chunkId ?? "");
     default:
       return answer({ message: `There is no "${what}"` }, 404);
   }

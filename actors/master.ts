@@ -1,6 +1,7 @@
 /** `bun actors/master.ts --id master-1`: starts one master of config.json. */
 
 import { Value } from "@sinclair/typebox/value";
+import { settleNodeData } from "../databases/node-data.ts";
 import { openRecords } from "../databases/records.ts";
 import { startMaster } from "./master/host.ts";
 import { livenessMachine } from "./master/liveness.machine.ts";
@@ -9,7 +10,7 @@ import { repairMachine } from "./master/repair.machine.ts";
 import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
-import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { ConfigError, checkNodeId, loadConfig } from "./node/config.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
@@ -47,7 +48,7 @@ await run(async () => {
   if (!Value.Check(Url, self.url)) throw new ConfigError(`--url is ${self.url}; allowed: ${Url.description}`);
   const log = createLogger(self.id, config.logLevel);
   stopOnBrokenInvariant(log);
-  const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
+  const dataDirectory = flags.data ?? settleNodeData(config.dataDirectory, checkNodeId(self.id));
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -6,8 +6,9 @@
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
+import { settleNodeData } from "../databases/node-data.ts";
 import { openRecords } from "../databases/records.ts";
-import { ConfigError, dataDirectoryOf, isEverywhere, loadConfig } from "./node/config.ts";
+import { ConfigError, checkNodeId, isEverywhere, loadConfig } from "./node/config.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
@@ -47,8 +48,7 @@ const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
 await run(async () => {
   const config = loadConfig(flags.config);
   const listed = config.workers.find(({ id }) => id === flags.id);
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(flags.id))
-    throw new ConfigError(`--id is ${flags.id}; allowed: a-z, 0-9 and -, up to 63`);
+  checkNodeId(flags.id);
   const url = flags.url ?? (flags.port === undefined ? listed?.url : `http://127.0.0.1:${flags.port}`);
   if (!url)
     throw new ConfigError(
@@ -58,7 +58,7 @@ await run(async () => {
     throw new ConfigError(`--url is ${url}; allowed: http://host:port`);
   if (isEverywhere(url))
     throw new ConfigError(`--url is ${url}; allowed: an address of this machine at which the other nodes reach it`);
-  const directory = flags.data ? resolve(flags.data) : dataDirectoryOf(config, flags.id);
+  const directory = flags.data ? resolve(flags.data) : settleNodeData(config.dataDirectory, flags.id);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
   stopOnBrokenInvariant(log);

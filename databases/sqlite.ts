@@ -82,3 +82,16 @@ export function openDatabase({
     );
   }
 }
+
+/** @returns true if another process has this database open as `openDatabase` opens it */
+export function isInUse(path: string): boolean {
+  const db = new Database(path, { readwrite: true, create: false });
+  try {
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; ROLLBACK");
+    return false;
+  } catch (cause) {
+    return /locked|busy/i.test((cause as Error).message);
+  } finally {
+    db.close(true);
+  }
+}

@@ -1,5 +1,5 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
-import { dataDirectoryOf, loadConfig } from "../actors/node/config.ts";
+import { checkNodeId, loadConfig } from "../actors/node/config.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -12,6 +12,7 @@ import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
+import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
 import { openConsole } from "./console/open-console.ts";
 import type { Gateway } from "./rest/context.ts";
@@ -49,7 +50,7 @@ await run(async () => {
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
-  const directory = dataDirectoryOf(config, id);
+  const directory = settleNodeData(config.dataDirectory, checkNodeId(id));
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
   if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });

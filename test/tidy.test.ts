@@ -84,7 +84,8 @@ test("masters and workers know each other, and the gateway, by their messages al
 
 test("the gateway knows masters and workers by their messages alone, and opens no database", () => {
   expect(strays(/^gateway\//, /^(actors\/(messages|rules|node)|gateway)\//)).toEqual([
-    // The entry script hands the console its stores.
+    // The entry script finds its data, and hands the console its stores.
+    "gateway/gateway.ts → databases/node-data.ts",
     "gateway/gateway.ts → databases/records.ts",
   ]);
 });

@@ -1,6 +1,6 @@
 /** Reads and checks `config.json`. A configuration that makes no sense stops the start, with key, value and remedy. */
 import { readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value, type ValueError } from "@sinclair/typebox/value";
 import { Config } from "../messages/config.ts";
@@ -92,8 +92,8 @@ function* contradictions(config: Config): Generator<string> {
 /** An address to listen at that is none to call. */
 export const isEverywhere = (url: string): boolean => /^https?:\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(url);
 
-/** @throws ConfigError if the id is none: it becomes a folder's name */
-export function dataDirectoryOf(config: Config, nodeId: string): string {
+/** @throws ConfigError if `nodeId` is no node id: it becomes a folder's name */
+export function checkNodeId(nodeId: string): string {
   if (!Value.Check(NodeId, nodeId)) throw new ConfigError(`--id is ${nodeId}; allowed: ${NodeId.description}`);
-  return join(config.dataDirectory, nodeId);
+  return nodeId;
 }

@@ -11,11 +11,13 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   statSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { formerDataDirectory } from "../rules/former-place.ts";
 import { ConfigError } from "./config.ts";
 
 const SECRET_PATTERN = /^[0-9a-f]{64}$/;
@@ -32,7 +34,8 @@ export function loadSecret(dataDirectory: string, env: Record<string, string | u
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
   }
-  mkdirSync(dataDirectory, { recursive: true });
+  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  if (takeFormerSecret(dataDirectory)) return read(path);
   const draft = `${path}.${process.pid}`;
   const file = openSync(draft, "wx", 0o600);
   writeSync(file, `${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("hex")}\n`);
@@ -46,6 +49,18 @@ export function loadSecret(dataDirectory: string, env: Record<string, string | u
     unlinkSync(draft);
   }
   return read(path);
+}
+
+/** A secret of before node data had a folder of its own belongs to the same cluster: it is moved, never made anew. */
+function takeFormerSecret(dataDirectory: string): boolean {
+  const place = formerDataDirectory(dataDirectory);
+  try {
+    if (place !== null) renameSync(secretPath(place), secretPath(dataDirectory));
+    return place !== null;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
+    return false;
+  }
 }
 
 function read(path: string): string {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bun
 /** The command line: `bun run dfs …` or `npm run dfs …`. It stands on the client library alone. */
+import { resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ConfigError, loadConfig } from "../../actors/node/config.ts";
 import { createClient, DfsError } from "../client/client.ts";
@@ -270,6 +271,19 @@ define("machines", "Print the state machines: as text, as --mermaid, or as --jso
       return machines(session, given[0] as string | undefined, { mermaid: command.opts().mermaid ?? false });
     }),
   );
+
+program
+  .command("reset")
+  .description("Destroy the node data of this machine and begin anew (bun run reset); says what, and asks.")
+  .argument("[args...]", "as `dfs reset --help` shows")
+  .helpOption(false)
+  .allowUnknownOption()
+  .action(async (args: string[]) => {
+    const reset = Bun.spawn([process.execPath, resolve(import.meta.dir, "../../actors/reset.ts"), ...args], {
+      stdio: ["inherit", "inherit", "inherit"],
+    });
+    process.exit(await reset.exited);
+  });
 
 // A proxy for the internet does not lead to a gateway on this machine.
 for (const name of ["NO_PROXY", "no_proxy"])

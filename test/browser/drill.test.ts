@@ -6,16 +6,13 @@ import type { Report, StepRecord } from "../../gateway/console/api.ts";
 import { launch, smallCluster } from "../support/launcher.ts";
 import { BROWSER, closeBrowser, openPage } from "./support.ts";
 
-const PORT = 17_740;
-const cluster = smallCluster(PORT);
+const cluster = smallCluster({ masters: 3 });
 let launcher: ReturnType<typeof launch> | undefined;
 
 const get = async <T>(path: string): Promise<T> => (await fetch(`${cluster.url}${path}`)).json() as Promise<T>;
 
 beforeAll(async () => {
   if (BROWSER === null) return;
-  const masters = [0, 5, 6].map((n, at) => ({ id: `master-${at + 1}`, url: `http://127.0.0.1:${PORT + n}` }));
-  writeFileSync(cluster.configPath, JSON.stringify({ ...cluster.config, masters }));
   launcher = launch(cluster);
   await launcher.until("The gateway is at");
 }, 60_000);

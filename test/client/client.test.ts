@@ -2,9 +2,10 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createClient, DfsError } from "../../gateway/client/client.ts";
 import { problemResponse } from "../../gateway/rest/problem.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { startMemoryGateway } from "../support/memory-gateway.ts";
 
-const gateway = startMemoryGateway(17401);
+const gateway = startMemoryGateway(freePorts(1)[0] as number);
 afterAll(() => gateway.stop());
 const dfs = createClient({ url: gateway.url, backoffMs: 5 });
 beforeEach(() => {
@@ -143,7 +144,7 @@ test("an error carries code, status and what to do next", async () => {
 });
 
 test("a gateway that is not there is UNREACHABLE within seconds", async () => {
-  const nobody = createClient({ url: "http://127.0.0.1:17499", backoffMs: 5 });
+  const nobody = createClient({ url: `http://127.0.0.1:${freePorts(1)[0]}`, backoffMs: 5 });
   expect(await codeOf(nobody.head("x"))).toBe("UNREACHABLE");
 });
 

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePorts } from "../support/free-ports.ts";
 import { startMemoryGateway } from "../support/memory-gateway.ts";
 
 const DFS = resolve(import.meta.dir, "../../gateway/cli/dfs.ts");
@@ -18,7 +19,7 @@ let gateway: ReturnType<typeof startMemoryGateway>;
 let folder: string;
 
 beforeAll(() => {
-  gateway = startMemoryGateway(17403);
+  gateway = startMemoryGateway(freePorts(1)[0] as number);
 });
 afterAll(() => gateway.stop());
 beforeEach(() => {
@@ -259,7 +260,9 @@ test("put --no-clobber replaces nothing", async () => {
 
 test("without a cluster every command says how to start one, with exit code 4", async () => {
   const commands = ["ls", "status", "get a", "top --once"];
-  const results = await Promise.all(commands.map((command) => dfs(command, { url: "http://127.0.0.1:17498" })));
+  const results = await Promise.all(
+    commands.map((command) => dfs(command, { url: `http://127.0.0.1:${freePorts(1)[0]}` })),
+  );
   for (const { exitCode, stdout, stderr } of results) {
     expect(exitCode).toBe(4);
     expect(stdout + stderr).toContain("npm start");

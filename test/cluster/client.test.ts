@@ -10,7 +10,7 @@ let launcher: ReturnType<typeof launch>;
 let dfs: DfsClient;
 
 beforeAll(async () => {
-  cluster = smallCluster(17480);
+  cluster = smallCluster();
   // Every node of this cluster lives on a machine that has a proxy for the internet.
   launcher = launch(cluster, { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" });
   dfs = createClient({ url: cluster.url });

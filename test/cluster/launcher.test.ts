@@ -18,7 +18,7 @@ async function untilGone(of: SmallCluster, timeoutMs: number): Promise<string[]>
 }
 
 test("start, use, Ctrl-C, start again: the files of the first are there, and nothing stays behind", async () => {
-  cluster = smallCluster(17430);
+  cluster = smallCluster();
   writeFileSync(join(cluster.files, "README.md"), "read me");
   const first = launch(cluster);
   await first.until("Ctrl-C stops everything");
@@ -59,7 +59,7 @@ test("start, use, Ctrl-C, start again: the files of the first are there, and not
 }, 60_000);
 
 test("three masters start together, one of them may go, and they start again", async () => {
-  cluster = smallCluster(17460, 3);
+  cluster = smallCluster({ masters: 3 });
   writeFileSync(join(cluster.files, "a"), "kept by three");
   const first = launch(cluster);
   await first.until("Ctrl-C stops everything");
@@ -83,7 +83,7 @@ test("three masters start together, one of them may go, and they start again", a
 }, 60_000);
 
 test("a node that dies is reported with its log and how to start it again, and the others go on", async () => {
-  cluster = smallCluster(17440);
+  cluster = smallCluster();
   const launcher = launch(cluster, { npm_config_user_agent: "npm/11.0.0 node/v24.0.0" });
   await launcher.until("Ctrl-C stops everything");
   process.kill(nodesRunning(cluster).get("worker-2") as number, "SIGKILL");
@@ -99,13 +99,13 @@ test("a node that dies is reported with its log and how to start it again, and t
 }, 60_000);
 
 test("a second start beside the first names node and port, stops nothing, and fails", async () => {
-  cluster = smallCluster(17450);
+  cluster = smallCluster();
   const first = launch(cluster);
   await first.until("Ctrl-C stops everything");
   const before = nodesRunning(cluster);
   const second = launch(cluster);
   expect(await second.exited).not.toBe(0);
-  expect(second.printed()).toContain("port 17450 of master-1");
+  expect(second.printed()).toContain(`of master-1 (${cluster.config.masters[0].url}) is taken`);
   expect(second.printed()).toContain("running already");
   expect(nodesRunning(cluster)).toEqual(before);
   first.child.kill("SIGKILL");
@@ -113,17 +113,18 @@ test("a second start beside the first names node and port, stops nothing, and fa
 }, 60_000);
 
 test("a port that another program holds is named, and what was started is stopped", async () => {
-  cluster = smallCluster(17460);
-  const other = Bun.listen({ hostname: "127.0.0.1", port: 17462, socket: { data() {} } });
+  cluster = smallCluster();
+  const { port } = new URL(cluster.config.workers[1].url);
+  const other = Bun.listen({ hostname: "127.0.0.1", port: Number(port), socket: { data() {} } });
   const launcher = launch(cluster);
   expect(await launcher.exited).not.toBe(0);
-  expect(launcher.printed()).toContain("port 17462 of worker-2");
+  expect(launcher.printed()).toContain(`port ${port} of worker-2`);
   expect(nodesRunning(cluster).size).toBe(0);
   other.stop();
 });
 
 test("a mistake in the configuration stops the start with key, value and what is allowed", async () => {
-  cluster = smallCluster(17470);
+  cluster = smallCluster();
   writeFileSync(cluster.configPath, JSON.stringify({ ...cluster.config, replicationFactor: 0 }));
   const launcher = launch(cluster);
   expect(await launcher.exited).toBe(2);
@@ -131,7 +132,7 @@ test("a mistake in the configuration stops the start with key, value and what is
 });
 
 test("a second Ctrl-C kills at once", async () => {
-  cluster = smallCluster(17470);
+  cluster = smallCluster();
   const launcher = launch(cluster);
   await launcher.until("Ctrl-C stops everything");
   // A worker that does not move keeps the stop waiting.

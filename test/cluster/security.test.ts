@@ -4,11 +4,12 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { dataDirectoryOf, loadConfig } from "../../actors/node/config.ts";
+import { checkNodeId } from "../../actors/node/config.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { launch, nodesRunning, smallCluster } from "../support/launcher.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
-const cluster = smallCluster(17480);
+const cluster = smallCluster();
 const launcher = launch(cluster);
 await launcher.until("Ctrl-C stops everything");
 const outside = mkdtempSync(join(tmpdir(), "dfs-outside-"));
@@ -91,7 +92,7 @@ test("a worker with another secret is not taken in, and its log says so once", a
   const child = Bun.spawn(
     [
       ...[process.execPath, "actors/worker.ts", "--config", cluster.configPath],
-      ...["--id", "worker-8", "--port", "17488", "--data", join(outside, "worker-8")],
+      ...["--id", "worker-8", "--port", String(freePorts(1)[0]), "--data", join(outside, "worker-8")],
     ],
     { cwd: PROJECT, env: { ...Bun.env, DFS_CLUSTER_SECRET: "0".repeat(64) }, stdout: "pipe", stderr: "ignore" },
   );
@@ -111,13 +112,13 @@ test("a worker with another secret is not taken in, and its log says so once", a
 }, 20_000);
 
 test("an id that would be a path names no folder, and an address of everywhere is no address", async () => {
-  const config = loadConfig(cluster.configPath);
-  for (const id of ["../outside", "a/b", "", "..", "A"]) expect(() => dataDirectoryOf(config, id)).toThrow("--id is");
+  for (const id of ["../outside", "a/b", "", "..", "A"]) expect(() => checkNodeId(id)).toThrow("--id is");
   const before = readdirSync(cluster.folder);
   writeFileSync(join(outside, "marker"), "");
+  const port = String(freePorts(1)[0]);
   for (const args of [
-    ["--id", "../../x", "--port", "17489"],
-    ["--id", "worker-9", "--url", "http://0.0.0.0:17489"],
+    ["--id", "../../x", "--port", port],
+    ["--id", "worker-9", "--url", `http://0.0.0.0:${port}`],
   ]) {
     const child = Bun.spawn([process.execPath, "actors/worker.ts", "--config", cluster.configPath, ...args], {
       cwd: PROJECT,

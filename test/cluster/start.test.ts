@@ -7,6 +7,7 @@ import { checkConfig, loadConfig } from "../../actors/node/config.ts";
 import { worldRefusal } from "../../actors/node/lifecycle.ts";
 import { loadSecret, secretPath } from "../../actors/node/secret.ts";
 import configJson from "../../config.json";
+import { freePorts } from "../support/free-ports.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dfs-start-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -83,7 +84,7 @@ test("what the machine refuses becomes one line with the remedy, our own mistake
   const serve = (hostname: string, port: number) => () =>
     Bun.serve({ hostname, port, reusePort: false, fetch: () => new Response() });
   expect(refusalOf(serve("127.0.0.1", taken.port as number))).toStartWith(`Port ${taken.port} is taken.`);
-  expect(refusalOf(serve("192.0.2.1", 17480))).toContain("does not have the address");
+  expect(refusalOf(serve("192.0.2.1", freePorts(1)[0] as number))).toContain("does not have the address");
   taken.stop(true);
   const denied = Object.assign(new Error("EACCES"), { code: "EACCES", syscall: "open", path: "/x/cluster.secret" });
   expect(worldRefusal(denied)?.message).toStartWith("Cannot open /x/cluster.secret: permission denied.");
@@ -91,10 +92,11 @@ test("what the machine refuses becomes one line with the remedy, our own mistake
 });
 
 test("a data directory that cannot be made stops each kind of node with one line and code 3", async () => {
+  const urls = freePorts(3).map((port) => `http://127.0.0.1:${port}`);
   const config = configFile("below-file.json", {
-    masters: [{ id: "master-1", url: "http://127.0.0.1:17470" }],
-    workers: [{ id: "worker-1", url: "http://127.0.0.1:17471", zone: "a" }],
-    gateways: [{ id: "gateway-1", url: "http://127.0.0.1:17472" }],
+    masters: [{ id: "master-1", url: urls[0] }],
+    workers: [{ id: "worker-1", url: urls[1], zone: "a" }],
+    gateways: [{ id: "gateway-1", url: urls[2] }],
     dataDirectory: join(folder, "file", "data"),
   });
   for (const [script, ...args] of [

@@ -10,7 +10,7 @@ let cluster: SmallCluster;
 let running: ReturnType<typeof launch>;
 
 beforeAll(async () => {
-  cluster = smallCluster(17_650);
+  cluster = smallCluster();
   running = launch(cluster);
   await running.until("are running");
 }, 60_000);

@@ -73,7 +73,7 @@ test.skipIf(!Bun.which("curl") || !Bun.which("bash"))(
   "its examples run as typed, on a cluster of their own",
   async () => {
     expect(examples.length).toBeGreaterThanOrEqual(4);
-    cluster = smallCluster(17490);
+    cluster = smallCluster();
     copyFileSync(path, join(cluster.files, "README.md"));
     mkdirSync(join(cluster.folder, "state"));
     launcher = launch(cluster);

@@ -3,16 +3,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import configJson from "../../config.json";
+import { freePorts } from "../support/free-ports.ts";
 import { problemOf } from "../support/rest-gateway.ts";
 
+const [masterPort, ownPort, refusedPort, openPort] = freePorts(4);
 const folder = mkdtempSync(join(tmpdir(), "dfs-gateway-"));
 const configPath = join(folder, "config.json");
 await Bun.write(
   configPath,
   JSON.stringify({
     ...configJson,
-    masters: [{ id: "master-1", url: "http://127.0.0.1:17351" }],
-    gateways: [{ id: "gateway-1", url: "http://127.0.0.1:17350" }],
+    masters: [{ id: "master-1", url: `http://127.0.0.1:${masterPort}` }],
+    gateways: [{ id: "gateway-1", url: `http://127.0.0.1:${ownPort}` }],
     dataDirectory: join(folder, "data"),
   }),
 );
@@ -37,7 +39,7 @@ async function untilAnswers(url: string): Promise<Response> {
 }
 
 test("an address that other machines reach is refused without a token, and the reason is told", async () => {
-  const gateway = spawn(["--url", "http://0.0.0.0:17352"]);
+  const gateway = spawn(["--url", `http://0.0.0.0:${refusedPort}`]);
   expect(await gateway.exited).toBe(2);
   expect(await new Response(gateway.stderr).text()).toContain("DFS_GATEWAY_TOKEN");
 });
@@ -57,7 +59,7 @@ test("a gateway that nobody gave an address does not start", async () => {
 test("without a master it lives, is not ready and says why; a signal ends it with 0", async () => {
   const gateway = spawn(["--id", "gateway-1"]);
   try {
-    const url = "http://127.0.0.1:17350";
+    const url = `http://127.0.0.1:${ownPort}`;
     expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
     const ready = await fetch(`${url}/health/ready`);
     expect([ready.status, (await problemOf(ready)).code]).toEqual([503, "NO_LEADER"]);
@@ -72,9 +74,9 @@ test("without a master it lives, is not ready and says why; a signal ends it wit
 }, 20_000);
 
 test("with a token, other addresses are served, and only its bearer is", async () => {
-  const gateway = spawn(["--url", "http://0.0.0.0:17353"], { DFS_GATEWAY_TOKEN: "s3cret" });
+  const gateway = spawn(["--url", `http://0.0.0.0:${openPort}`], { DFS_GATEWAY_TOKEN: "s3cret" });
   try {
-    const url = "http://127.0.0.1:17353";
+    const url = `http://127.0.0.1:${openPort}`;
     expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
     expect((await fetch(`${url}/openapi/json`)).status).toBe(401);
     expect((await fetch(`${url}/openapi/json`, { headers: { authorization: "Bearer s3cret" } })).status).toBe(200);

@@ -1,9 +1,19 @@
-/** Asks the system for ports that are free now, so that suites which run at the same time do not meet. */
+/** Below the ports that systems hand to outgoing connections: one of those may be taken again at any moment. */
+const [LOWEST, BEYOND] = [12_000, 32_000];
+
+/** Ports that are free now, drawn by chance, so that suites which run at the same time do not meet. */
 export function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, () =>
-    Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
-  );
-  const ports = listeners.map(({ port }) => port);
-  for (const listener of listeners) listener.stop(true);
-  return ports;
+  const listeners = new Map<number, { stop(closeConnections: boolean): void }>();
+  for (let tries = 0; listeners.size < count; tries++) {
+    if (tries > 50 * count + 1000) throw new Error(`No ${count} free ports between ${LOWEST} and ${BEYOND}`);
+    const port = LOWEST + Math.floor(Math.random() * (BEYOND - LOWEST));
+    if (listeners.has(port)) continue;
+    try {
+      listeners.set(port, Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }));
+    } catch {
+      // Somebody listens there: another draw.
+    }
+  }
+  for (const listener of listeners.values()) listener.stop(true);
+  return [...listeners.keys()];
 }

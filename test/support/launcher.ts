@@ -2,19 +2,22 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 
-/** Writes a config.json for one master, or more, three workers and a gateway on ports from `port` on. */
-export function smallCluster(port: number, masters = 1) {
+/** Writes a config.json for one master, or more, three workers and a gateway on free ports. */
+export function smallCluster({ masters = 1 } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "dfs-cluster-"));
   const configPath = join(folder, "config.json");
-  const at = (n: number): string => `http://127.0.0.1:${port + n}`;
+  const urls = freePorts(masters + 4).map((port) => `http://127.0.0.1:${port}`);
+  const nextUrl = (): string => urls.pop() as string;
+  const url = nextUrl();
   const config = {
     ...JSON.parse(readFileSync(join(PROJECT, "config.json"), "utf8")),
-    masters: Array.from({ length: masters }, (_, n) => ({ id: `master-${n + 1}`, url: at(n === 0 ? 0 : 4 + n) })),
-    workers: [1, 2, 3].map((n) => ({ id: `worker-${n}`, url: at(n), zone: `zone-${n}` })),
-    gateways: [{ id: "gateway-1", url: at(4) }],
+    masters: Array.from({ length: masters }, (_, n) => ({ id: `master-${n + 1}`, url: nextUrl() })),
+    workers: [1, 2, 3].map((n) => ({ id: `worker-${n}`, url: nextUrl(), zone: `zone-${n}` })),
+    gateways: [{ id: "gateway-1", url }],
     dataDirectory: "data",
     chunkSizeBytes: 8 << 20,
     heartbeatMs: 100,
@@ -29,7 +32,7 @@ export function smallCluster(port: number, masters = 1) {
     folder,
     configPath,
     config,
-    url: at(4),
+    url,
     files: join(folder, "files"),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
