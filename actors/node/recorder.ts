@@ -509,7 +509,7 @@ export class Recorder {
   }
 
   #flushWithin(ms: number): void {
-    const at = performance.now() + ms;
+    const at = this.#now() + ms;
     if (this.#flushTimer !== null) {
       if (this.#flushAt <= at) return;
       this.#timers.clearTimeout(this.#flushTimer);

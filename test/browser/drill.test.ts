@@ -1,6 +1,5 @@
 /** A failover on purpose, from the page: the leader is killed, watched, taken apart, exported, and looked at elsewhere. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Report, StepRecord } from "../../gateway/console/api.ts";
 import { launch, smallCluster } from "../support/launcher.ts";

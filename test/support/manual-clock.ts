@@ -1,10 +1,12 @@
 /** Time that stands still until a test lets it pass. */
+import { AsyncResource } from "node:async_hooks";
 import type { Clock } from "../../actors/node/clock.ts";
 
 interface Alarm {
   at: number;
   order: number;
   ring: () => void;
+  everyMs?: number;
 }
 
 export class ManualClock implements Clock {
@@ -17,13 +19,26 @@ export class ManualClock implements Clock {
   }
 
   setTimeout(ring: () => void, ms: number): number {
-    const order = ++this.#made;
-    this.#alarms.set(order, { at: this.#now + ms, order, ring });
-    return order;
+    return this.#arm(ring, ms);
   }
 
   clearTimeout(handle: unknown): void {
     this.#alarms.delete(handle as number);
+  }
+
+  setInterval(ring: () => void, everyMs: number): number {
+    return this.#arm(ring, everyMs, everyMs);
+  }
+
+  clearInterval(handle: unknown): void {
+    this.#alarms.delete(handle as number);
+  }
+
+  /** As with the system's timers, what rings belongs to the asynchronous context that armed it. */
+  #arm(ring: () => void, ms: number, everyMs?: number): number {
+    const order = ++this.#made;
+    this.#alarms.set(order, { at: this.#now + ms, order, ring: AsyncResource.bind(ring), everyMs });
+    return order;
   }
 
   /** Time passes, and every timer rings when it is due. */
@@ -47,8 +62,9 @@ export class ManualClock implements Clock {
     return [...this.#alarms.values()].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at || a.order - b.order)[0];
   }
 
-  #ring({ order, ring }: Alarm): void {
-    this.#alarms.delete(order);
+  #ring({ at, order, ring, everyMs }: Alarm): void {
+    if (everyMs === undefined) this.#alarms.delete(order);
+    else this.#alarms.set(order, { at: Math.max(at, this.#now - everyMs) + everyMs, order, ring, everyMs });
     ring();
   }
 }
