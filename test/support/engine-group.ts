@@ -12,8 +12,7 @@ import { createLogger, type Logger } from "../../actors/node/log.ts";
 import { decode, encode } from "../../actors/node/wire.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/once.ts";
 import type { LearnerPatience } from "../../actors/rules/raft/membership.ts";
-
-const PATIENCE_MS = 10_000;
+import { until } from "./fair-time.ts";
 
 export interface EngineGroupOptions {
   masters?: number;
@@ -158,11 +157,7 @@ export class EngineGroup {
   }
 
   async until(what: string, isSo: () => boolean): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!isSo()) {
-      if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${what}`);
-      await Bun.sleep(2);
-    }
+    await until(what, isSo, { pollMs: 2 });
   }
 
   /** Until all that run have applied what the leader has. */

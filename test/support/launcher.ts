@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
@@ -60,13 +61,10 @@ export function launch({ configPath }: { configPath: string }, env: Record<strin
     printed: () => printed,
     /** Resolves with the exit code when all that was printed has been read. */
     exited: ended.then(([, , exitCode]) => exitCode),
-    async until(text: string, timeoutMs = 30_000): Promise<void> {
-      const deadline = Date.now() + timeoutMs;
-      while (!printed.includes(text)) {
-        if (Date.now() > deadline || child.exitCode !== null)
-          throw new Error(`"${text}" did not appear within ${timeoutMs} ms; printed was:\n${printed}`);
-        await Bun.sleep(20);
-      }
+    async until(text: string, patienceMs = 30_000): Promise<void> {
+      const isOver = (): boolean => printed.includes(text) || child.exitCode !== null;
+      await until(`"${text}" is printed`, isOver, { patienceMs, describe: async () => printed });
+      if (!printed.includes(text)) throw new Error(`it ended without "${text}"; printed was:\n${printed}`);
     },
   };
 }

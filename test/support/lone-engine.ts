@@ -1,6 +1,7 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
 import { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Clock } from "../../actors/node/clock.ts";
+import { until } from "./fair-time.ts";
 
 const fail = (cause: unknown): never => {
   throw cause;
@@ -46,6 +47,6 @@ export function loneEngine(
 /** Until its term's first entry is applied. */
 export async function untilReady(engine: MetadataEngine): Promise<MetadataEngine> {
   engine.start();
-  for (let n = 0; !engine.raft.isReady && n < 1000; n++) await Bun.sleep(1);
+  await until("the engine is ready", () => engine.raft.isReady, { pollMs: 1 });
   return engine;
 }

@@ -8,10 +8,10 @@ import { createLogger } from "../../actors/node/log.ts";
 import { loadSecret } from "../../actors/node/secret.ts";
 import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
-const PATIENCE_MS = 20_000;
 
 export class NodeProcesses {
   readonly config: Config;
@@ -79,11 +79,7 @@ export class NodeProcesses {
   }
 
   async until(isTrue: () => Promise<boolean> | boolean): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!(await isTrue())) {
-      if (performance.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${isTrue}`);
-      await Bun.sleep(50);
-    }
+    await until(String(isTrue), isTrue, { pollMs: 50 });
   }
 
   async stop(): Promise<void> {

@@ -13,6 +13,7 @@ import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts
 import { send } from "../../actors/node/outbox.ts";
 import { loadSecret } from "../../actors/node/secret.ts";
 import { createClient, type DfsClient } from "../../gateway/client/client.ts";
+import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
@@ -236,20 +237,10 @@ export class RealCluster {
     });
   }
 
-  /** Polls until `condition` holds; a failing poll counts as "not yet". @throws with the last view in words */
-  async until(what: string, timeoutMs: number, condition: () => Promise<boolean>): Promise<number> {
-    const started = performance.now();
-    let last = "";
-    while (performance.now() - started < timeoutMs) {
-      try {
-        if (await condition()) return performance.now() - started;
-      } catch (error) {
-        last = String(error);
-      }
-      await Bun.sleep(50);
-    }
-    const view = await this.view().then(JSON.stringify, String);
-    throw new Error(`not within ${timeoutMs} ms: ${what}. ${last} ${view}`);
+  /** As `until` of fair time. @throws with the last view in words */
+  until(what: string, patienceMs: number, condition: () => Promise<boolean>): Promise<number> {
+    const describe = (): Promise<string> => this.view().then(JSON.stringify, String);
+    return until(what, condition, { patienceMs, pollMs: 50, describe });
   }
 
   async view(): Promise<ClusterView> {

@@ -19,6 +19,7 @@ import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } 
 import { startWorker, type WorkerNode } from "../../actors/worker/host.ts";
 import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
 import { leapingClock, loneEngine, untilReady } from "./lone-engine.ts";
 
@@ -192,9 +193,8 @@ export class WholeCluster {
     return this.engine.queries.locate(path, 0, 1000).chunks.map(({ chunkId }) => chunkId);
   }
 
-  async until(claim: string, isSo: () => boolean | Promise<boolean>, timeoutMs = 15_000): Promise<void> {
-    for (const end = performance.now() + timeoutMs; !(await isSo()); await Bun.sleep(10))
-      if (performance.now() > end) throw new Error(`did not happen within ${timeoutMs} ms: ${claim}`);
+  async until(claim: string, isSo: () => boolean | Promise<boolean>, patienceMs = 15_000): Promise<void> {
+    await until(claim, isSo, { patienceMs, pollMs: 10 });
   }
 
   async stop(): Promise<void> {

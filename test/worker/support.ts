@@ -11,6 +11,7 @@ import { send } from "../../actors/node/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { putBlock } from "../../actors/worker/block-client.ts";
 import { startWorker, type WorkerNode, type WorkerOptions } from "../../actors/worker/host.ts";
+import { until as untilFair } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 export const SECRET = "5ec2e7".padEnd(64, "0");
@@ -90,7 +91,6 @@ export async function storeChunk(worker: { url: string }, chunkId: number, conte
 }
 
 /** Waits for what other parties bring about. */
-export async function until(claim: () => boolean, timeoutMs = 3000): Promise<void> {
-  for (const end = performance.now() + timeoutMs; !claim(); await Bun.sleep(5))
-    if (performance.now() > end) throw new Error(`did not happen within ${timeoutMs} ms: ${claim}`);
+export async function until(claim: () => boolean): Promise<void> {
+  await untilFair(String(claim), claim, { pollMs: 5 });
 }
