@@ -1,23 +1,46 @@
 /**
- * Runs every test with `bun test`, those that start processes last, so that a mistake in a rule is told within seconds.
+ * Runs every test with `bun test`, in two runs: first the files that start no process, several at once, so that a mistake in
+ * a rule is told within a minute; then those that live through many simulated lives or start nodes, browsers and clients,
+ * one after another, because they want the machine for themselves.
+ *
  * Arguments go on to `bun test`; a path among them replaces the list: `bun run test test/rules -t placement`.
  */
-const SLOW_FOLDERS = ["simulation", "cluster", "readme", "end-to-end", "browser"];
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
-const slowness = (file: string): number => SLOW_FOLDERS.indexOf(file.split("/")[1] as string);
+const ROOT = new URL("..", import.meta.url).pathname;
+/** Ends a test that hangs. No test relies on it: what is late on a busy machine is still right. */
+const HANGS_AFTER_MS = 15 * 60_000;
+/** Most of the quick tests wait for a disk now and then. */
+const AT_ONCE = 4;
+/** What starts a process, or simulates whole lives; helpers that do are named by their files. */
+const TAKES_LONG =
+  /Bun\.spawn|support\/(launcher|real-cluster|node-processes|flush-trace)|^test\/(simulation|browser)\//;
+
+const takesLong = (file: string): boolean =>
+  TAKES_LONG.test(file) || TAKES_LONG.test(readFileSync(join(ROOT, file), "utf8"));
+
+async function run(files: string[], flags: string[]): Promise<number> {
+  const tests = Bun.spawn([process.execPath, "test", `--timeout=${HANGS_AFTER_MS}`, ...flags, ...files], {
+    cwd: ROOT,
+    stdio: ["inherit", "inherit", "inherit"],
+  });
+  const passOn = (signal: NodeJS.Signals): boolean => tests.kill(signal) ?? true;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, passOn);
+  const exitCode = await tests.exited;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, passOn);
+  if (tests.signalCode) process.exit(130);
+  return exitCode;
+}
 
 const args = process.argv.slice(2);
-const root = new URL("..", import.meta.url).pathname;
-const files = [...new Bun.Glob("test/**/*.test.{ts,tsx}").scanSync({ cwd: root })].sort(
-  (a, b) => slowness(a) - slowness(b) || (a < b ? -1 : 1),
+if (args.some((arg) => !arg.startsWith("-") && (arg.startsWith("test/") || arg.startsWith("./"))))
+  process.exit(await run([], args));
+
+const files = [...new Bun.Glob("test/**/*.test.{ts,tsx}").scanSync({ cwd: ROOT })].map((file) => `./${file}`).sort();
+const slow = new Set(files.filter((file) => takesLong(file.slice(2))));
+const quick = await run(
+  files.filter((file) => !slow.has(file)),
+  [`--parallel=${AT_ONCE}`, ...args],
 );
-const named = args.some((arg) => !arg.startsWith("-") && (arg.startsWith("test/") || arg.startsWith("./")));
-const tests = Bun.spawn(
-  [process.execPath, "test", "--timeout=60000", ...(named ? [] : files.map((file) => `./${file}`)), ...args],
-  {
-    cwd: root,
-    stdio: ["inherit", "inherit", "inherit"],
-  },
-);
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => tests.kill(signal));
-process.exit(await tests.exited);
+process.exit((await run([...slow], args)) || quick);
