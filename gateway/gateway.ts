@@ -1,5 +1,6 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { dataDirectoryOf, loadConfig } from "../actors/node/config.ts";
+import { serve } from "../actors/node/entrance.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -9,7 +10,6 @@ import {
   stopOnBrokenInvariant,
 } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
-import { listenOptions } from "../actors/node/mailbox.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
@@ -53,7 +53,7 @@ await run(async () => {
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
   if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });
-  const app = createRestServer(gateway).listen(listenOptions(url));
+  const app = serve(createRestServer(gateway), url);
   log.info({ event: "listening", url }, `gateway ${id} serves at ${url}`);
 
   onStopSignal(log, async () => {
