@@ -106,4 +106,55 @@ test(`S1. every route × 200 strange targets and hosts × no credential: 401 or 
   });
   expect(refused).toBeGreaterThan(requests.length * 0.8);
   expect(await state()).toEqual(before);
-}, 120_000);
+}, 300_000);
+
+const NODE_ROUTES: [url: string, aims: [method: string, path: string][]][] = [
+  [
+    cluster.urlOf("master-1"),
+    [
+      ["POST", "/messages"],
+      ["POST", "/messages/batch"],
+      ["GET", "/raft/backup"],
+      ["GET", "/raft/snapshots/1"],
+    ],
+  ],
+  [
+    cluster.urlOf("worker-1"),
+    [
+      ["POST", "/messages"],
+      ["POST", "/messages/batch"],
+      ["PUT", "/chunks/0000000000000001/blocks/0"],
+      ["GET", "/chunks/0000000000000001/blocks/0"],
+    ],
+  ],
+];
+
+test(`S9. 4,000 malformed requests to a master and a worker: never 500, nothing changed  SEED=${SEED}`, async () => {
+  const random = seeded(SEED);
+  const before = await state();
+  for (const [url, routes] of NODE_ROUTES) {
+    const open = ["/health/live", "/health/ready", "/metrics"].map((path): [string, string] => ["GET", path]);
+    const requests = [...routes, ...open].flatMap(([method, path]) =>
+      Array.from({ length: 300 }, () => strangeRequest({ method, path, body: "planted" }, random)),
+    );
+    await each(requests, url, ({ status, text }, request) => {
+      expect([request, status, status !== null && status >= 500 && status !== 505]).toEqual([request, status, false]);
+      if (status === 200 || status === 206) expect(request).toMatch(/^(GET|HEAD) \S*(health|metrics)/i);
+      expect(text).not.toContain(CANARY);
+    });
+    expect((await fetch(`${url}/health/live`)).status).toBe(200);
+  }
+  expect(await state()).toEqual(before);
+}, 300_000);
+
+test("S9. a load balancer's probe in HTTP/1.0 without Host is answered by every node, and nothing else is", async () => {
+  for (const url of [guarded, cluster.url, cluster.urlOf("master-1"), cluster.urlOf("worker-1")]) {
+    for (const path of ["/health/live", "/health/ready"])
+      for (const head of [`GET ${path} HTTP/1.0\r\n\r\n`, `HEAD ${path} HTTP/1.1\r\nHost:\r\n\r\n`])
+        expect([url, head, (await rawRequest(url, head)).status]).toEqual([url, head, 200]);
+    for (const path of ["/", "/metrics", "/files", "/health/live/x", "/raft/snapshots/1", "/chunks/1/blocks/1"]) {
+      const { status } = await rawRequest(url, `GET ${path} HTTP/1.0\r\n\r\n`);
+      expect([url, path, status]).toEqual([url, path, 400]);
+    }
+  }
+});
