@@ -24,7 +24,11 @@ test(`S9. 3,000 malformed requests by a client that may do everything: never 500
   for (let n = 0; n < 3000; n++) {
     const request = strangeRequest(aims[n % aims.length] as (typeof aims)[number], random, true);
     const { status, text } = await rawRequest(url, request);
-    expect([request, status, status === 500 || text.includes("x-dfs-error: INTERNAL")]).toEqual([request, status, false]);
+    expect([request, status, status === 500 || text.includes("x-dfs-error: INTERNAL")]).toEqual([
+      request,
+      status,
+      false,
+    ]);
   }
   expect((await gateway.call("GET", "/health/live")).status).toBe(200);
 }, 300_000);
