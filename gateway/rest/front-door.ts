@@ -68,6 +68,10 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
       if (!isPublic(routes(), request.method, route)) checkToken(request, token);
       if (gateway.stopping && route !== "/health/live") throw new Refusal("NOT_READY", "The gateway is stopping");
       checkSite(request);
+      if (request.headers.has("trailer"))
+        throw new Refusal("INVALID_HEADER", "Trailers are not taken; send what they say in headers", {
+          header: "Trailer",
+        });
     })
     .onError({ as: "global" }, ({ error, request }) => toProblem(error, request))
     .as("global");
