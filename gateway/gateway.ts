@@ -21,6 +21,8 @@ import { openDataPath } from "./transfer/data-path.ts";
 
 /** Transfers under way at a stop get this long to end. */
 const STOP_PATIENCE_MS = 10_000;
+/** Long enough not to be guessed, and such as a header can carry. */
+const GOOD_TOKEN = /^[\x21-\x7e]{16,}$/;
 
 const command = nodeCommand("gateway", "Offers the file system over REST.")
   .option("--id <id>", "id of this gateway")
@@ -41,6 +43,12 @@ await run(async () => {
   if (token === null && !isLoopback(new URL(url).hostname))
     throw new StartRefused(
       `${url} can be reached from other machines, and DFS_GATEWAY_TOKEN is not set. Set it to a secret that every client sends as a bearer token, or serve at http://127.0.0.1.`,
+      ExitCode.badConfiguration,
+    );
+
+  if (token !== null && !GOOD_TOKEN.test(token))
+    throw new StartRefused(
+      `DFS_GATEWAY_TOKEN has ${token.length} characters; allowed: 16 or more, visible ASCII without spaces. openssl rand -hex 24 makes one.`,
       ExitCode.badConfiguration,
     );
 
