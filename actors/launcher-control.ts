@@ -5,6 +5,8 @@
 import { chmodSync, closeSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./messages/config.ts";
+import { Refusal } from "./messages/errors.ts";
+import { checkTarget, rawPath, throughRouter } from "./node/entrance.ts";
 import { launcherSocket } from "./node/launcher-socket.ts";
 
 /** One node of the launcher. */
@@ -32,7 +34,10 @@ const answer = (value: unknown, status = 200): Response => Response.json(value, 
 export function openLauncherControl(parts: LauncherParts): () => void {
   const path = launcherSocket(parts.config);
   rmSync(path, { force: true });
-  const server = Bun.serve({ unix: path, fetch: (request) => handle(parts, request) });
+  const server = Bun.serve({
+    unix: path,
+    ...throughRouter((request) => refuseOr(request, () => handle(parts, request))),
+  });
   chmodSync(path, 0o600);
   return () => {
     void server.stop(true);
@@ -40,8 +45,18 @@ export function openLauncherControl(parts: LauncherParts): () => void {
   };
 }
 
+async function refuseOr(request: Request, handle: () => Promise<Response>): Promise<Response> {
+  try {
+    checkTarget(request);
+    return await handle();
+  } catch (error) {
+    if (error instanceof Refusal) return answer({ message: error.message }, error.status);
+    return answer({ message: String(error) }, 500);
+  }
+}
+
 async function handle(parts: LauncherParts, request: Request): Promise<Response> {
-  const [, first, id, what] = new URL(request.url).pathname.split("/");
+  const [, first, id, what] = rawPath(request.url).split("/");
   if (first !== "nodes") return answer({ message: "There is only /nodes" }, 404);
   if (id === undefined)
     return answer(
@@ -55,7 +70,7 @@ async function handle(parts: LauncherParts, request: Request): Promise<Response>
     );
   const node = parts.nodes().find((one) => one.id === id);
   if (!node || request.method !== "POST") return answer({ message: `There is no node ${id}` }, 404);
-  const { chunkId } = (await request.json().catch(() => ({}))) as { chunkId?: string };
+  const { chunkId } = ((await request.json().catch(() => null)) ?? {}) as { chunkId?: string };
   switch (what) {
     case "kill":
       node.process.kill("SIGKILL");

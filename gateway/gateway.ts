@@ -1,5 +1,6 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { checkNodeId, loadConfig } from "../actors/node/config.ts";
+import { serve } from "../actors/node/entrance.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -9,7 +10,6 @@ import {
   stopOnBrokenInvariant,
 } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
-import { listenOptions } from "../actors/node/mailbox.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
 import { settleNodeData } from "../databases/node-data.ts";
@@ -22,6 +22,8 @@ import { openDataPath } from "./transfer/data-path.ts";
 
 /** Transfers under way at a stop get this long to end. */
 const STOP_PATIENCE_MS = 10_000;
+/** Long enough not to be guessed, and such as a header can carry. */
+const GOOD_TOKEN = /^[\x21-\x7e]{16,}$/;
 
 const command = nodeCommand("gateway", "Offers the file system over REST.")
   .option("--id <id>", "id of this gateway")
@@ -45,6 +47,12 @@ await run(async () => {
       ExitCode.badConfiguration,
     );
 
+  if (token !== null && !GOOD_TOKEN.test(token))
+    throw new StartRefused(
+      `DFS_GATEWAY_TOKEN has ${token.length} characters; allowed: 16 or more, visible ASCII without spaces. openssl rand -hex 24 makes one.`,
+      ExitCode.badConfiguration,
+    );
+
   const log = createLogger(id, config.logLevel);
   stopOnBrokenInvariant(log);
   const secret = loadSecret(config.dataDirectory);
@@ -54,7 +62,7 @@ await run(async () => {
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
   if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });
-  const app = createRestServer(gateway).listen(listenOptions(url));
+  const app = serve(createRestServer(gateway), url);
   log.info({ event: "listening", url }, `gateway ${id} serves at ${url}`);
 
   onStopSignal(log, async () => {

@@ -10,9 +10,10 @@ import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import { MasterMailbox, type MasterStatusAnswer } from "../messages/master.ts";
 import type { Configuration } from "../messages/raft.ts";
+import { entrance, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { type Handlers, type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { send } from "../node/outbox.ts";
 import { isVoter, membersOf } from "../rules/raft/quorum.ts";
 
@@ -82,7 +83,8 @@ function answerMeanwhile({ nodeId, url, identity, log }: FoundingParts) {
     throw new Refusal("NOT_READY", `${nodeId} waits for the other masters of config.json`);
   };
   const handlers = Object.fromEntries(Object.keys(MasterMailbox).map((type) => [type, notYet])) as unknown;
-  return new Elysia(SERVER_OPTIONS)
+  const app = new Elysia(SERVER_OPTIONS)
+    .use(entrance(log))
     .use(
       mailbox(
         MasterMailbox,
@@ -92,8 +94,8 @@ function answerMeanwhile({ nodeId, url, identity, log }: FoundingParts) {
       ),
     )
     .get("/health/live", () => ({ status: "live" }))
-    .get("/health/ready", ({ status: answer }) => answer(503, { status: "waiting for the other masters" }))
-    .listen(listenOptions(url));
+    .get("/health/ready", ({ status: answer }) => answer(503, { status: "waiting for the other masters" }));
+  return serve(app, url);
 }
 
 /** @returns true once all others are known to begin with us; false if they have begun without us */

@@ -8,9 +8,10 @@ import { ErrorCodes } from "../messages/errors.ts";
 import { MasterMailbox } from "../messages/master.ts";
 import { refusalResponse } from "../node/answers.ts";
 import { systemClock } from "../node/clock.ts";
+import { entrance, rawPath, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { type Handlers, type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { verifySignature } from "../node/signature.ts";
 import { CannotApply } from "../rules/decide/state.ts";
 import { lastIndex } from "../rules/raft/log-tail.ts";
@@ -149,7 +150,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   };
 
   const metrics = masterMetrics(engine, () => office);
-  const server = new Elysia(SERVER_OPTIONS)
+  const app = new Elysia(SERVER_OPTIONS)
+    .use(entrance(log))
     .use(mailbox(MasterMailbox, handlers, identity, log))
     .get("/raft/backup", async ({ request }) => {
       try {
@@ -165,8 +167,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     })
     .get("/raft/snapshots/:index", async ({ params, request }) => {
       try {
-        const { pathname } = new URL(request.url);
-        verifySignature(secret, request.headers.get("authorization"), "GET", pathname, "");
+        verifySignature(secret, request.headers.get("authorization"), "GET", rawPath(request.url), "");
         return await snapshots.serve(params.index, request.headers.get("range"));
       } catch (error) {
         return refusalResponse(error, log);
@@ -184,8 +185,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     .get("/metrics", async ({ set }) => {
       set.headers["content-type"] = metrics.contentType;
       return metrics.metrics();
-    })
-    .listen(listenOptions(url));
+    });
+  const server = serve(app, url);
 
   // R8: a leader that was not running for a while must not act on what it believed before.
   let checkedAt = performance.now();

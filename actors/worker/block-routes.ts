@@ -62,8 +62,10 @@ export function blockRoutes(host: BlockHost) {
       "/chunks/:id/blocks/:n",
       async ({ request, params }) => {
         const bytes = Number(request.headers.get("content-length") ?? Number.NaN);
+        // Beyond a block nothing is taken in; and a sum of such numbers would not come back to what it was.
+        const counted = bytes <= MAX_BLOCK_BYTES ? bytes : 0;
         traffic.requests++;
-        traffic.bytesInFlight += bytes || 0;
+        traffic.bytesInFlight += counted;
         try {
           if (traffic.requests > MAX_REQUESTS || traffic.bytesInFlight > MAX_BYTES_IN_FLIGHT)
             throw new Refusal("OVERLOADED", `${traffic.requests} requests are being served here`);
@@ -72,7 +74,7 @@ export function blockRoutes(host: BlockHost) {
           return refusalResponse(error, log);
         } finally {
           traffic.requests--;
-          traffic.bytesInFlight -= bytes || 0;
+          traffic.bytesInFlight -= counted;
         }
       },
       { parse: "none" },

@@ -9,9 +9,10 @@ import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
+import { entrance, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, listenOptions, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { type Identity, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { inspector, recorder } from "../node/recorder.ts";
 import { becauseOf } from "../node/recorder-cause.ts";
 import { blockRoutes, noTraffic } from "./block-routes.ts";
@@ -156,10 +157,11 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   };
 
   const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
+    .use(entrance(log))
     .use(blockRoutes({ identity, store, traffic, log, assertReady }))
     .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, traffic, log, assertReady }), identity, log))
     .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
-  app.listen(listenOptions(options.url));
+  serve(app, options.url);
 
   const found = await store.recover();
   log.info(

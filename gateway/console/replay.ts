@@ -1,7 +1,9 @@
 /** Serves a recording to the console's page, with no cluster behind it: `dfs replay FILE`. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { listenOptions, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { checkTarget, serve } from "../../actors/node/entrance.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { checkHost } from "../rest/front-door.ts";
 import { problemResponse } from "../rest/problem.ts";
 import type { About, Recording } from "./api.ts";
 import { openRecording } from "./recording.ts";
@@ -31,6 +33,10 @@ export function serveReplay(
     timings: header.timings,
   };
   const app = new Elysia(SERVER_OPTIONS)
+    .onRequest(({ request }) => {
+      checkTarget(request);
+      checkHost(request);
+    })
     .onError(({ error }) => {
       const code = (error as { code?: string }).code;
       const refusal =
@@ -48,8 +54,8 @@ export function serveReplay(
     .get(
       "/console/api/recording",
       () => new Response(bytes, { headers: { "content-type": "application/octet-stream" } }),
-    )
-    .listen(listenOptions(`http://127.0.0.1:${port}`));
+    );
+  serve(app, `http://127.0.0.1:${port}`);
   return {
     url: `http://127.0.0.1:${app.server?.port}/console`,
     stop: async () => {

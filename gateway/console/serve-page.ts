@@ -53,9 +53,6 @@ export async function bundlePage(): Promise<PageBundle> {
   return { html, assets };
 }
 
-/** The page itself holds no secret: with a token on, it asks for it, and sends it with every question. */
-export const isConsolePage = (path: string): boolean => path === "/console" || path.startsWith(ASSETS);
-
 function answer(request: Request, asset: Asset, caching: string): Response {
   const headers = {
     "content-type": asset.contentType,
@@ -86,7 +83,9 @@ export function servePage() {
         return answer(request, (await bundled()).html, "no-cache");
       },
       {
+        // The page holds no secret: with a token on, it asks for it, and sends it with every question.
         detail: describe({
+          public: true,
           query: NO_QUERY,
           summary: "The console, for people",
           description: "Files, the cluster's health and its failovers, on one page that loads nothing from elsewhere.",
@@ -105,6 +104,7 @@ export function servePage() {
       },
       {
         detail: describe({
+          public: true,
           query: NO_QUERY,
           summary: "Scripts and styles of the console",
           tag: "description",

@@ -10,12 +10,12 @@ export interface EntityTag {
 
 const MAX_TAGS = 16;
 
-/** @returns "*" or the list; throws INVALID_HEADER */
+/** @returns "*" or the list, whose empty elements are ignored as the RFC wants (§5.6.1.2); throws INVALID_HEADER */
 export function parseEntityTags(header: string, name: string): "*" | EntityTag[] {
   const text = header.trim();
   if (text === "*") return "*";
   const tags: EntityTag[] = [];
-  const pattern = /\s*(W\/)?"([\x21\x23-\x7e\x80-\uffff]{0,128})"\s*(?:,|$)/y;
+  const pattern = /[\s,]*(W\/)?"([\x21\x23-\x7e\x80-\uffff]{0,128})"\s*(?:,[\s,]*|$)/y;
   while (pattern.lastIndex < text.length) {
     const match = pattern.exec(text);
     if (!match) break;
@@ -31,10 +31,29 @@ export function parseEntityTags(header: string, name: string): "*" | EntityTag[]
   throw new Refusal("INVALID_HEADER", `${name} is ${text.slice(0, 100)}; allowed: * or "tag", "tag"`, { header: name });
 }
 
-/** HTTP dates have seconds; a date that cannot be read counts as not sent, as the RFC wants. */
-export function parseHttpDate(header: string | null): number | null {
-  const time = header === null ? Number.NaN : Date.parse(header);
-  return Number.isNaN(time) ? null : time;
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const TIME = "(?<hour>\\d\\d):(?<minute>\\d\\d):(?<second>\\d\\d)";
+const MONTH = `(?<month>${MONTHS.join("|")})`;
+/** The one that is sent today, and the two that recipients still take (RFC 9110 §5.6.7). */
+const DATE_FORMATS = [
+  `\\w{3}, (?<day>\\d\\d) ${MONTH} (?<year>\\d{4}) ${TIME} GMT`,
+  `\\w{6,9}, (?<day>\\d\\d)-${MONTH}-(?<year>\\d\\d) ${TIME} GMT`,
+  `\\w{3} ${MONTH} (?<day>[ \\d]\\d) ${TIME} (?<year>\\d{4})`,
+].map((format) => new RegExp(`^${format}$`));
+
+/** HTTP dates have seconds; one that cannot be read counts as not sent, as the RFC wants. @returns ms since the epoch */
+export function parseHttpDate(header: string | null, now = Date.now()): number | null {
+  const parts = DATE_FORMATS.map((format) => format.exec(header?.trim() ?? "")?.groups).find((groups) => groups);
+  if (!parts) return null;
+  const { year = "", month = "", day, hour, minute, second } = parts;
+  // Of a year of two digits the RFC says that it is not more than 50 years ahead.
+  const ahead = new Date(now).getUTCFullYear() + 50;
+  const fullYear = year.length === 4 ? Number(year) : ahead - ((ahead - Number(year)) % 100);
+  const date = new Date(0);
+  date.setUTCFullYear(fullYear, MONTHS.indexOf(month), Number(day));
+  date.setUTCHours(Number(hour), Number(minute), Number(second));
+  const isReal = date.getUTCDate() === Number(day) && Number(hour) < 24 && Number(minute) < 60 && Number(second) <= 60;
+  return isReal ? date.getTime() : null;
 }
 
 const toSeconds = (ms: number): number => Math.floor(ms / 1000) * 1000;
@@ -91,9 +110,10 @@ export async function writeCondition(
   const unmodifiedSince = parseHttpDate(headers.get("if-unmodified-since"));
   const tags = ifMatch === null ? null : parseEntityTags(ifMatch, "If-Match");
   if (Array.isArray(tags)) {
-    condition.ifMatch = tags.filter(({ weak }) => !weak).map(({ tag }) => tag);
+    // A directory has no tag, which is not the empty one.
+    condition.ifMatch = tags.filter(({ tag, weak }) => !weak && tag !== "").map(({ tag }) => tag);
     if (condition.ifMatch.length === 0)
-      throw new Refusal("PRECONDITION_FAILED", "If-Match compares strongly; weak tags never match");
+      throw new Refusal("PRECONDITION_FAILED", "If-Match compares strongly; weak and empty tags never match");
   } else if (tags === "*" || unmodifiedSince !== null) {
     const file = await current();
     if (file === null) throw new Refusal("PRECONDITION_FAILED", "There is no such file to match");
@@ -102,4 +122,11 @@ export async function writeCondition(
     condition.ifMatch = [file.etag];
   }
   return Object.keys(condition).length > 0 ? condition : undefined;
+}
+
+/** For changes that are made on no condition: one that would be ignored is refused. @throws INVALID_HEADER */
+export function refuseConditions(headers: Headers, instead: string): void {
+  for (const header of ["If-Match", "If-None-Match", "If-Unmodified-Since"])
+    if (headers.has(header))
+      throw new Refusal("INVALID_HEADER", `${header} has no meaning here; ${instead}`, { header });
 }

@@ -1,6 +1,7 @@
 /** DeleteObject: a file, an empty directory, or with `?recursive=true` a whole directory. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
+import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
@@ -24,11 +25,10 @@ export const deleteObject = (gateway: Gateway) =>
     async ({ request }) => {
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
-      await gateway.data.masters.delete(path, {
-        recursive: query.recursive === "true",
-        condition: await readCondition(gateway, request.headers, path),
-        idempotencyKey: readIdempotencyKey(request.headers),
-      });
+      const idempotencyKey = readIdempotencyKey(request.headers);
+      const condition = await readCondition(gateway, request.headers, path);
+      if (condition?.ifNoneMatchAny) throw await nothingToDelete(gateway, path);
+      await gateway.data.masters.delete(path, { recursive: query.recursive === "true", condition, idempotencyKey });
       return new Response(null, { status: 204 });
     },
     {
@@ -54,3 +54,10 @@ export const deleteObject = (gateway: Gateway) =>
       }),
     },
   );
+
+/** What `If-None-Match: *` leaves of a delete: either something is there, or there is nothing to delete. */
+async function nothingToDelete(gateway: Gateway, path: string): Promise<Refusal> {
+  const entry = await gateway.data.masters.stat(path);
+  if (entry) return new Refusal("PRECONDITION_FAILED", `"${path}" exists`, { path, kind: entry.kind });
+  return new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
+}

@@ -6,6 +6,8 @@ import { PROBLEM_TYPE } from "./problem.ts";
 export interface RouteDescription {
   summary: string;
   description?: string;
+  /** Answered to anyone, without a token; every other route asks for it. */
+  public?: true;
   tag: "files" | "uploads" | "cluster" | "health" | "description";
   /** Path parameters: name → meaning. */
   path?: Record<string, string>;
@@ -59,6 +61,7 @@ export function describe(route: RouteDescription) {
     summary: route.summary,
     ...(route.description ? { description: route.description } : {}),
     tags: [route.tag],
+    ...(route.public ? { security: [] } : {}),
     parameters: [
       ...Object.entries(route.path ?? {}).map(([name, description]) => ({
         name,

@@ -10,6 +10,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { streamOf } from "./byte-streams.ts";
+import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
 import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
@@ -32,6 +33,7 @@ export const formUpload = (gateway: Gateway) =>
     async ({ request }) => {
       const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(request.headers);
+      refuseConditions(request.headers, "PUT one file at a time on a condition");
       const files: FileJson[] = [];
       try {
         await eachFile(request, async ({ path, contentType, body }) => {

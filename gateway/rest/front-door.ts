@@ -1,18 +1,18 @@
 /**
- * What every request passes on its way in and out: its id, host and token, the refusal of other sites' pages, metrics and
- * the access log on the way out, and the one place where whatever was thrown becomes a problem document.
+ * What every request passes on its way in and out: its target and host, read once; its token, judged at the route that
+ * matched; the refusal of other sites' pages; metrics and the access log on the way out; and the one place where whatever
+ * was thrown becomes a problem document.
  */
 import { timingSafeEqual } from "node:crypto";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
+import { checkTarget, rawPath } from "../../actors/node/entrance.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { recorder } from "../../actors/node/recorder.ts";
-import { isConsolePage } from "../console/serve-page.ts";
 import type { Gateway } from "./context.ts";
 import type { Metrics } from "./metrics.ts";
-import { rawPath } from "./path.ts";
 import { problemResponse, RefusalWithHeaders } from "./problem.ts";
-import { findRoute, type RouteTable } from "./route-table.ts";
+import { findRoute, isPublic, type RouteTable } from "./route-table.ts";
 
 const requestIds = new WeakMap<Request, string>();
 const statedLengths = new WeakMap<Request, number>();
@@ -43,7 +43,10 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
         (async (request: Request, ...rest: unknown[]) => {
           const startedAt = performance.now();
           const id = idOf(request);
-          const answer = await answerOf(() => handle(request, ...rest) as unknown as Promise<Response>, request);
+          const answer = await answerOf(async () => {
+            checkTarget(request);
+            return (await handle(request, ...rest)) as unknown as Response;
+          }, request);
           answer.headers.set("x-request-id", id);
           const length = statedLengths.get(request);
           if (length !== undefined) answer.headers.set("content-length", String(length));
@@ -59,11 +62,16 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
         }) as never,
     )
     .onRequest(({ request }) => {
-      if (gateway.stopping && rawPath(request.url) !== "/health/live")
-        throw new Refusal("NOT_READY", "The gateway is stopping");
-      checkHost(request, token);
-      checkToken(request, token);
+      if (token === null) checkHost(request);
+    })
+    .onBeforeHandle(({ request, route }) => {
+      if (!isPublic(routes(), request.method, route)) checkToken(request, token);
+      if (gateway.stopping && route !== "/health/live") throw new Refusal("NOT_READY", "The gateway is stopping");
       checkSite(request);
+      if (request.headers.has("trailer"))
+        throw new Refusal("INVALID_HEADER", "Trailers are not taken; send what they say in headers", {
+          header: "Trailer",
+        });
     })
     .onError({ as: "global" }, ({ error, request }) => toProblem(error, request))
     .as("global");
@@ -78,7 +86,7 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
 
   function toProblem(error: unknown, request: Request): Response {
     const id = idOf(request);
-    const refusal = asRefusal(error, request, routes());
+    const refusal = asRefusal(error) ?? nothingThere(error, request, routes(), token);
     if (refusal) {
       note(request, refusal.code, refusal.message);
       if (refusal.status >= 500)
@@ -105,16 +113,14 @@ function note(request: Request, code: ErrorCode, reason: string): void {
 }
 
 /** Names that no name server can lead elsewhere. */
-export const isLoopback = (hostname: string): boolean =>
-  /^(127(\.\d{1,3}){3}|\[::1\]|(.+\.)?localhost)$/i.test(hostname);
+export const isLoopback = (hostname: string): boolean => /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/i.test(hostname);
 
 /**
  * Without a token, being on this machine is the credential; a page of another site that makes its own name lead here
  * (DNS rebinding) still names itself in `Host`.
  */
-function checkHost(request: Request, token: string | null): void {
-  if (token !== null) return;
-  const { hostname } = new URL(request.url);
+export function checkHost({ headers, url }: Request): void {
+  const hostname = (headers.get("host") ?? new URL(url).host).replace(/:\d*$/, "");
   if (!isLoopback(hostname))
     throw new Refusal(
       "WRONG_HOST",
@@ -123,8 +129,7 @@ function checkHost(request: Request, token: string | null): void {
 }
 
 function checkToken(request: Request, token: string | null): void {
-  const path = rawPath(request.url);
-  if (token === null || path === "/health/live" || isConsolePage(path)) return;
+  if (token === null) return;
   const given = /^Bearer\s+(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
   if (given === undefined) throw new Refusal("UNAUTHENTICATED", "The request carries no token");
   const [a, b] = [token, given].map((text) => new Bun.CryptoHasher("sha256").update(text).digest());
@@ -140,11 +145,16 @@ function checkSite(request: Request): void {
     throw new Refusal("CROSS_SITE", `A page of ${origin.slice(0, 100)} asks to change files here`);
 }
 
-/** @returns null if it is our fault */
-function asRefusal(error: unknown, request: Request, routes: RouteTable): Refusal | null {
-  if (error instanceof Refusal) return error;
-  const code = (error as { code?: unknown } | null)?.code;
-  if (code !== "NOT_FOUND") return null;
+const asRefusal = (error: unknown): Refusal | null => (error instanceof Refusal ? error : null);
+
+/** What is said where no route matched; which routes there are is told to those alone who may use them. */
+function nothingThere(error: unknown, request: Request, routes: RouteTable, token: string | null): Refusal | null {
+  if ((error as { code?: unknown } | null)?.code !== "NOT_FOUND") return null;
+  try {
+    checkToken(request, token);
+  } catch (refused) {
+    return asRefusal(refused);
+  }
   const path = rawPath(request.url);
   const route = findRoute(routes, path);
   if (route === null) return new Refusal("NO_SUCH_ROUTE", `There is no route ${path.slice(0, 200)}`);

@@ -52,10 +52,19 @@ export function stopRisk(state: ClusterStateAnswer, workerId: string, minReplica
 
 const Healthy = Type.Object({ status: Type.String() });
 
-export const health = (gateway: Gateway) =>
-  new Elysia(SERVER_OPTIONS)
+export function health(gateway: Gateway) {
+  let looking: ReturnType<typeof blockers> | null = null;
+  /** Anyone may send probes: those that come together share one question to the leader. */
+  const look = () => {
+    looking ??= blockers(gateway).finally(() => {
+      looking = null;
+    });
+    return looking;
+  };
+  return new Elysia(SERVER_OPTIONS)
     .get("/health/live", () => Response.json({ status: "live" }), {
       detail: describe({
+        public: true,
         query: NO_QUERY,
         summary: "The process runs",
         tag: "health",
@@ -67,12 +76,13 @@ export const health = (gateway: Gateway) =>
       "/health/ready",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        const [first, ...more] = await blockers(gateway);
+        const [first, ...more] = await look();
         if (!first) return Response.json({ status: "ready" });
         throw new Refusal(first.code, first.message, { blockers: [first, ...more] });
       },
       {
         detail: describe({
+          public: true,
           query: NO_QUERY,
           summary: "Reads and writes are served",
           description: "If not, the problem names what is in the way.",
@@ -103,3 +113,4 @@ export const health = (gateway: Gateway) =>
         }),
       },
     );
+}

@@ -4,6 +4,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
+import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readCondition } from "./file-attributes.ts";
@@ -42,6 +43,7 @@ export const moveObject = (gateway: Gateway) =>
           },
         );
       if (order.mkdir) {
+        refuseConditions(request.headers, "a directory has no versions");
         const { created } = await masters.makeDirectory(path, { idempotencyKey });
         return Response.json(
           { path: `${path}/`, kind: "directory" },

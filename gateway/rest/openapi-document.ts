@@ -12,6 +12,8 @@ export interface Operation {
   parameters: { name: string; in: string; required: boolean; description?: string; schema: object }[];
   requestBody?: { required: boolean; content: Record<string, { schema: object }> };
   responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
+  /** Empty: open to all. Absent: as the document says for all routes. */
+  security?: Record<string, string[]>[];
 }
 
 export interface OpenApiDocument {

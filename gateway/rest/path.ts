@@ -3,15 +3,8 @@
  * separator like `/`, and names with spaces, `?`, `#`, `+`, `%` or any Unicode travel unharmed.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
+import { rawPath } from "../../actors/node/entrance.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-
-/** @returns the URL's path as it was sent, without query; `http://h:1/files/a%20b?x` → `/files/a%20b` */
-export function rawPath(url: string): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  if (start < 0) return "/";
-  const end = url.slice(start).search(/[?#]/);
-  return end < 0 ? url.slice(start) : url.slice(start, start + end);
-}
 
 /** @throws INVALID_PATH */
 export function pathFromUrl(url: string, prefix = "/files/"): string {

@@ -20,7 +20,8 @@ export function readQuery<S extends TObject>(url: string, schema: S): Static<S> 
       });
     if (name in query)
       throw new Refusal("INVALID_PARAMETER", `${name} is there twice; allowed: once`, { parameter: name });
-    const value = property.type === "integer" && /^-?\d{1,16}$/.test(text) ? Number(text) : text;
+    const isInteger = property.type === "integer" && /^-?\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text));
+    const value = isInteger ? Number(text) : text;
     if (!Value.Check(property, value)) throw notAllowed(name, `"${text.slice(0, 80)}"`, property);
     query[name] = value;
   }

@@ -6,6 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import type { UploadInfo } from "../data-path-api.ts";
+import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readCondition, readStorageClass, StorageClass } from "./file-attributes.ts";
@@ -44,6 +45,7 @@ const UploadJson = Type.Object({
   expiresInMs: Type.Integer({ description: "without a sign of life the upload is thrown away after this" }),
 });
 
+const SET_AT_OPENING = "it is set when the upload is opened";
 const UPLOAD_ID = { id: "from the answer that opened the upload" };
 
 function uploadResponse(upload: UploadInfo, status = 200): Response {
@@ -162,6 +164,7 @@ export const resumableUpload = (gateway: Gateway) => {
       "/uploads/:id",
       async ({ params, request }) => {
         readQuery(request.url, NO_QUERY);
+        refuseConditions(request.headers, SET_AT_OPENING);
         const offset = readOffset(request.headers);
         const lengthBytes = readContentLength(request.headers);
         return uploadResponse(
@@ -199,6 +202,7 @@ export const resumableUpload = (gateway: Gateway) => {
       "/uploads/:id",
       async ({ params, request }) => {
         readQuery(request.url, NO_QUERY);
+        refuseConditions(request.headers, SET_AT_OPENING);
         const uploadId = parseUploadId(params.id);
         const idempotencyKey = readIdempotencyKey(request.headers);
         const { size, crc32 } = await readJson(request, CompleteUpload);
@@ -241,6 +245,7 @@ export const resumableUpload = (gateway: Gateway) => {
       "/uploads/:id",
       async ({ params, request }) => {
         readQuery(request.url, NO_QUERY);
+        refuseConditions(request.headers, SET_AT_OPENING);
         await transfers.abortUpload(parseUploadId(params.id));
         return new Response(null, { status: 204 });
       },

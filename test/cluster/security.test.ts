@@ -96,18 +96,14 @@ test("a worker with another secret is not taken in, and its log says so once", a
     ],
     { cwd: PROJECT, env: { ...Bun.env, DFS_CLUSTER_SECRET: "0".repeat(64) }, stdout: "pipe", stderr: "ignore" },
   );
-  let log = "";
-  let isSaid = false;
-  const decoder = new TextDecoder();
-  for await (const bytes of child.stdout) {
-    log += decoder.decode(bytes, { stream: true });
-    if (!isSaid && log.includes('"refused-by-leader"')) {
-      isSaid = true;
-      // It goes on asking many times meanwhile; a second complaint would come now.
-      setTimeout(() => child.kill("SIGTERM"), 1500);
-    }
+  let told = "";
+  for await (const bytes of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const isFirst = !told.includes("refused-by-leader");
+    told += bytes;
+    // Refused again and again for a while longer, it says no more.
+    if (isFirst && told.includes("refused-by-leader")) setTimeout(() => child.kill("SIGTERM"), 1000);
   }
-  const lines = log
+  const lines = told
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));

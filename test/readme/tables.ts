@@ -10,6 +10,8 @@ import { ErrorCodes } from "../../actors/messages/errors.ts";
 import { chartOf } from "../../actors/node/recorder-chart.ts";
 import configJson from "../../config.json";
 import { toMermaid } from "../../gateway/console/chart-export.ts";
+import { type Operation, openApiDocument } from "../../gateway/rest/openapi-document.ts";
+import { restGateway } from "../support/rest-gateway.ts";
 
 export const ROOT = resolve(import.meta.dir, "../..");
 const source = (file: string): string => readFileSync(join(ROOT, file), "utf8");
@@ -116,9 +118,35 @@ const PLAIN: Record<string, string> = {
 
 const says = ({ type, says: doc }: { type: string; says: string }): string => PLAIN[type] ?? doc;
 
+/** The routes as they declare themselves; those of the console's own page are left to /openapi. */
+function routeRows(): string[][] {
+  const { paths } = openApiDocument(restGateway().app);
+  return Object.entries(paths)
+    .filter(([path]) => !path.startsWith("/console/"))
+    .flatMap(([path, operations]) =>
+      Object.entries(operations).map(([verb, operation]) => [
+        code(`${verb.toUpperCase()} ${path}`),
+        operation.summary + (operation.security?.length === 0 ? " (no token)" : ""),
+        takes(operation),
+      ]),
+    );
+}
+
+function takes({ parameters, requestBody }: Operation): string {
+  const query = parameters.filter((parameter) => parameter.in === "query").map(({ name }) => code(`?${name}`));
+  const body = Object.entries(requestBody?.content ?? {}).map(([type, { schema }]) =>
+    type === "application/json" ? fieldsOf(schema as TSchema) : type === "*/*" ? "the bytes" : "a form",
+  );
+  return [...query, ...body].join(" ") || "–";
+}
+
+const fieldsOf = ({ anyOf = [], properties = {} }: TSchema): string =>
+  anyOf.length > 0 ? anyOf.map(fieldsOf).join(" or ") : code(`{${Object.keys(properties).join(", ")}}`);
+
 const diagram = (machine: AnyStateMachine): string => `\`\`\`mermaid\n${toMermaid(chartOf(machine))}\n\`\`\``;
 
 export const TABLES: Record<string, () => string> = {
+  routes: () => markdown(["request", "does", "takes"], routeRows()),
   config: () => markdown(["key", "as shipped", "allowed", "meaning"], configRows()),
   errors: () =>
     markdown(

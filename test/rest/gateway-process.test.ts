@@ -38,6 +38,16 @@ async function untilAnswers(url: string): Promise<Response> {
   throw new Error(`${url} does not answer`);
 }
 
+const TOKEN = "s3cret-s3cret-16";
+
+test("a token that is short, or that no header carries, is refused at the start, and the reason is told", async () => {
+  for (const token of ["s3cret", "x".repeat(15), `${"x".repeat(16)} x`, "ü".repeat(16)]) {
+    const gateway = spawn(["--id", "gateway-1"], { DFS_GATEWAY_TOKEN: token });
+    expect([token, await gateway.exited]).toEqual([token, 2]);
+    expect(await new Response(gateway.stderr).text()).toContain("allowed: 16 or more");
+  }
+});
+
 test("an address that other machines reach is refused without a token, and the reason is told", async () => {
   const gateway = spawn(["--url", `http://0.0.0.0:${refusedPort}`]);
   expect(await gateway.exited).toBe(2);
@@ -74,12 +84,12 @@ test("without a master it lives, is not ready and says why; a signal ends it wit
 }, 20_000);
 
 test("with a token, other addresses are served, and only its bearer is", async () => {
-  const gateway = spawn(["--url", `http://0.0.0.0:${openPort}`], { DFS_GATEWAY_TOKEN: "s3cret" });
+  const gateway = spawn(["--url", `http://0.0.0.0:${openPort}`], { DFS_GATEWAY_TOKEN: TOKEN });
   try {
     const url = `http://127.0.0.1:${openPort}`;
     expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
     expect((await fetch(`${url}/openapi/json`)).status).toBe(401);
-    expect((await fetch(`${url}/openapi/json`, { headers: { authorization: "Bearer s3cret" } })).status).toBe(200);
+    expect((await fetch(`${url}/openapi/json`, { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(200);
   } finally {
     gateway.kill("SIGTERM");
   }

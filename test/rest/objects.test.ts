@@ -366,3 +366,65 @@ test("a directory is no file", async () => {
   const below = await put("/files/d/f/g");
   expect([below.status, (await problemOf(below)).code]).toEqual([409, "NOT_A_DIRECTORY"]);
 });
+
+test("F11. If-None-Match: * holds back a delete of what is there, and finds nothing to delete elsewhere", async () => {
+  const gateway = restGateway();
+  await gateway.call("PUT", "/files/d/one", { body: "x" });
+  const headers = { "if-none-match": "*" };
+  for (const [path, status] of [
+    ["/files/d/one", 412],
+    ["/files/d?recursive=true", 412],
+    ["/files/none", 404],
+  ] as const)
+    expect([path, (await gateway.call("DELETE", path, { headers })).status]).toEqual([path, status]);
+  for (const tag of ['""', 'W/"v1"'])
+    expect((await gateway.call("DELETE", "/files/d?recursive=true", { headers: { "if-match": tag } })).status).toBe(
+      412,
+    );
+  expect([...gateway.data.files.keys()]).toEqual(["d/one"]);
+});
+
+test("F11. forms, new directories and open uploads refuse a condition, and change nothing", async () => {
+  const gateway = restGateway();
+  const upload = await gateway.data.transfers.openUpload({ path: "u" });
+  const json = { "content-type": "application/json" };
+  const form = new FormData();
+  form.append("f", new File(["x"], "f"));
+  const requests: [string, string, RequestInit][] = [
+    ["POST", "/files", { body: form }],
+    ["POST", "/files/d", { body: '{"mkdir": true}', headers: json }],
+    ["PATCH", `/uploads/${upload.uploadId}`, { body: "x", headers: { "upload-offset": "0" } }],
+    ["POST", `/uploads/${upload.uploadId}`, { body: '{"size": 0}', headers: json }],
+    ["DELETE", `/uploads/${upload.uploadId}`, {}],
+  ];
+  for (const [method, path, init] of requests) {
+    const headers = { ...(init.headers as Record<string, string>), "if-match": '"v1"' };
+    const response = await gateway.call(method, path, { ...init, headers });
+    expect([method, path, response.status, (await problemOf(response)).code]).toEqual([
+      ...[method, path],
+      ...[400, "INVALID_HEADER"],
+    ]);
+  }
+  expect((await gateway.data.transfers.uploadStatus(upload.uploadId)).offset).toBe(0);
+  expect([gateway.data.files.size, await gateway.data.masters.stat("d")]).toEqual([0, null]);
+});
+
+test("F8. a number beyond what a number holds is refused by name wherever one is read, and changes nothing", async () => {
+  const gateway = restGateway();
+  const upload = await gateway.data.transfers.openUpload({ path: "u" });
+  const huge = ["9007199254740993", "9223372036854775808", "1e3", "0x10", "-1", "9".repeat(300)];
+  for (const n of huge)
+    for (const [method, path, headers] of [
+      ["GET", `/files?limit=${n}`, {}],
+      ["PUT", `/files/f?chunkSize=${n}`, {}],
+      ["PUT", `/files/f?replication=${n}`, {}],
+      ["PUT", "/files/f", { "content-length": n }],
+      ["PATCH", `/uploads/${upload.uploadId}`, { "upload-offset": n }],
+      ["GET", `/files/f?explain&fromIndex=${n}`, {}],
+    ] as const) {
+      const response = await gateway.call(method, path, { headers, ...(method === "GET" ? {} : { body: "x" }) });
+      expect([method, path, response.status]).toEqual([method, path, 400]);
+    }
+  for (const n of huge) expect((await gateway.call("GET", `/uploads/${n}`)).status).toBe(404);
+  expect(gateway.data.files.size).toBe(0);
+});

@@ -65,3 +65,13 @@ test("more than the bounded number of ranges is refused", () => {
 test("Content-Range names the last byte", () => {
   expect(contentRange({ start: 0, endExclusive: 10 }, 100)).toBe("bytes 0-9/100");
 });
+
+test("F8. a range that ends beyond 2^53, or beyond every number, is clamped to the file", () => {
+  for (const end of ["9007199254740993", "9223372036854775807", "18446744073709551616", "9".repeat(400)]) {
+    expect([end, ranges(`bytes=0-${end}`)]).toEqual([end, [[0, 1000]]]);
+    expect([end, ranges(`bytes=999-${end}`)]).toEqual([end, [[999, 1000]]]);
+    expect([end, ranges(`bytes=-${end}`)]).toEqual([end, [[0, 1000]]]);
+    expect([end, ranges(`bytes=${end}-`)]).toEqual([end, "unsatisfiable"]);
+    expect([end, ranges(`bytes=${end}-${end}`)]).toEqual([end, "unsatisfiable"]);
+  }
+});

@@ -307,7 +307,7 @@ export function memoryDataPath(): MemoryDataPath {
       return once(idempotencyKey, () => {
         const entry = entryAt(path);
         if (!entry) throw noSuchFile(path);
-        check(path, condition);
+        check(path, { ifMatch: condition?.ifMatch });
         const members = below(path);
         if (members.length > 0 && !recursive) throw new Refusal("DIRECTORY_NOT_EMPTY", `"${path}" is not empty`);
         for (const member of [path, ...members]) {

@@ -1,8 +1,8 @@
 /** A gateway's REST server over the data path in memory: called directly, or on a real socket. */
 import { connect } from "node:net";
 import { checkConfig } from "../../actors/node/config.ts";
+import { serve } from "../../actors/node/entrance.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { listenOptions } from "../../actors/node/mailbox.ts";
 import configJson from "../../config.json";
 import type { Gateway } from "../../gateway/rest/context.ts";
 import { createRestServer } from "../../gateway/rest/server.ts";
@@ -30,7 +30,7 @@ export function restGateway(options: { token?: string } = {}) {
     /** @returns the URL; `port` must be free */
     listen(port: number): string {
       const url = `http://127.0.0.1:${port}`;
-      app.listen(listenOptions(url));
+      serve(app, url);
       return url;
     },
     stop: () => app.server?.stop(true),

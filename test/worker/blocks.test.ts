@@ -5,6 +5,7 @@ import { blockContent, sign } from "../../actors/node/signature.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { getBlocks, type Hop, putBlock } from "../../actors/worker/block-client.ts";
+import { type BlockHost, blockRoutes, noTraffic } from "../../actors/worker/block-routes.ts";
 import type { WorkerNode } from "../../actors/worker/host.ts";
 import {
   BLOCK,
@@ -12,6 +13,7 @@ import {
   freeUrl,
   randomBytes,
   SECRET,
+  silent,
   startTestWorker,
   storeChunk,
   tell,
@@ -258,4 +260,15 @@ test("probes and metrics answer without a signature, and readiness names what it
   expect(((await ready.json()) as { waitsFor: string[] }).waitsFor[0]).toContain("a leader that registers it");
   const metrics = await (await fetch(`${one?.url}/metrics`)).text();
   expect(metrics).toMatch(/dfs_worker_blocks_written_total \d+/);
+});
+
+test("F8. a block that claims more bytes than numbers count leaves the count of bytes in flight as it was", async () => {
+  const traffic = { ...noTraffic(), bytesInFlight: 4096 };
+  const host: Partial<BlockHost> = { identity: tester, traffic, log: silent };
+  const app = blockRoutes(host as BlockHost);
+  const path = `http://localhost/chunks/${formatChunkId(1)}/blocks/0`;
+  for (const length of ["9007199254740991", "1e300", "134217729"]) {
+    const { status } = await app.handle(new Request(path, { method: "PUT", headers: { "content-length": length } }));
+    expect([length, status, traffic.bytesInFlight]).toEqual([length, 401, 4096]);
+  }
 });
