@@ -187,6 +187,21 @@ test("F9. metadata keeps its name, also if objects have one of that name by them
     expect(metaOf((await call("HEAD", `/files/f9/${name}`)).headers)).toEqual(new Map(Object.entries(meta)));
 });
 
+test("F9. a parameter or a member called __proto__ is refused as any that is not known", async () => {
+  for (const query of ["__proto__=1", "constructor=1", "toString=1"]) {
+    const refused = await call("GET", `/files/f9/put?${query}`);
+    expect([query, refused.status, (await problemOf(refused)).code]).toEqual([query, 400, "INVALID_PARAMETER"]);
+  }
+  for (const body of [
+    '{"path": "f9/no", "__proto__": {"a": 1}}',
+    '{"path": "f9/no", "constructor": 1}',
+    '{"__proto__": {"path": "f9/no"}}',
+  ]) {
+    const refused = await call("POST", "/uploads", { body, headers: { "content-type": "application/json" } });
+    expect([body, refused.status, (await problemOf(refused)).code]).toEqual([body, 400, "INVALID_BODY"]);
+  }
+});
+
 test("F12. a header's value goes out with the bytes that it came in with; what is not UTF-8 is refused", async () => {
   const values = ["caf\u00c3\u00a9", "\u00ef\u00bb\u00bfmark first", "a\tb", ""];
   for (const value of values) {
