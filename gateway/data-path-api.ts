@@ -6,6 +6,7 @@ import type { DirectoryInfo, EntryInfo, FileInfo } from "../actors/messages/comm
 import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../actors/messages/master.ts";
 import type { WorkerMode, WriteCondition } from "../actors/messages/primitives.ts";
 import type { ChunkDescription } from "../actors/messages/worker.ts";
+import type { ContentHeaders } from "../actors/rules/file-headers.ts";
 
 export type { ClusterStateAnswer, DirectoryInfo, EntryInfo, ExplainAnswer, FileInfo, ListAnswer };
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -15,7 +16,8 @@ export interface FileRequest {
   /** Checked by `rules/path.ts` already. */
   path: string;
   contentType?: string;
-  userMetadata?: Record<string, string>;
+  contentHeaders?: ContentHeaders;
+  userMetadata?: ReadonlyMap<string, string>;
   condition?: WriteCondition;
   replicationFactor?: number;
   /** Rounded up to whole blocks. */
@@ -24,6 +26,9 @@ export interface FileRequest {
   idempotencyKey?: string;
 }
 
+/** Digests of a whole body that can be checked while it passes, named as `Bun.CryptoHasher` names them. */
+export type HashName = "md5" | "sha1" | "sha256" | "sha512";
+
 export interface PutRequest extends FileRequest {
   /** Its pieces are taken over: the buffer of one that fills its buffer is freed once it has been read. */
   body: ReadableStream<Uint8Array> | null;
@@ -31,8 +36,8 @@ export interface PutRequest extends FileRequest {
   lengthBytes?: number;
   /** Compute SHA-256 and keep it with the file. */
   wantSha256?: boolean;
-  /** Hex; computed, kept and compared: DIGEST_MISMATCH, and nothing is stored. */
-  expectedSha256?: string;
+  /** Hex by algorithm; computed and compared: DIGEST_MISMATCH, and nothing is stored. SHA-256 is kept. */
+  expectedHashes?: ReadonlyMap<HashName, string>;
   /** Compared before the commit: DIGEST_MISMATCH, and nothing is stored. */
   expectedCrc32?: number;
   /** The client has gone: stop, and leave nothing. */

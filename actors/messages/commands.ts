@@ -25,6 +25,7 @@ const FileAttributes = {
   contentType: Type.String({ maxLength: 255 }),
   /** Hex SHA-256 of the content, when the client asked for one or sent one. */
   sha256: Nullable(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+  /** The client's metadata and the standard headers that come back with the file, as `rules/file-headers.ts` lays them out. */
   userMetadata: Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 2048 })),
 };
 

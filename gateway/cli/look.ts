@@ -1,4 +1,5 @@
 /** `dfs ls`, `stat` and `explain`: what is there, and where. */
+import { CONTENT_HEADER_FIELDS } from "../../actors/rules/file-headers.ts";
 import { DfsError, type ListedEntry } from "../client/client.ts";
 import { counted, formatBytes, printable, table } from "./output.ts";
 import { lookUp, parseRemotePath } from "./remote-path.ts";
@@ -65,6 +66,9 @@ export async function stat({ dfs, output, signal }: Session, text: string): Prom
       `  size      ${file.size.toLocaleString("en")} bytes (${formatBytes(file.size)})`,
       `  modified  ${file.modified}`,
       `  type      ${printable(file.contentType)}`,
+      ...CONTENT_HEADER_FIELDS.flatMap(([field, name]) =>
+        file[field] === undefined ? [] : `  ${name}: ${printable(file[field])}`,
+      ),
       `  etag      ${file.etag}`,
       `  crc32     ${file.crc32}`,
       ...Object.entries(file.meta).map(([name, value]) => `  ${printable(name)}: ${printable(value)}`),

@@ -1,8 +1,9 @@
 /** What the gateway answers, as the client hands it on. */
 import type { ClusterStateAnswer } from "../../actors/messages/master.ts";
+import type { ContentHeaders } from "../../actors/rules/file-headers.ts";
 
-/** A stored file, as a write or `stat` answers it. */
-export interface StoredFile {
+/** A stored file, as a write or `stat` answers it, with the standard headers that it was stored with. */
+export interface StoredFile extends ContentHeaders {
   path: string;
   /** bytes */
   size: number;

@@ -1,4 +1,5 @@
 /** What a caller may say about one call. */
+import type { ContentHeaders } from "../../actors/rules/file-headers.ts";
 
 /** Bytes before and while they are sent. A stream can be sent once only, so a write from one is never repeated. */
 export type Source = Uint8Array | string | Blob | ReadableStream<Uint8Array>;
@@ -17,7 +18,8 @@ export interface CallOptions {
   idempotencyKey?: string;
 }
 
-export interface PutOptions extends Condition, CallOptions {
+/** `contentEncoding`, `cacheControl` and their like: kept with the file and sent back with it. */
+export interface PutOptions extends Condition, CallOptions, ContentHeaders {
   contentType?: string;
   /** Copies to keep; the cluster's own number otherwise. */
   replication?: number;

@@ -16,6 +16,7 @@
  */
 import type { WorkerMode } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { CONTENT_HEADER_FIELDS, headerTextProblem, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import type { Cluster, Explanation, ListedEntry, MasterGroup, MastersOrder, StoredFile } from "./answers.ts";
 import type { CallOptions, PutOptions, Source } from "./call-options.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
@@ -167,13 +168,21 @@ export function createClient(options: ClientOptions): DfsClient {
   };
 }
 
-function writeHeaders({ contentType, meta, ifMatch, createOnly }: PutOptions): Record<string, string> {
+/** Text as `fetch` takes it, one character per byte of UTF-8. @throws DfsError INVALID_HEADER */
+function wireText(what: string, text: string): string {
+  const problem = headerTextProblem(text);
+  if (problem) throw new DfsError("INVALID_HEADER", `The value of ${what} ${problem}`, 400);
+  return Buffer.from(text).toString("latin1");
+}
+
+function writeHeaders({ contentType, meta, ifMatch, createOnly, ...rest }: PutOptions): Record<string, string> {
   const headers: Record<string, string> = {};
   if (contentType) headers["content-type"] = contentType;
+  for (const [field, name] of CONTENT_HEADER_FIELDS) if (rest[field]) headers[name] = wireText(name, rest[field]);
   if (ifMatch) headers["if-match"] = ifMatch;
   if (createOnly) headers["if-none-match"] = "*";
   for (const [name, value] of Object.entries(meta ?? {}))
-    headers[`x-meta-${name}`] = Buffer.from(value).toString("latin1");
+    headers[`${META_PREFIX}${name}`] = wireText(`meta ${name}`, value);
   return headers;
 }
 

@@ -1,5 +1,6 @@
 /** Reading a file: one stream of checked bytes, over as many connections as it takes. */
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { CONTENT_HEADER_FIELDS, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import type { StoredFile } from "./answers.ts";
 import { RunningCrc32 } from "./checked-bytes.ts";
 import { DfsError } from "./dfs-error.ts";
@@ -34,14 +35,24 @@ export interface Download {
   body: ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
+/** What the gateway says of a file with which nothing was said. */
+const DEFAULT_CACHE_CONTROL = "no-cache";
+
 /** Reads what the headers say of a file. */
 export function storedFileOf(path: string, response: Response): StoredFile {
   const { headers } = response;
   const total = /\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1];
   const size = Number(total ?? headers.get("x-content-length") ?? headers.get("content-length") ?? Number.NaN);
-  const meta: Record<string, string> = {};
-  for (const [name, value] of headers)
-    if (name.startsWith("x-meta-")) meta[name.slice("x-meta-".length)] = Buffer.from(value, "latin1").toString();
+  const textOf = (value: string): string => Buffer.from(value, "latin1").toString();
+  const said = CONTENT_HEADER_FIELDS.flatMap(([field, name]) => {
+    const value = headers.get(name);
+    return value === null || (field === "cacheControl" && value === DEFAULT_CACHE_CONTROL)
+      ? []
+      : [[field, textOf(value)]];
+  });
+  const meta = [...headers].flatMap(([name, value]) =>
+    name.startsWith(META_PREFIX) ? [[name.slice(META_PREFIX.length), textOf(value)]] : [],
+  );
   const etag = headers.get("etag");
   const crc32 = headers.get("x-crc32");
   if (etag === null || crc32 === null)
@@ -53,8 +64,9 @@ export function storedFileOf(path: string, response: Response): StoredFile {
     etag,
     crc32,
     contentType: headers.get("content-type") ?? "application/octet-stream",
+    ...Object.fromEntries(said),
     modified: modified ? new Date(modified).toISOString() : "",
-    meta,
+    meta: Object.fromEntries(meta),
   };
 }
 

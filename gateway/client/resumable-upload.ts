@@ -1,5 +1,6 @@
 /** Sending a large file: what the cluster has once kept is never sent again, whatever breaks. */
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { CONTENT_HEADER_FIELDS } from "../../actors/rules/file-headers.ts";
 import type { OpenedUpload, StoredFile } from "./answers.ts";
 import type { PutOptions } from "./call-options.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
@@ -36,6 +37,9 @@ export async function uploadResumably(
       body: JSON.stringify({
         path,
         ...(contentType ? { contentType } : {}),
+        ...Object.fromEntries(
+          CONTENT_HEADER_FIELDS.flatMap(([field]) => (options[field] ? [[field, options[field]]] : [])),
+        ),
         ...(replication === undefined ? {} : { replication }),
         ...(chunkSize === undefined ? {} : { chunkSize }),
         ...(createOnly ? { overwrite: false } : {}),

@@ -58,10 +58,12 @@ export function createTransport({ url, token, fetch: via = fetch, retries = 4, b
     let response: Response;
     try {
       // Bun's fetch gives up after five silent minutes unless told not to; large files are longer under way.
-      const init: RequestInit & { timeout: boolean } = {
+      // It would also unpack a file that was stored packed, whose length and checksum are those of what was stored.
+      const init: RequestInit & { timeout: boolean; decompress: boolean } = {
         method,
         headers: {
           accept: "application/json, application/problem+json, */*",
+          "accept-encoding": "identity",
           ...(token ? { authorization: `Bearer ${token}` } : {}),
           ...(key ? { "idempotency-key": key } : {}),
           ...headers,
@@ -70,6 +72,7 @@ export function createTransport({ url, token, fetch: via = fetch, retries = 4, b
         signal,
         redirect: "follow",
         timeout: false,
+        decompress: false,
       };
       response = await via(base + path, init);
     } catch (cause) {

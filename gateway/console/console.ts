@@ -17,6 +17,7 @@ import type {
   StreamedRecord,
   Why,
 } from "./api.ts";
+import { countByCode } from "./count-by-code.ts";
 import type { Drills } from "./drills.ts";
 import type { FollowedStore, Follower, ToldRecord } from "./follower.ts";
 import { layoutOf } from "./layouts.ts";
@@ -265,8 +266,7 @@ export class Console {
   refusals(minutes: number): RefusalList {
     const { store } = this.#parts;
     const records = store.between(beginOf(Date.now() - minutes * 60_000), "~", PAGE, "requests").reverse();
-    const byCode: Record<string, number> = {};
-    for (const { e, r = 1 } of records) byCode[e] = (byCode[e] ?? 0) + r;
+    const byCode = countByCode(records.map(({ e, r = 1 }) => [e, r] as const));
     return {
       minutes,
       total: Object.values(byCode).reduce((sum, count) => sum + count, 0),

@@ -3,6 +3,7 @@
  * alone: which phase took how long, what was refused meanwhile, how many chunks were at risk. Pure; runs in a browser.
  */
 import type { About, Phase, Report, StepRecord } from "./api.ts";
+import { countByCode } from "./count-by-code.ts";
 import { idOf, lastMs } from "./order.ts";
 
 type Timings = About["timings"];
@@ -273,13 +274,11 @@ function damage(
 ): Pick<Report, "refused" | "failed"> {
   const of = (v: string): Report["refused"] => {
     const told = records.filter((one) => one.k === "refused" && one.v === v && during(one));
-    const byCode: Record<string, number> = {};
-    for (const { e, r = 1 } of told) byCode[e] = (byCode[e] ?? 0) + r;
     const [first] = told;
     const latest = told.at(-1);
     return {
       count: told.reduce((sum, { r = 1 }) => sum + r, 0),
-      byCode,
+      byCode: countByCode(told.map(({ e, r = 1 }) => [e, r] as const)),
       first: first?.t ?? null,
       last: latest ? lastMs(latest) : null,
     };

@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { NodeId, Nullable, Url } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { Gateway } from "./context.ts";
-import { BINARY, describe, FROM_CHANGES, FROM_MASTERS, NO_QUERY } from "./describe.ts";
+import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, NO_QUERY } from "./describe.ts";
 import { readJson } from "./json-body.ts";
 import { readQuery } from "./query.ts";
 
@@ -78,15 +78,7 @@ export const clusterMasters = (gateway: Gateway) =>
           tag: "cluster",
           body: { "application/json": Order },
           responses: { 200: answer },
-          errors: [
-            "INVALID_BODY",
-            "BODY_INCOMPLETE",
-            "PAYLOAD_TOO_LARGE",
-            "UNSUPPORTED_MEDIA_TYPE",
-            "NO_SUCH_MASTER",
-            "MASTERS_UNCHANGED",
-            ...FROM_CHANGES,
-          ],
+          errors: ["NO_SUCH_MASTER", "MASTERS_UNCHANGED", ...FROM_JSON, ...FROM_CHANGES],
         }),
       },
     )

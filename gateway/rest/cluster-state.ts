@@ -8,7 +8,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { clusterMasters } from "./cluster-masters.ts";
 import type { Gateway } from "./context.ts";
-import { describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readJson } from "./json-body.ts";
 import { leaderView } from "./leader-view.ts";
 import { readQuery } from "./query.ts";
@@ -91,15 +91,7 @@ export const clusterState = (gateway: Gateway) =>
               content: { "application/json": Type.Object({ id: Type.String(), mode: WorkerMode }) },
             },
           },
-          errors: [
-            "INVALID_BODY",
-            "INVALID_HEADER",
-            "BODY_INCOMPLETE",
-            "PAYLOAD_TOO_LARGE",
-            "UNSUPPORTED_MEDIA_TYPE",
-            "NO_SUCH_WORKER",
-            ...FROM_CHANGES,
-          ],
+          errors: ["NO_SUCH_WORKER", ...FROM_JSON, ...FROM_CHANGES],
         }),
       },
     );

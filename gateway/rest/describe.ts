@@ -34,6 +34,16 @@ export const FROM_MASTERS = ["NO_LEADER", "TIMEOUT"] as const satisfies ErrorCod
 /** Any change may answer these. */
 export const FROM_CHANGES = [...FROM_MASTERS, "OUTCOME_UNKNOWN", "CROSS_SITE"] as const satisfies ErrorCode[];
 
+/** Any route that takes JSON may answer these. */
+export const FROM_JSON = [
+  "INVALID_BODY",
+  "INVALID_HEADER",
+  "BODY_INCOMPLETE",
+  "DIGEST_MISMATCH",
+  "PAYLOAD_TOO_LARGE",
+  "UNSUPPORTED_MEDIA_TYPE",
+] as const satisfies ErrorCode[];
+
 const contentOf = (content: Record<string, TSchema | typeof BINARY>) =>
   Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]));
 

@@ -1,13 +1,31 @@
 /** A file as JSON and as headers: the same facts wherever it is answered. */
 import { type Static, Type } from "@sinclair/typebox";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import {
+  CONTENT_HEADERS,
+  type ContentHeaders,
+  headerName,
+  headerValue,
+  META_PREFIX,
+  saidHeaders,
+} from "../../actors/rules/file-headers.ts";
 import type { FileInfo, PutOutcome } from "../data-path-api.ts";
 import { httpDate } from "./conditions.ts";
+import { reprDigest } from "./digests.ts";
 import { urlOfFile } from "./path.ts";
-import { metadataHeaders, reprDigest } from "./request-headers.ts";
 
 const IsoTime = Type.String({ format: "date-time" });
 const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
+
+const Said = Type.Optional(Type.String({ description: "only if it was said" }));
+/** The standard headers in JSON: as a file is described, and as an upload is opened. */
+export const ContentHeaderFields = {
+  cacheControl: Said,
+  contentDisposition: Said,
+  contentEncoding: Said,
+  contentLanguage: Said,
+  expires: Said,
+} satisfies Record<keyof ContentHeaders, typeof Said>;
 
 export const FileJson = Type.Object({
   path: Type.String(),
@@ -17,6 +35,7 @@ export const FileJson = Type.Object({
   chunks: Type.Integer(),
   sha256: Nullable(Type.String({ description: "hex; only if it was asked for or sent" })),
   contentType: Type.String(),
+  ...ContentHeaderFields,
   replication: Type.Integer({ description: "copies of each chunk" }),
   created: IsoTime,
   modified: IsoTime,
@@ -27,21 +46,25 @@ export type FileJson = Static<typeof FileJson>;
 export const quoted = (etag: string): string => `"${etag}"`;
 const iso = (ms: number): string => new Date(ms).toISOString();
 
-export const fileJson = (file: FileInfo): FileJson => ({
-  path: file.path,
-  size: file.sizeBytes,
-  etag: quoted(file.etag),
-  crc32: formatCrc32(file.crc32),
-  chunks: file.chunkCount,
-  sha256: file.sha256,
-  contentType: file.contentType,
-  replication: file.replicationFactor,
-  created: iso(file.createdAt),
-  modified: iso(file.modifiedAt),
-  meta: file.userMetadata,
-});
+export function fileJson(file: FileInfo): FileJson {
+  const { headers, metadata } = saidHeaders(file.userMetadata);
+  return {
+    path: file.path,
+    size: file.sizeBytes,
+    etag: quoted(file.etag),
+    crc32: formatCrc32(file.crc32),
+    chunks: file.chunkCount,
+    sha256: file.sha256,
+    contentType: file.contentType,
+    ...headers,
+    replication: file.replicationFactor,
+    created: iso(file.createdAt),
+    modified: iso(file.modifiedAt),
+    meta: Object.fromEntries(metadata),
+  };
+}
 
-/** The headers that describe this version of the file, whatever part of it is sent. */
+/** The headers that tell this version of the file from others, and its metadata: on any answer about it. */
 export function fileHeaders(file: FileInfo): Headers {
   const headers = new Headers({
     etag: quoted(file.etag),
@@ -49,9 +72,17 @@ export function fileHeaders(file: FileInfo): Headers {
     "x-crc32": formatCrc32(file.crc32),
   });
   if (file.sha256 !== null) headers.set("repr-digest", reprDigest(file.sha256));
-  for (const [name, value] of metadataHeaders(file.userMetadata)) headers.set(name, value);
+  for (const [name, value] of saidHeaders(file.userMetadata).metadata)
+    headers.set(`${META_PREFIX}${headerName(name)}`, headerValue(value));
   return headers;
 }
+
+/** The headers of its content, as they were said when it was stored: only where the answer is that content. */
+export const contentHeaders = (file: FileInfo): [name: string, value: string][] =>
+  Object.entries(saidHeaders(file.userMetadata).headers).map(([field, value]) => [
+    CONTENT_HEADERS[field as keyof ContentHeaders],
+    headerValue(value),
+  ]);
 
 /** The answer to a write: 201 for a new file, 200 for a new version. */
 export function storedResponse({ file, created }: PutOutcome): Response {

@@ -8,21 +8,46 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { CONTENT_HEADERS, headerValue, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { streamOf } from "./byte-streams.ts";
 import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { DIGEST_HEADERS, readDigests, refuseDigests } from "./digests.ts";
 import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 import { readQuery } from "./query.ts";
-import { readIdempotencyKey } from "./request-headers.ts";
+import {
+  checkFileHeaders,
+  checkMetadataName,
+  checkValue,
+  readFileHeaders,
+  readIdempotencyKey,
+} from "./request-headers.ts";
 
 const LIMITS = { files: 1000, fields: 1000, parts: 2000, fieldSize: 8192, fieldNameSize: 100, headerPairs: 50 };
+
+/** Fields named like headers say of a file what the header of a PUT does. */
+const OF_ONE_FILE: readonly string[] = [...DIGEST_HEADERS, "Want-Repr-Digest"];
+const HEADER_FIELDS = new Set([...Object.values(CONTENT_HEADERS), ...OF_ONE_FILE].map((name) => name.toLowerCase()));
+const isHeaderField = (name: string): boolean => HEADER_FIELDS.has(name) || name.startsWith(META_PREFIX);
 
 const Form = Type.Object({
   prefix: Type.Optional(Type.String({ description: "put before the names of all files that follow, e.g. photos/" })),
   path: Type.Optional(Type.String({ description: "whole path of the next file, instead of its own name" })),
+  ...Object.fromEntries(
+    [...Object.values(CONTENT_HEADERS), "x-meta-{name}"].map((name) => [
+      name,
+      Type.Optional(Type.String({ description: "as the header of PUT, for all files that follow" })),
+    ]),
+  ),
+  ...Object.fromEntries(
+    OF_ONE_FILE.map((name) => [
+      name,
+      Type.Optional(Type.String({ description: "as the header of PUT, for the next file" })),
+    ]),
+  ),
   file: Type.Unsafe<Blob>(BINARY),
 });
 const Stored = Type.Object({ files: Type.Array(FileJson) });
@@ -34,13 +59,16 @@ export const formUpload = (gateway: Gateway) =>
       const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(request.headers);
       refuseConditions(request.headers, "PUT one file at a time on a condition");
+      refuseDigests(request.headers, "A field of that name before a file is the digest of that file.");
       const files: FileJson[] = [];
       try {
-        await eachFile(request, async ({ path, contentType, body }) => {
+        await eachFile(request, async ({ path, contentType, said, body }) => {
+          const { maxUserMetadataBytes } = gateway.config.limits;
           const { file } = await gateway.data.transfers.put({
             path,
             body,
-            contentType,
+            ...checkFileHeaders({ ...readFileHeaders(said, maxUserMetadataBytes), contentType }, maxUserMetadataBytes),
+            ...readDigests(said),
             ...storageClass,
             idempotencyKey: idempotencyKey && `${idempotencyKey}#${files.length}`,
             signal: request.signal,
@@ -72,6 +100,8 @@ export const formUpload = (gateway: Gateway) =>
           "INVALID_HEADER",
           "INVALID_BODY",
           "BODY_INCOMPLETE",
+          "DIGEST_MISMATCH",
+          "METADATA_TOO_LARGE",
           "PAYLOAD_TOO_LARGE",
           "UNSUPPORTED_MEDIA_TYPE",
           "IS_A_DIRECTORY",
@@ -88,6 +118,8 @@ export const formUpload = (gateway: Gateway) =>
 interface FormFile {
   path: string;
   contentType: string;
+  /** What the fields before it say of it. */
+  said: Headers;
   body: ReadableStream<Uint8Array>;
 }
 
@@ -115,21 +147,29 @@ async function eachFile(request: Request, store: (file: FormFile) => Promise<voi
   let stored: Promise<void> = Promise.resolve();
   let prefix = "";
   let nextPath: string | null = null;
+  const said = new Headers();
   form.on("field", (name, value, nameTruncated, valueTruncated) => {
     if (nameTruncated || valueTruncated)
       fail(new Refusal("PAYLOAD_TOO_LARGE", `A form field has more than ${LIMITS.fieldSize} bytes`, { field: name }));
     if (name === "prefix") prefix = value;
     if (name === "path") nextPath = value;
+    try {
+      sayOf(said, name, value);
+    } catch (error) {
+      fail(error as Refusal);
+    }
   });
   form.on("file", (_field, stream, filename, _encoding, mimeType) => {
-    const path = nextPath ?? `${prefix}${filename ?? ""}`;
+    const path = nextPath ?? `${prefix}${unescapedName(filename ?? "")}`;
+    const saidOfThis = new Headers(said);
     nextPath = null;
+    for (const name of OF_ONE_FILE) said.delete(name);
     streams.add(stream);
     stream.on("error", fail);
     stored = stored.then(async () => {
       if (broken) throw broken;
       const body = streamOf(wholeOnly(stream, () => broken));
-      await store({ path: checkPath(path), contentType: mimeType, body });
+      await store({ path: checkPath(path), contentType: mimeType, said: saidOfThis, body });
       streams.delete(stream);
     });
     stored.catch(fail);
@@ -148,6 +188,19 @@ async function eachFile(request: Request, store: (file: FormFile) => Promise<voi
   }
   if (broken) throw broken;
 }
+
+/** Notes a field that is named like a header. @throws INVALID_HEADER, METADATA_TOO_LARGE */
+function sayOf(said: Headers, field: string, value: string): void {
+  const name = field.toLowerCase();
+  if (!isHeaderField(name)) return;
+  if (name.startsWith(META_PREFIX)) checkMetadataName(name.slice(META_PREFIX.length));
+  checkValue(name, value);
+  said.set(name, headerValue(value));
+}
+
+/** A file's name as it was before a browser escaped it. @see https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data */
+const unescapedName = (filename: string): string =>
+  filename.replace(/%0A|%0D|%22/g, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)));
 
 function openForm(contentType: string) {
   try {

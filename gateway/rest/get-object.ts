@@ -3,7 +3,8 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Consistency, OpenFile } from "../data-path-api.ts";
+import { headerValue } from "../../actors/rules/file-headers.ts";
+import type { Bytes, Consistency, OpenFile } from "../data-path-api.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
 import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
@@ -11,7 +12,7 @@ import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "./describe.ts";
 import { Explanation, explainFile } from "./explain.ts";
-import { fileHeaders } from "./file-json.ts";
+import { contentHeaders, fileHeaders } from "./file-json.ts";
 import { stateLength } from "./front-door.ts";
 import { pathFromUrl } from "./path.ts";
 import { RefusalWithHeaders } from "./problem.ts";
@@ -61,7 +62,7 @@ export const getObject = (gateway: Gateway) =>
         query: Query,
         summary: "Read a file, or where its chunks are",
         description:
-          "HEAD answers the same headers without content. Every block is checked before it is sent; a bad copy is replaced by a good one within the same answer.",
+          "HEAD answers the same headers without content. What was said of the content when it was stored comes back: Content-Type, Content-Encoding, Content-Language, Content-Disposition (unless ?download), Cache-Control (no-cache unless it or Expires was said), Expires. Every block is checked before it is sent; a bad copy is replaced by a good one within the same answer.",
         tag: "files",
         path: FILE_PATH,
         headers: {
@@ -112,12 +113,13 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
       etag: `"${file.etag}"`,
     });
   for (const [name, value] of Object.entries(consistencyHeaders(consistency, source.ageMs))) answer.set(name, value);
-  answer.set("cache-control", "no-cache");
+  for (const [name, value] of contentHeaders(file)) answer.set(name, value);
+  if (!answer.has("cache-control") && !answer.has("expires")) answer.set("cache-control", "no-cache");
+  if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
   answer.set("accept-ranges", "bytes");
   if (verdict === "notModified") return new Response(null, { status: 304, headers: answer });
   for (const [name, value] of Object.entries(CONTENT_POLICY)) answer.set(name, value);
-  answer.set("content-type", file.contentType);
-  if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
+  answer.set("content-type", headerValue(file.contentType));
 
   const applies = rangeApplies(headers.get("if-range"), file);
   const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
@@ -130,10 +132,13 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
     );
   const wanted = ranges.kind === "whole" ? [{ start: 0, endExclusive: file.sizeBytes }] : ranges.ranges;
   const status = ranges.kind === "whole" ? 200 : 206;
-  const content = wanted.length === 1 ? single(source, wanted[0] as ByteRange) : several(source, wanted);
+  const content = wanted.length === 1 ? single(source, wanted[0] as ByteRange) : several(source, wanted, answer);
   if (status === 206 && wanted.length === 1)
     answer.set("content-range", contentRange(wanted[0] as ByteRange, file.sizeBytes));
-  if (content.contentType) answer.set("content-type", content.contentType);
+  if (content.contentType) {
+    for (const name of OF_EACH_PART) answer.delete(name);
+    answer.set("content-type", content.contentType);
+  }
   answer.set("content-length", String(content.lengthBytes));
   answer.set(LENGTH_HEADER, String(content.lengthBytes));
   if (isHead) stateLength(request, content.lengthBytes);
@@ -165,6 +170,10 @@ interface Content {
   open: (passing: boolean) => ReadableStream<Uint8Array> | null;
 }
 
+/** Of several ranges the answer itself is of another type and not encoded; these speak of the file's bytes. */
+const OF_EACH_PART = ["Content-Type", "Content-Encoding", "Content-Language"];
+const bytesOf = (latin1: string): Bytes => Uint8Array.from(latin1, (character) => character.charCodeAt(0));
+
 const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - start;
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
@@ -172,18 +181,19 @@ const single = (source: OpenFile, range: ByteRange): Content => ({
   open: (passing) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, { passing })),
 });
 
-function several(source: OpenFile, ranges: ByteRange[]): Content {
+/** @param described the headers of a whole answer: each part repeats what they say of its bytes */
+function several(source: OpenFile, ranges: ByteRange[], described: Headers): Content {
   const boundary = crypto.randomUUID();
-  const encoder = new TextEncoder();
+  const said = OF_EACH_PART.flatMap((name) => (described.has(name) ? `${name}: ${described.get(name)}\r\n` : []));
   const parts = ranges.map(
     (range, n): Part => ({
-      head: encoder.encode(
-        `${n === 0 ? "" : "\r\n"}--${boundary}\r\nContent-Type: ${source.file.contentType}\r\nContent-Range: ${contentRange(range, source.file.sizeBytes)}\r\n\r\n`,
+      head: bytesOf(
+        `${n === 0 ? "" : "\r\n"}--${boundary}\r\n${said.join("")}Content-Range: ${contentRange(range, source.file.sizeBytes)}\r\n\r\n`,
       ),
       open: () => source.stream(range.start, range.endExclusive),
     }),
   );
-  const tail = encoder.encode(`\r\n--${boundary}--\r\n`);
+  const tail = bytesOf(`\r\n--${boundary}--\r\n`);
   const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
   return {
     lengthBytes: ranges.reduce((sum, range) => sum + lengthOf(range), framing),

@@ -1,19 +1,21 @@
-/** Reads a small JSON body, bounded, and checks it against its schema. */
+/** Reads a small JSON body, bounded, and checks it against its digests and its schema. */
 import type { Static, TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { verifyDigests } from "./digests.ts";
 
 const MAX_JSON_BYTES = 256 << 10;
 
-/** @throws UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, INVALID_BODY, BODY_INCOMPLETE */
+/** @throws UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, INVALID_BODY, BODY_INCOMPLETE, INVALID_HEADER, DIGEST_MISMATCH */
 export async function readJson<S extends TSchema>(request: Request, schema: S): Promise<Static<S>> {
   const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
   if (type !== "application/json")
     throw new Refusal("UNSUPPORTED_MEDIA_TYPE", `Content-Type is ${type ?? "missing"}; allowed: application/json`);
   let value: unknown;
-  const text = await readText(request);
+  const bytes = await readBytes(request);
+  verifyDigests(request.headers, bytes);
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(bytes.toString("utf8"));
   } catch (cause) {
     throw new Refusal("INVALID_BODY", `The body is not JSON: ${(cause as Error).message}`);
   }
@@ -26,7 +28,7 @@ export async function readJson<S extends TSchema>(request: Request, schema: S): 
   return value as Static<S>;
 }
 
-async function readText(request: Request): Promise<string> {
+async function readBytes(request: Request): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   try {
@@ -40,5 +42,5 @@ async function readText(request: Request): Promise<string> {
     if (cause instanceof Refusal) throw cause;
     throw new Refusal("BODY_INCOMPLETE", "The body broke off");
   }
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts);
 }

@@ -6,7 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
-import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { describe, FILE_PATH, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
 import { readCondition } from "./file-attributes.ts";
 import { readJson } from "./json-body.ts";
 import { EntryJson, entryJson } from "./list-objects.ts";
@@ -60,7 +60,7 @@ export const moveObject = (gateway: Gateway) =>
         order.rename === undefined ? await masters.copy(path, to, options) : await masters.rename(path, to, options);
       return Response.json(
         { ...entryJson(entry), replaced },
-        { status: replaced ? 200 : 201, headers: { location: urlOfFile(to) } },
+        { status: replaced || to === path ? 200 : 201, headers: { location: urlOfFile(to) } },
       );
     },
     {
@@ -68,22 +68,21 @@ export const moveObject = (gateway: Gateway) =>
       detail: describe({
         query: NO_QUERY,
         summary: "Rename or copy a file or directory, or make a directory",
-        description: "Each is one atomic step. A copy shares the chunks of the original.",
+        description:
+          "Each is one atomic step. A copy shares the chunks of the original. A rename onto itself changes nothing and is 200; a copy onto itself is ALREADY_EXISTS, also with overwrite.",
         tag: "files",
         path: FILE_PATH,
         headers: { "If-Match": "only this version of the file at {path}", ...IDEMPOTENCY_KEY },
         body: { "application/json": Move },
         responses: {
           201: { description: "done; nothing was replaced", content: { "application/json": EntryJson } },
-          200: { description: "done; it was there or replaced something", content: { "application/json": EntryJson } },
+          200: {
+            description: "done; it was there already, or replaced something",
+            content: { "application/json": EntryJson },
+          },
         },
         errors: [
           "INVALID_PATH",
-          "INVALID_HEADER",
-          "INVALID_BODY",
-          "BODY_INCOMPLETE",
-          "PAYLOAD_TOO_LARGE",
-          "UNSUPPORTED_MEDIA_TYPE",
           "NO_SUCH_FILE",
           "ALREADY_EXISTS",
           "IS_A_DIRECTORY",
@@ -91,6 +90,7 @@ export const moveObject = (gateway: Gateway) =>
           "RENAME_INTO_ITSELF",
           "TOO_MANY_ENTRIES",
           "PRECONDITION_FAILED",
+          ...FROM_JSON,
           ...FROM_CHANGES,
         ],
       }),

@@ -5,17 +5,12 @@ import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { readDigests } from "./digests.ts";
 import { readCondition, readStorageClass, StorageClassQuery } from "./file-attributes.ts";
 import { FileJson, storedResponse } from "./file-json.ts";
 import { pathFromUrl } from "./path.ts";
 import { readQuery } from "./query.ts";
-import {
-  readContentLength,
-  readContentType,
-  readDigests,
-  readIdempotencyKey,
-  readUserMetadata,
-} from "./request-headers.ts";
+import { readContentLength, readFileHeaders, readIdempotencyKey } from "./request-headers.ts";
 
 /** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
 async function refuseEarly(
@@ -50,8 +45,7 @@ export const putObject = (gateway: Gateway) =>
         path,
         body: request.body,
         lengthBytes: readContentLength(headers),
-        contentType: readContentType(headers),
-        userMetadata: readUserMetadata(headers, gateway.config.limits.maxUserMetadataBytes),
+        ...readFileHeaders(headers, gateway.config.limits.maxUserMetadataBytes),
         condition,
         ...storageClass,
         idempotencyKey,
@@ -73,9 +67,13 @@ export const putObject = (gateway: Gateway) =>
           "If-None-Match": "* creates only",
           "If-Match": 'replaces only the version with this ETag; "*": any, but there must be one',
           "Content-Type": "kept with the file; default application/octet-stream",
-          "x-meta-{name}": "user metadata, kept with the file",
+          "Content-Encoding":
+            "comes back as it was sent; Content-Language, Content-Disposition, Cache-Control and Expires likewise",
+          "x-meta-{name}": "user metadata, UTF-8, kept with the file",
           "x-crc32": "8 hex digits; checked",
-          "Repr-Digest": "sha-256=:base64:; checked and kept; Content-Digest likewise",
+          "Repr-Digest": "sha-256, sha-512, md5 or sha, as sha-256=:base64:; checked, sha-256 also kept",
+          "Content-Digest": "as Repr-Digest",
+          "Content-MD5": "base64; checked. Digest (sha-256=base64) likewise",
           "Want-Repr-Digest": "sha-256=1: compute and keep SHA-256",
           ...IDEMPOTENCY_KEY,
         },

@@ -4,21 +4,24 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { CONTENT_HEADER_FIELDS } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import type { UploadInfo } from "../data-path-api.ts";
 import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
-import { BINARY, describe, FROM_CHANGES, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { parseCrc32, refuseDigests } from "./digests.ts";
 import { readCondition, readStorageClass, StorageClass } from "./file-attributes.ts";
-import { FileJson, storedResponse } from "./file-json.ts";
+import { ContentHeaderFields, FileJson, storedResponse } from "./file-json.ts";
 import { readJson } from "./json-body.ts";
 import { readQuery } from "./query.ts";
-import { checkUserMetadata, parseCrc32, readContentLength, readIdempotencyKey } from "./request-headers.ts";
+import { checkFileHeaders, type FileHeaders, readContentLength, readIdempotencyKey } from "./request-headers.ts";
 
 const OpenUpload = Type.Object(
   {
     path: Type.String({ description: "not percent-encoded" }),
-    contentType: Type.Optional(Type.String({ maxLength: 255, pattern: "^[ -~]+/[ -~]+$" })),
+    contentType: Type.Optional(Type.String({ description: "type/subtype" })),
+    ...ContentHeaderFields,
     ...StorageClass,
     overwrite: Type.Optional(Type.Boolean({ description: "default true; false: only if nothing is there" })),
     meta: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "user metadata" })),
@@ -70,6 +73,16 @@ function uploadResponse(upload: UploadInfo, status = 200): Response {
   });
 }
 
+/** What an order to open an upload says of the file. An empty standard header says nothing, as in a PUT. */
+function saidIn(order: Static<typeof OpenUpload>): FileHeaders {
+  const said = CONTENT_HEADER_FIELDS.flatMap(([field]) => (order[field] ? [[field, order[field]]] : []));
+  return {
+    contentType: order.contentType,
+    contentHeaders: Object.fromEntries(said),
+    userMetadata: new Map(Object.entries(order.meta ?? {})),
+  };
+}
+
 function parseUploadId(text: string): number {
   const uploadId = Number(text);
   if (!/^[1-9]\d{0,15}$/.test(text) || !Number.isSafeInteger(uploadId))
@@ -100,12 +113,11 @@ export const resumableUpload = (gateway: Gateway) => {
         const order = await readJson(request, OpenUpload);
         const path = checkPath(order.path);
         const storageClass = readStorageClass(order, gateway.config);
-        checkUserMetadata(order.meta ?? {}, gateway.config.limits.maxUserMetadataBytes);
+        const fileHeaders = checkFileHeaders(saidIn(order), gateway.config.limits.maxUserMetadataBytes);
         const condition = await readCondition(gateway, request.headers, path);
         const upload = await transfers.openUpload({
           path,
-          contentType: order.contentType,
-          userMetadata: order.meta,
+          ...fileHeaders,
           ...storageClass,
           condition: order.overwrite === false ? { ...condition, ifNoneMatchAny: true } : condition,
           idempotencyKey,
@@ -128,15 +140,11 @@ export const resumableUpload = (gateway: Gateway) => {
           errors: [
             "INVALID_PATH",
             "INVALID_PARAMETER",
-            "INVALID_HEADER",
-            "INVALID_BODY",
-            "BODY_INCOMPLETE",
-            "PAYLOAD_TOO_LARGE",
-            "UNSUPPORTED_MEDIA_TYPE",
             "METADATA_TOO_LARGE",
             "IS_A_DIRECTORY",
             "NOT_A_DIRECTORY",
             "PRECONDITION_FAILED",
+            ...FROM_JSON,
             ...FROM_CHANGES,
           ],
         }),
@@ -167,6 +175,7 @@ export const resumableUpload = (gateway: Gateway) => {
         refuseConditions(request.headers, SET_AT_OPENING);
         const offset = readOffset(request.headers);
         const lengthBytes = readContentLength(request.headers);
+        refuseDigests(request.headers, "Give the crc32 of the whole file when the upload is completed.");
         return uploadResponse(
           await transfers.appendUpload(parseUploadId(params.id), offset, request.body, { lengthBytes }),
         );
@@ -224,18 +233,13 @@ export const resumableUpload = (gateway: Gateway) => {
             200: { description: "replaced", content: { "application/json": FileJson } },
           },
           errors: [
-            "INVALID_HEADER",
-            "INVALID_BODY",
-            "BODY_INCOMPLETE",
-            "PAYLOAD_TOO_LARGE",
-            "UNSUPPORTED_MEDIA_TYPE",
             "NO_SUCH_UPLOAD",
             "UPLOAD_OFFSET_MISMATCH",
-            "DIGEST_MISMATCH",
             "TOO_FEW_REPLICAS",
             "PRECONDITION_FAILED",
             "IS_A_DIRECTORY",
             "NOT_A_DIRECTORY",
+            ...FROM_JSON,
             ...FROM_CHANGES,
           ],
         }),

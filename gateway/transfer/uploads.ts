@@ -6,9 +6,10 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
 import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
 import type { ExecuteOptions, Patience } from "../cluster/masters.ts";
-import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
+import type { FileRequest, HashName, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
@@ -46,7 +47,7 @@ type Settings = Pick<
 interface Run<T> {
   id: string;
   path: string;
-  plan: Pick<BodyPlan, "copies" | "chunkSizeBytes" | "sha256" | "keepPartial" | "onSealed">;
+  plan: Pick<BodyPlan, "copies" | "chunkSizeBytes" | "hashes" | "keepPartial" | "onSealed">;
   commit(written: WrittenBody): Promise<T>;
 }
 
@@ -100,15 +101,16 @@ export class Uploads {
         plan: {
           copies: attributes,
           chunkSizeBytes: this.#chunkSize(request),
-          sha256: request.wantSha256 === true || request.expectedSha256 !== undefined,
+          hashes: hashesFor(request),
           keepPartial: false,
           onSealed: async (chunk, placed) => {
             if (held.length === chunksAtOnce(idempotencyKey)) await stage();
             held.push({ chunk, placed });
           },
         },
-        commit: async ({ sizeBytes, crc32, sha256 }) => {
-          checkDigests(request, crc32, sha256);
+        commit: async ({ sizeBytes, crc32, hashes }) => {
+          checkDigests(request, crc32, hashes);
+          const sha256 = hashes.get("sha256") ?? null;
           const underWay = sizeBytes > this.#config.blockSizeBytes;
           if (uploadId === null) {
             const chunks = held.map(({ chunk }) => chunk);
@@ -165,7 +167,7 @@ export class Uploads {
           plan: {
             copies: upload,
             chunkSizeBytes: upload.chunkSizeBytes,
-            sha256: false,
+            hashes: [],
             keepPartial: true,
             onSealed: async (chunk, placed) => {
               stagedTo = await this.#stage(uploadId, stagedTo, [chunk]);
@@ -192,7 +194,7 @@ export class Uploads {
       throw new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
     if (upload) {
       requireOffset(uploadId, sizeBytes, upload.offset);
-      checkDigests({ expectedCrc32 }, upload.crc32, null);
+      checkDigests({ expectedCrc32 }, upload.crc32);
     }
     const crc32 = expectedCrc32 ?? null;
     const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256: null } as const;
@@ -269,7 +271,7 @@ export class Uploads {
     return {
       path: request.path,
       contentType: request.contentType ?? DEFAULT_CONTENT_TYPE,
-      userMetadata: request.userMetadata ?? {},
+      userMetadata: keptHeaders(request.contentHeaders, request.userMetadata),
       condition: request.condition ?? {},
       replicationFactor,
       minReplicas: Math.min(this.#config.minReplicas, replicationFactor),
@@ -307,11 +309,15 @@ function requireOffset(uploadId: number, asked: number, offset: number): void {
     throw new Refusal("UPLOAD_OFFSET_MISMATCH", `Upload ${uploadId} stands at ${offset}, not ${asked}`, { offset });
 }
 
+function hashesFor({ wantSha256 = false, expectedHashes }: PutRequest): HashName[] {
+  return [...new Set([...(wantSha256 ? ["sha256" as const] : []), ...(expectedHashes?.keys() ?? [])])];
+}
+
 /** @throws DIGEST_MISMATCH */
 function checkDigests(
-  { expectedCrc32, expectedSha256 }: { expectedCrc32?: number; expectedSha256?: string },
+  { expectedCrc32, expectedHashes }: Pick<PutRequest, "expectedCrc32" | "expectedHashes">,
   crc32: number,
-  sha256: string | null,
+  hashes: ReadonlyMap<HashName, string> = new Map(),
 ): void {
   if (expectedCrc32 !== undefined && expectedCrc32 !== crc32)
     throw new Refusal(
@@ -321,6 +327,11 @@ function checkDigests(
         crc32: formatCrc32(crc32),
       },
     );
-  if (expectedSha256 !== undefined && expectedSha256 !== sha256)
-    throw new Refusal("DIGEST_MISMATCH", `The bytes have SHA-256 ${sha256}, not ${expectedSha256}`, { sha256 });
+  for (const [name, expected] of expectedHashes ?? []) {
+    const hash = hashes.get(name) ?? "";
+    if (hash !== expected)
+      throw new Refusal("DIGEST_MISMATCH", `The bytes have ${name.toUpperCase()} ${hash}, not ${expected}`, {
+        [name]: hash,
+      });
+  }
 }

@@ -9,7 +9,7 @@ import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/masters.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "../data-path-api.ts";
+import type { Bytes, HashName } from "../data-path-api.ts";
 import type { BodyReader } from "./body-reader.ts";
 import type { BlockBuffers, BufferShare } from "./buffers.ts";
 import { ChunkWriter } from "./chunk-writer.ts";
@@ -33,7 +33,8 @@ export interface BodyPlan {
   copies: Copies;
   /** A multiple of the block size. */
   chunkSizeBytes: number;
-  sha256: boolean;
+  /** Digests of the whole body to compute on the way. */
+  hashes: readonly HashName[];
   /** A body that breaks off is kept up to where it did, as far as whole bytes arrived. */
   keepPartial: boolean;
   tell(event: UploadEvent): void;
@@ -46,7 +47,8 @@ export interface BodyPlan {
 export interface WrittenBody {
   sizeBytes: number;
   crc32: number;
-  sha256: string | null;
+  /** Hex, of those that the plan wants. */
+  hashes: ReadonlyMap<HashName, string>;
   /** Why the body ended early, if it did and that was allowed. */
   brokeOff: Error | null;
 }
@@ -68,7 +70,7 @@ export class BodyWriter {
   readonly #plan: BodyPlan;
   readonly #body: BodyReader;
   readonly #share: BufferShare;
-  readonly #hasher: Bun.CryptoHasher | null;
+  readonly #hashers: ReadonlyMap<HashName, Bun.CryptoHasher>;
   readonly #blocks = new Set<Block>();
   readonly #sending = new Set<Promise<void>>();
   /** Seals under way, in the order of the file. */
@@ -85,7 +87,7 @@ export class BodyWriter {
     this.#plan = plan;
     this.#body = body;
     this.#share = tools.buffers.share();
-    this.#hasher = plan.sha256 ? new Bun.CryptoHasher("sha256") : null;
+    this.#hashers = new Map(plan.hashes.map((name) => [name, new Bun.CryptoHasher(name)]));
   }
 
   /**
@@ -100,7 +102,7 @@ export class BodyWriter {
       return {
         sizeBytes: this.#sizeBytes,
         crc32: this.#crc32,
-        sha256: this.#hasher?.digest("hex") ?? null,
+        hashes: new Map([...this.#hashers].map(([name, hasher]) => [name, hasher.digest("hex")])),
         brokeOff: this.#brokeOff,
       };
     } catch (error) {
@@ -243,7 +245,7 @@ export class BodyWriter {
   /** Adds the block to the file's sums and tells of it now and then. @returns its CRC-32 */
   #count({ bytes }: Block): number {
     const crc32 = Bun.hash.crc32(bytes);
-    this.#hasher?.update(bytes);
+    for (const hasher of this.#hashers.values()) hasher.update(bytes);
     this.#crc32 = combineCrc32(this.#crc32, crc32, bytes.length);
     this.#sizeBytes += bytes.length;
     this.#unreported.bytes += bytes.length;

@@ -93,6 +93,21 @@ test("it tells the chunks at risk and for how long, and what was refused or fail
   expect(report?.copies).toEqual({ healed: 1, failed: 0, cancelled: 0 });
 });
 
+test("F9. a recording's refusals are counted under their code, whatever a recording calls it", () => {
+  const tell = story();
+  const codes = ["__proto__", "constructor", "NO_LEADER", "__proto__"];
+  const records = codes.map((e, n) => tell("gateway-2", 5000 + n, { m: "requests", k: "refused", e, v: "refused" }));
+  const [report] = reportsOf([...death(), ...records].sort(compareRecords), timings);
+  expect(new Map(Object.entries(report?.refused.byCode ?? {}))).toEqual(
+    new Map([
+      ["__proto__", 2],
+      ["constructor", 1],
+      ["NO_LEADER", 1],
+      ["TOO_FEW_REPLICAS", 4],
+    ]),
+  );
+});
+
 test("causes are chained in words", () => {
   const because = reportsOf(death(), timings)[0]?.because;
   expect(because?.slice(0, 3)).toEqual([

@@ -2,7 +2,7 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Command } from "../../actors/messages/commands.ts";
-import { commonVersion, majorityHash, type StateMark } from "../../actors/rules/decide/agreement.ts";
+import { commonVersion, majorityHash, PROGRAM_VERSION, type StateMark } from "../../actors/rules/decide/agreement.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/once.ts";
 import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/state.ts";
 import { Metadata } from "../../databases/metadata.ts";
@@ -43,7 +43,9 @@ for (const [where, makes] of [
     begin();
     const first = (await group.untilLeader()).raft.state.id;
     const victim = group.members.find(({ id }) => makes(first, id))?.id as string;
-    await group.until("hashes are kept", () => group.members.every(({ engine }) => engine?.metadata.version === 2));
+    await group.until("hashes are kept", () =>
+      group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+    );
     // The faulty program is started where the others run the right one.
     group.stop(victim);
     group.start(victim, odd);
@@ -86,7 +88,9 @@ test("30c. when nothing happens any more, nothing is compared any more", async (
 test("30d. the hash of the state goes through restarts, and is the same on all", async () => {
   begin();
   await group.untilLeader();
-  await group.until("hashes are kept", () => group.members.every(({ engine }) => engine?.metadata.version === 2));
+  await group.until("hashes are kept", () =>
+    group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+  );
   for (let n = 0; n < 20; n++) await mkdir(`d${n}`);
   group.stop("master-2");
   group.start("master-2");
@@ -98,10 +102,11 @@ test("30d. the hash of the state goes through restarts, and is the same on all",
 });
 
 /** The next program: it knows a command more. */
+const NEXT_VERSION = PROGRAM_VERSION + 1;
 const NEW_KIND = { type: "MAKE_COFFEE" } as unknown as Command;
 const newer: Rules = {
-  version: 3,
-  knownSince: (type) => (type === NEW_KIND.type ? 3 : RULES.knownSince(type)),
+  version: NEXT_VERSION,
+  knownSince: (type) => (type === NEW_KIND.type ? NEXT_VERSION : RULES.knownSince(type)),
   *decide(proposal: Proposal, env: Environment) {
     const { command } = proposal;
     if (command.type === NEW_KIND.type) return accepted("coffee", []);
@@ -113,15 +118,21 @@ const newer: Rules = {
 test("32. rolling upgrade: a new command is refused until every master knows it, and then taken by all", async () => {
   begin();
   await group.untilLeader();
-  await group.until("version 2", () => group.members.every(({ engine }) => engine?.metadata.version === 2));
+  await group.until("the version of today", () =>
+    group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+  );
   for (const { id } of group.members) {
     group.stop(id);
     group.start(id, newer);
     if (id === "master-3") break;
     const leader = await group.lead(id);
-    await expect(async () => leader.propose(NEW_KIND)).toThrow("MAKE_COFFEE needs cluster version 3; it is 2");
+    await expect(async () => leader.propose(NEW_KIND)).toThrow(
+      `MAKE_COFFEE needs cluster version ${NEXT_VERSION}; it is ${PROGRAM_VERSION}`,
+    );
   }
-  await group.until("version 3", () => group.members.every(({ engine }) => engine?.metadata.version === 3));
+  await group.until("the next version", () =>
+    group.members.every(({ engine }) => engine?.metadata.version === NEXT_VERSION),
+  );
   expect(await group.propose(NEW_KIND)).toBe("coffee");
   await group.untilEqual();
   expect(group.members.map(({ failure }) => failure)).toEqual([null, null, null]);
@@ -134,7 +145,7 @@ test("32b. a master whose program is older never applies what it does not know: 
   await mkdir("known");
   await group.untilEqual();
   // What must not be is forced: the version is raised while one master does not know it.
-  await group.propose({ type: "SET_CLUSTER_VERSION", version: 3 });
+  await group.propose({ type: "SET_CLUSTER_VERSION", version: NEXT_VERSION });
   await group.lead("master-1");
   await group.propose(NEW_KIND);
   await group.until("the old one stops", () => group.member("master-3").engine === null);

@@ -1,6 +1,8 @@
 /** What each command does to the metadata, on real SQLite in memory. */
 import { describe, expect, test } from "bun:test";
-import type { Command, FileInfo, ValueOf } from "../../actors/messages/commands.ts";
+import type { Command, CommandOf, FileInfo, ValueOf } from "../../actors/messages/commands.ts";
+import { decode, encode } from "../../actors/node/wire.ts";
+import { keptHeaders, saidHeaders } from "../../actors/rules/file-headers.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 const anywhere = { overwrite: false, condition: {} };
@@ -46,6 +48,69 @@ describe("create and replace", () => {
     expect(["entries", "chunks", "file_chunks", "replica_sets", "garbage"].map((table) => dfs.count(table))).toEqual(
       before,
     );
+  });
+});
+
+describe("what comes back in headers", () => {
+  const said = {
+    headers: { contentEncoding: "gzip" },
+    metadata: new Map([
+      ["owner", "größe"],
+      ["__proto__", "p"],
+    ]),
+  };
+  const userMetadata = keptHeaders(said.headers, said.metadata);
+
+  test("F6, F9. an entry keeps it through the log's own encoding, a copy, a rename and an upload, at any cluster version", () => {
+    const dfs = new MetadataHarness();
+    const throughTheLog = <C extends Command>(command: C) => dfs.accept(decode(encode(command)) as C);
+    throughTheLog(dfs.put("d/a", [], { userMetadata }));
+    throughTheLog({ type: "COPY_PATH", from: "d", to: "e", ...anywhere });
+    throughTheLog({ type: "RENAME_PATH", from: "e/a", to: "b", ...anywhere });
+    const {
+      chunks: _,
+      sizeBytes: __,
+      crc32: ___,
+      ...file
+    } = dfs.put("c", [], { userMetadata }) as CommandOf<"PUT_FILE">;
+    const order = { ...file, type: "OPEN_UPLOAD", chunkSizeBytes: 1, leaseMs: 60_000 } as const;
+    const { uploadId } = dfs.accept<{ uploadId: number }>(decode(encode(order)) as CommandOf<"OPEN_UPLOAD">);
+    dfs.accept({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 0, crc32: null, sha256: null });
+    for (const path of ["d/a", "b", "c"]) {
+      const entry = decode(encode(dfs.queries.stat(path))) as FileInfo;
+      expect([path, saidHeaders(entry.userMetadata)]).toEqual([path, said]);
+    }
+  });
+
+  test("S7. from version 3 on, what cannot travel in a header is refused; logs of before are replayed as they were", () => {
+    const bad: Partial<CommandOf<"PUT_FILE">>[] = [
+      { contentType: "text/pl\u00e9in\u0001" },
+      { contentType: "nonsense" },
+      { userMetadata: { a: "b\r\nX: y" } },
+      { userMetadata: { a: "\0" } },
+      { userMetadata: { a: " edge" } },
+      { userMetadata: { "Content-Encoding": "\n" } },
+      { userMetadata: { Unknown: "x" } },
+      { userMetadata: { "a b": "x" } },
+      { userMetadata: { a: "x".repeat(2049) } },
+      { userMetadata: Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`a${n}`, "x".repeat(2000)])) },
+    ];
+    const upload = (more: Partial<CommandOf<"PUT_FILE">>): CommandOf<"OPEN_UPLOAD"> => {
+      const { chunks: _, sizeBytes: __, crc32: ___, ...file } = dfs.put("u", [], more) as CommandOf<"PUT_FILE">;
+      return { ...file, type: "OPEN_UPLOAD", chunkSizeBytes: 1, leaseMs: 60_000 };
+    };
+    const dfs = new MetadataHarness();
+    for (const [n, more] of bad.entries()) dfs.accept(dfs.put(`old/${n}`, [], more));
+    const { uploadId } = dfs.accept<{ uploadId: number }>(upload(bad[2] ?? {}));
+    dfs.accept({ type: "SET_CLUSTER_VERSION", version: 3 });
+    for (const more of bad) {
+      expect([more, dfs.refusal(dfs.put("new", [], more))]).toEqual([more, "INVALID_HEADER"]);
+      expect([more, dfs.refusal(upload(more))]).toEqual([more, "INVALID_HEADER"]);
+    }
+    dfs.accept({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 0, crc32: null, sha256: null });
+    dfs.accept({ type: "COPY_PATH", from: "old", to: "copies", ...anywhere });
+    dfs.accept(dfs.put("new", [], { userMetadata }));
+    expect(dfs.paths({ prefix: "copies/" })).toHaveLength(bad.length);
   });
 });
 
@@ -131,6 +196,23 @@ describe("delete", () => {
     expect(dfs.violations()).toEqual([]);
   });
 
+  test("A7. a path with half a character is refused wherever it stands, for all such would be one name on disk", () => {
+    const dfs = new MetadataHarness();
+    dfs.accept(dfs.put("f"));
+    for (const path of ["\ud83d", "a/\udc00/b", "pair \udc00\ud83d"]) {
+      const commands: Command[] = [
+        dfs.put(path, []),
+        { type: "MAKE_DIRECTORY", path },
+        { type: "RENAME_PATH", from: "f", to: path, ...anywhere },
+        { type: "COPY_PATH", from: "f", to: path, ...anywhere },
+        { type: "DELETE_PATH", path, recursive: true, condition: {} },
+      ];
+      for (const command of commands) expect([command, dfs.refusal(command)]).toEqual([command, "INVALID_PATH"]);
+    }
+    dfs.accept(dfs.put("whole \u{1f600}", []));
+    expect(dfs.paths()).toEqual(["f", "whole \u{1f600}"]);
+  });
+
   test("what is not there cannot be deleted", () => {
     const dfs = new MetadataHarness();
     expect(dfs.refusal({ type: "DELETE_PATH", path: "nothing", recursive: true, condition: {} })).toBe("NO_SUCH_FILE");
@@ -164,6 +246,27 @@ describe("rename and copy", () => {
     );
     dfs.accept({ type: "RENAME_PATH", from: "f", to: "g", overwrite: true, condition: {} });
     expect(dfs.paths()).toEqual(["d/h", "g"]);
+    expect(dfs.violations()).toEqual([]);
+  });
+
+  test("F12. a rename onto itself changes nothing, if its condition holds; a copy onto itself is refused", () => {
+    const dfs = new MetadataHarness();
+    const { file } = dfs.accept<{ file: FileInfo }>(dfs.put("d/f"));
+    const onto = (path: string, ifMatch?: string[]): Command => {
+      const condition = ifMatch ? { ifMatch } : {};
+      return { type: "RENAME_PATH", from: path, to: path, overwrite: false, condition };
+    };
+    for (const command of [onto("d/f"), onto("d/f", [file.etag])])
+      expect(dfs.accept<object>(command)).toEqual({ entry: file, replaced: false });
+    expect(dfs.accept<object>(onto("d"))).toMatchObject({ entry: { kind: "directory", path: "d" }, replaced: false });
+    expect(dfs.refusal(onto("d/f", ["other"]))).toBe("PRECONDITION_FAILED");
+    expect(dfs.refusal(onto("none"))).toBe("NO_SUCH_FILE");
+    for (const path of ["d/f", "d"])
+      for (const overwrite of [false, true])
+        expect(dfs.refusal({ type: "COPY_PATH", from: path, to: path, overwrite, condition: {} })).toBe(
+          "ALREADY_EXISTS",
+        );
+    expect(dfs.queries.stat("d/f")).toEqual(file);
     expect(dfs.violations()).toEqual([]);
   });
 

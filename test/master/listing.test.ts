@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Freshness } from "../../actors/master/freshness.ts";
 import { staleReads } from "../../actors/master/stale-reads.ts";
+import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { comparePaths } from "../../actors/rules/path.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
@@ -39,6 +40,20 @@ describe("listing", () => {
   test("a prefix that no path can have lists nothing", () => {
     for (const prefix of ["../..", "../", "./", "/", "a//", "a/../", `${"n".repeat(4096)}/`, "a\0/"])
       expect([prefix, dfs.paths({ prefix })]).toEqual([prefix, []]);
+  });
+
+  test("A7. a page looks at no more than 20,000 rows: it ends early, and the pages after it find what comes behind", () => {
+    const tree = new MetadataHarness();
+    const empty = (n: number): Command => ({ type: "MAKE_DIRECTORY", path: `a/0/${n}` });
+    for (let n = 0; n < 999; n++) tree.accept(empty(n));
+    for (let n = 1; n < 22; n++)
+      tree.accept({ type: "COPY_PATH", from: "a/0", to: `a/${n}`, overwrite: false, condition: {} });
+    tree.accept(tree.put("b", []));
+    const first = tree.queries.list({ prefix: "", delimiter: false, after: "", limit: 10 });
+    expect(first.entries).toEqual([]);
+    expect(first.next).toStartWith("a/");
+    expect(tree.paths({ limit: 10 })).toEqual(["b"]);
+    expect(tree.queries.list({ prefix: "b", delimiter: false, after: "", limit: 10 }).next).toBeNull();
   });
 
   test("a walk over deep trees by random pages misses nothing and repeats nothing", () => {

@@ -29,7 +29,7 @@ const MEANINGS: Record<string, string> = {
   replicationFactor: "copies of every chunk, unless a file says otherwise",
   route:
     "how blocks reach their workers: each from the gateway (`fanout`), from worker to worker (`chain`), or as fits",
-  "limits.maxUserMetadataBytes": "`x-meta-` names and values of one file",
+  "limits.maxUserMetadataBytes": "names and values of `x-meta-` and standard headers of one file",
   logLevel: "least level that is written to a node's log",
 };
 

@@ -247,6 +247,7 @@ test("bad orders to move are refused and change nothing", async () => {
     ["{", {}, 400, "INVALID_BODY"],
     ["", {}, 400, "INVALID_BODY"],
     [{ rename: "../x" }, {}, 400, "INVALID_PATH"],
+    [{ copy: "half a character: \ud83d" }, {}, 400, "INVALID_PATH"],
     [{ rename: "f/x" }, {}, 409, "RENAME_INTO_ITSELF"],
     [{ rename: "x" }, { "content-type": "text/plain" }, 415, "UNSUPPORTED_MEDIA_TYPE"],
     [{ rename: "x" }, { "if-none-match": "*" }, 400, "INVALID_HEADER"],

@@ -54,14 +54,13 @@ export function startMemoryGateway(port: number) {
   });
   const keep = (path: string, bytes: Uint8Array<ArrayBuffer>, headers: Headers): Response => {
     const created = !files.has(path);
-    const meta: Record<string, string> = {};
-    for (const [name, value] of headers) if (name.startsWith("x-meta-")) meta[name.slice(7)] = value;
+    const meta = [...headers].flatMap(([name, value]) => (name.startsWith("x-meta-") ? [[name.slice(7), value]] : []));
     const kept = {
       bytes,
       etag: `"v${++versions}"`,
       contentType: headers.get("content-type") ?? "application/octet-stream",
       modified: new Date(1_790_000_000_000).toISOString(),
-      meta,
+      meta: Object.fromEntries(meta),
     };
     files.set(path, kept);
     return Response.json(describe(path, kept), { status: created ? 201 : 200 });

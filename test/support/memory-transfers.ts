@@ -2,6 +2,7 @@
 
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
+import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import type {
   Activity,
   Bytes,
@@ -11,6 +12,7 @@ import type {
   EntryInfo,
   FileInfo,
   FileRequest,
+  HashName,
   Masters,
   PutOutcome,
   Transfers,
@@ -91,7 +93,7 @@ export function memoryDataPath(): MemoryDataPath {
       modifiedAt: now(),
       contentType: request.contentType ?? "application/octet-stream",
       sha256,
-      userMetadata: request.userMetadata ?? {},
+      userMetadata: keptHeaders(request.contentHeaders, request.userMetadata),
     };
     files.set(request.path, { info, content });
     return { file: info, created: !before };
@@ -144,12 +146,11 @@ export function memoryDataPath(): MemoryDataPath {
         const content = await readAll(request.body);
         if (request.lengthBytes !== undefined && content.length < request.lengthBytes)
           throw new Refusal("BODY_INCOMPLETE", `${content.length} of ${request.lengthBytes} bytes came`);
-        const sha256 =
-          request.wantSha256 || request.expectedSha256 !== undefined
-            ? new Bun.CryptoHasher("sha256").update(content).digest("hex")
-            : null;
-        if (request.expectedSha256 !== undefined && request.expectedSha256 !== sha256)
-          throw new Refusal("DIGEST_MISMATCH", `SHA-256 is ${sha256}`);
+        const hashOf = (name: HashName) => new Bun.CryptoHasher(name).update(content).digest("hex");
+        const { expectedHashes = new Map<HashName, string>() } = request;
+        const sha256 = request.wantSha256 || expectedHashes.has("sha256") ? hashOf("sha256") : null;
+        for (const [name, expected] of expectedHashes)
+          if (hashOf(name) !== expected) throw new Refusal("DIGEST_MISMATCH", `${name} is ${hashOf(name)}`);
         if (request.expectedCrc32 !== undefined && request.expectedCrc32 !== Bun.hash.crc32(content))
           throw new Refusal("DIGEST_MISMATCH", "CRC-32 is another");
         return await once(request.idempotencyKey, () => store(request, content, sha256));
@@ -247,6 +248,7 @@ export function memoryDataPath(): MemoryDataPath {
     const entry = entryAt(from);
     if (!entry) throw noSuchFile(from);
     if (to.startsWith(`${from}/`)) throw new Refusal("RENAME_INTO_ITSELF", `"${to}" lies below "${from}"`);
+    if (remove && to === from) return { entry, replaced: false };
     const target = entryAt(to);
     if (target && !(overwrite && target.kind === "file" && entry.kind === "file"))
       throw new Refusal("ALREADY_EXISTS", `"${to}" exists`);

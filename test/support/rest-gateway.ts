@@ -4,14 +4,17 @@ import { checkConfig } from "../../actors/node/config.ts";
 import { serve } from "../../actors/node/entrance.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import configJson from "../../config.json";
+import type { DataPath } from "../../gateway/data-path-api.ts";
 import type { Gateway } from "../../gateway/rest/context.ts";
 import { createRestServer } from "../../gateway/rest/server.ts";
 import { memoryDataPath } from "./memory-transfers.ts";
 
-export function restGateway(options: { token?: string } = {}) {
-  const data = memoryDataPath();
-  const small = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };
-  const config = checkConfig({ ...configJson, ...small });
+const SMALL = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };
+
+export const restGateway = (options: { token?: string } = {}) => restGatewayOver(memoryDataPath(), options);
+
+export function restGatewayOver<D extends DataPath>(data: D, options: { token?: string } = {}) {
+  const config = checkConfig({ ...configJson, ...SMALL });
   const gateway: Gateway = {
     id: "gateway-1",
     config,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { HashName } from "../../gateway/data-path-api.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
 
@@ -58,13 +59,23 @@ test("every route brings every block to every worker", async () => {
   }
 });
 
-test("a wrong digest stores nothing", async () => {
-  const bytes = sampleBytes(CHUNK + 5);
-  expect(await codeOf(put("digest", bytes, { expectedCrc32: 1 }))).toBe("DIGEST_MISMATCH");
-  expect(await codeOf(put("digest", bytes, { expectedSha256: "0".repeat(64) }))).toBe("DIGEST_MISMATCH");
-  expect(await cluster.data.masters.stat("digest")).toBeNull();
-  const { file } = await put("digest", bytes, { wantSha256: true, expectedCrc32: Bun.hash.crc32(bytes) });
-  expect(file.sha256).toBe(new Bun.CryptoHasher("sha256").update(bytes).digest("hex"));
+test("F10. every digest is of all bytes, in one block or many chunks; one that is wrong stores nothing", async () => {
+  for (const size of [0, 1, BLOCK, CHUNK + 5, 9 * CHUNK]) {
+    const bytes = sampleBytes(size);
+    const hexOf = (name: HashName) => new Bun.CryptoHasher(name).update(bytes).digest("hex");
+    const right = new Map((["md5", "sha1", "sha256", "sha512"] as const).map((name) => [name, hexOf(name)] as const));
+    for (const name of right.keys()) {
+      const expectedHashes = new Map([...right, [name, hexOf(name).replace(/^./, (c) => (c === "0" ? "1" : "0"))]]);
+      expect([name, await codeOf(put("digest", bytes, { expectedHashes }))]).toEqual([name, "DIGEST_MISMATCH"]);
+    }
+    const expectedCrc32 = Bun.hash.crc32(bytes);
+    expect(await codeOf(put("digest", bytes, { expectedCrc32: expectedCrc32 ^ 1 }))).toBe("DIGEST_MISMATCH");
+    expect(await cluster.data.masters.stat("digest")).toBeNull();
+    expect((await put("digest", bytes, { expectedHashes: right, expectedCrc32 })).file.sha256).toBe(hexOf("sha256"));
+    await cluster.data.masters.delete("digest");
+    expect((await put("digest", bytes, { wantSha256: true })).file.sha256).toBe(hexOf("sha256"));
+    await cluster.data.masters.delete("digest");
+  }
 });
 
 test("a body shorter than announced leaves nothing behind", async () => {

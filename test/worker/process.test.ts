@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { getBlocks, putBlock } from "../../actors/worker/block-client.ts";
@@ -20,12 +20,16 @@ import {
 const SCRIPT = resolve(import.meta.dir, "../../actors/worker.ts");
 
 function spawnWorker(folder: string, ...flags: string[]) {
+  return spawnLogging(folder, "ignore", ...flags);
+}
+
+function spawnLogging<Out extends "ignore" | "pipe">(folder: string, stdout: Out, ...flags: string[]) {
   const config = join(folder, "config.json");
   mkdirSync(folder, { recursive: true });
   writeFileSync(config, JSON.stringify({ ...testConfig(), dataDirectory: "." }));
   return Bun.spawn([process.execPath, SCRIPT, "--config", config, ...flags], {
     env: { ...Bun.env, DFS_CLUSTER_SECRET: SECRET },
-    stdout: "ignore",
+    stdout,
     stderr: "pipe",
   });
 }
@@ -63,6 +67,23 @@ test("after kill -9 every acknowledged chunk is there, and nothing of the others
   expect(tell(url, { type: "DESCRIBE_CHUNK", chunkId: 3 })).rejects.toMatchObject({ code: "NO_SUCH_CHUNK" });
   second.kill("SIGTERM");
   expect(await second.exited).toBe(0);
+});
+
+test("F12. a node started alone logs to standard output, a JSON line per event, and to no file, as the README says", async () => {
+  using folder = temporaryFolder();
+  const url = freeUrl();
+  const worker = spawnLogging(folder.path, "pipe", "--id", "worker-x", "--port", new URL(url).port);
+  await listening(url);
+  worker.kill("SIGTERM");
+  const lines = (await new Response(worker.stdout).text()).trimEnd().split("\n");
+  for (const line of lines) expect(JSON.parse(line)).toMatchObject({ node: "worker-x", event: expect.any(String) });
+  expect(
+    readdirSync(folder.path, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".log")),
+  ).toEqual([]);
+  const readme = await Bun.file(resolve(import.meta.dir, "../../README.md")).text();
+  expect(readme.replace(/\s+/g, " ")).toContain(
+    "of nodes that `npm start` runs; a node started alone logs to standard output",
+  );
 });
 
 test("a second worker on the same directory does not start, and says why", async () => {

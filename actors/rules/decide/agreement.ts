@@ -8,9 +8,11 @@ import { hasQuorum } from "../raft/quorum.ts";
 import { accepted, CannotApply, type Deciding, type Decision, type Environment, readOne } from "./state.ts";
 
 /** The cluster version that this program knows all commands of. A group begins with 1. */
-export const PROGRAM_VERSION = 2;
+export const PROGRAM_VERSION = 3;
 /** From this version on, every decision is folded into the state's hash. */
 export const HASHED_SINCE = 2;
+/** From this version on, a file whose type or metadata cannot travel in headers is refused. Older logs hold such files. */
+export const HEADERS_CHECKED_SINCE = 3;
 
 /** Kinds of commands that came after version 1. */
 const KNOWN_SINCE: Partial<Record<Command["type"], number>> = { CHECK_STATE: 2 };

@@ -2,7 +2,9 @@
 import type { CommandOf, DirectoryInfo, EntryInfo, FileInfo } from "../../messages/commands.ts";
 import type { WriteCondition } from "../../messages/primitives.ts";
 import { formatCrc32 } from "../crc32.ts";
+import { keptHeadersProblem } from "../file-headers.ts";
 import { pathProblem } from "../path.ts";
+import { HEADERS_CHECKED_SINCE } from "./agreement.ts";
 import { addStoredChunks, freeChunks, freeFiles } from "./chunks.ts";
 import {
   accepted,
@@ -177,15 +179,14 @@ export function checkCondition(condition: WriteCondition, row: EntryRow | undefi
   }
 }
 
-interface NewFile {
+type FileAttributes = Pick<FileInfo, "contentType" | "sha256" | "userMetadata">;
+
+interface NewFile extends FileAttributes {
   fileId: number;
   sizeBytes: number;
   crc32: number;
   chunkCount: number;
   replicationFactor: number;
-  contentType: string;
-  sha256: string | null;
-  userMetadata: Record<string, string>;
 }
 
 /** Puts a finished file under its name, and frees what was there. */
@@ -224,7 +225,14 @@ export function* linkFile(
   return { file: info, created: !old, writes };
 }
 
+/** What a client says of a file is answered in headers, for as long as the file is there. */
+export function checkHeaders({ contentType, userMetadata }: FileAttributes, env: Environment): void {
+  const problem = env.version < HEADERS_CHECKED_SINCE ? null : keptHeadersProblem(contentType, userMetadata);
+  if (problem) throw new RefusedCommand("INVALID_HEADER", problem);
+}
+
 export function* putFile(command: CommandOf<"PUT_FILE">, env: Environment): Deciding<Decision> {
+  checkHeaders(command, env);
   const place = yield* find(command.path);
   const ids = yield* nodeIds();
   const fileId = ids.take();

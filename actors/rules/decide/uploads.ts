@@ -2,7 +2,7 @@
 import type { CommandOf } from "../../messages/commands.ts";
 import { combineCrc32, formatCrc32 } from "../crc32.ts";
 import { addStoredChunks, freeChunks, tooFewReplicas } from "./chunks.ts";
-import { checkCondition, existing, find, linkFile, nodeIds } from "./namespace.ts";
+import { checkCondition, checkHeaders, existing, find, linkFile, nodeIds } from "./namespace.ts";
 import {
   accepted,
   type Deciding,
@@ -18,6 +18,7 @@ import {
 
 /** The condition is checked here for an early answer, and again at the commit, where it counts. */
 export function* openUpload(command: CommandOf<"OPEN_UPLOAD">, env: Environment): Deciding<Decision> {
+  checkHeaders(command, env);
   const place = yield* find(command.path);
   checkCondition(command.condition, existing(place), command.path);
   if (place.directory) throw new RefusedCommand("IS_A_DIRECTORY", `${command.path} is a directory`);

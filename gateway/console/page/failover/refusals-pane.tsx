@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { RefusalList, StepRecord } from "../../api.ts";
+import { countByCode } from "../../count-by-code.ts";
 import { idOf } from "../../order.ts";
 import { askJson, sentenceOf } from "../ask.ts";
 import { clockTime } from "../words.ts";
@@ -24,8 +25,7 @@ export function refusalsOf(records: readonly StepRecord[], timeOf: (record: Step
       record: idOf(record),
     }))
     .reverse();
-  const byCode: Record<string, number> = {};
-  for (const { code, count } of entries) byCode[code] = (byCode[code] ?? 0) + count;
+  const byCode = countByCode(entries.map(({ code, count }) => [code, count] as const));
   return { minutes: 0, total: entries.reduce((sum, { count }) => sum + count, 0), byCode, entries };
 }
 
