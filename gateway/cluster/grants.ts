@@ -7,7 +7,7 @@
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { PlacedChunks } from "../../actors/messages/master.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { MasterClient } from "./masters.ts";
+import type { MasterClient } from "./master-client.ts";
 import type { WorkerClients } from "./workers.ts";
 
 const POOL_MAX_AGE_MS = 10_000;

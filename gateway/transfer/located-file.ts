@@ -2,7 +2,7 @@
 import type { FileInfo } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Consistency } from "../data-path-api.ts";
 import { VersionGone } from "./version-gone.ts";

@@ -5,7 +5,7 @@ import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { MasterClient } from "../../gateway/cluster/masters.ts";
+import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "7".repeat(64);
