@@ -380,6 +380,12 @@ export const MasterStatusAnswer = Type.Object({
   incarnation: Nullable(Incarnation),
   /** Who belongs to the group, as far as it knows; null while founding. */
   configuration: Nullable(Configuration),
+  /** ms since it last knew a leader; 0: it knows one. This and what follows are left out by older masters. */
+  leaderlessMs: Type.Optional(Milliseconds),
+  /** It knows a leader, or has heard a majority of the voters of late: where nobody leads, an election can end soon. */
+  hearsMajority: Type.Optional(Type.Boolean()),
+  /** It takes PASS_ON. */
+  passesOn: Type.Optional(Type.Boolean()),
 });
 export type MasterStatusAnswer = Static<typeof MasterStatusAnswer>;
 
@@ -397,6 +403,38 @@ export const TransferLeadership = Type.Object({ type: Type.Literal("TRANSFER_LEA
 
 /** Up to which entry must a master have applied to know every change acknowledged by now? */
 export const ReadIndex = Type.Object({ type: Type.Literal("READ_INDEX") });
+
+// ── past a cut link ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a gateway may ask a leader, by way of another master. */
+const Passed = Type.Union([
+  Execute,
+  PlaceChunks,
+  ReplaceWorkers,
+  Stat,
+  Locate,
+  List,
+  UploadStatus,
+  Explain,
+  ReportReplica,
+  ClusterState,
+  ChangeMasters,
+  TransferLeadership,
+]);
+export type Passed = Static<typeof Passed>;
+/** That of the message which was passed on. */
+const PassedAnswer = Type.Unknown();
+
+/** Gateway → a master that does not lead: pass this on to the leader, whom I cannot reach */
+export const PassOn = Type.Object({ type: Type.Literal("PASS_ON"), message: Passed });
+
+/** Master → leader: a gateway that cannot reach you asks this. It goes no further */
+export const PassedOn = Type.Object({
+  type: Type.Literal("PASSED_ON"),
+  /** The gateway, whose signature the sending master has verified. */
+  gatewayId: NodeId,
+  message: Passed,
+});
 
 // ── from masters ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -419,5 +457,7 @@ export const MasterMailbox = {
   CHANGE_MASTERS: { message: ChangeMasters, answer: MastersChanged },
   TRANSFER_LEADERSHIP: { message: TransferLeadership, answer: Type.Object({ leader: Nullable(NodeId) }) },
   READ_INDEX: { message: ReadIndex, answer: Type.Object({ index: LogIndex }) },
+  PASS_ON: { message: PassOn, answer: PassedAnswer },
+  PASSED_ON: { message: PassedOn, answer: PassedAnswer },
   RAFT: { message: RaftBatch, answer: RaftBatchAnswer },
 } as const;

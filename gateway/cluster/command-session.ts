@@ -2,7 +2,8 @@
 import type { ClientCommand, CommandResult, ValueOf } from "../../actors/messages/commands.ts";
 import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { isRetryable } from "../../actors/node/outbox.ts";
-import { COMMAND_BUDGET_MS, type LeaderSearch, NeverTaken, type Patience } from "./leader-search.ts";
+import { type LeaderSearch, NeverTaken, type Tries } from "./leader-search.ts";
+import type { Patience } from "./patience.ts";
 
 /** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
 const MAX_IN_FLIGHT = 64;
@@ -22,12 +23,13 @@ export interface ExecuteOptions extends Patience {
 export class CommandSession {
   readonly #search: LeaderSearch;
   readonly #gatewayId: string;
-  readonly #learnCluster: (patience: Patience) => Promise<void>;
-  #session: Promise<Session> | null = null;
-  readonly #waiting: (() => void)[] = [];
+  readonly #learnCluster: (tries: Tries) => Promise<void>;
+  #session: Session | null = null;
+  #opening: Promise<Session> | null = null;
+  readonly #waiting = new Set<() => void>();
 
-  /** @param learnCluster before the first session: which cluster is this? */
-  constructor(search: LeaderSearch, gatewayId: string, learnCluster: (patience: Patience) => Promise<void>) {
+  /** @param learnCluster one try, before the first session: which cluster is this? */
+  constructor(search: LeaderSearch, gatewayId: string, learnCluster: (tries: Tries) => Promise<void>) {
     this.#search = search;
     this.#gatewayId = gatewayId;
     this.#learnCluster = learnCluster;
@@ -39,30 +41,34 @@ export class CommandSession {
    * @throws the command's own refusal; NO_LEADER or OVERLOADED when no master can have taken it;
    *   OUTCOME_UNKNOWN when no answer came in time, or the session ended meanwhile
    */
-  async execute<C extends ClientCommand>(
+  execute<C extends ClientCommand>(
     command: C,
-    { idempotencyKey, budgetMs = COMMAND_BUDGET_MS, underWay = false }: ExecuteOptions,
+    { idempotencyKey, ...patience }: ExecuteOptions = {},
   ): Promise<ValueOf<C["type"]>> {
-    const { session, seq } = await this.#draw(underWay);
-    const message = { type: "EXECUTE", sessionId: session.sessionId, seq, command } as const;
+    return this.#execute(command, idempotencyKey ?? null, this.#search.begin(command.type, patience, true));
+  }
+
+  async #execute<C extends ClientCommand>(
+    command: C,
+    idempotencyKey: string | null,
+    tries: Tries,
+  ): Promise<ValueOf<C["type"]>> {
+    const { session, seq } = await this.#draw(tries);
+    const message = { type: "EXECUTE", sessionId: session.sessionId, seq, command, idempotencyKey } as const;
     let attempts = 0;
     try {
-      const { result } = await this.#search.persist<"EXECUTE">(
-        () => {
-          attempts++;
-          const [lowestUnacked = seq] = session.inFlight;
-          return { ...message, lowestUnacked, idempotencyKey: idempotencyKey ?? null };
-        },
-        budgetMs,
-        underWay,
-      );
+      const { result } = await this.#search.persist<"EXECUTE">(() => {
+        attempts++;
+        const [lowestUnacked = seq] = session.inFlight;
+        return { ...message, lowestUnacked };
+      }, tries);
       return acceptedValue(result) as ValueOf<C["type"]>;
     } catch (error) {
       if (!(error instanceof Refusal) || error instanceof NeverTaken) throw error;
       if (error.code === "SESSION_EXPIRED") {
-        if (await this.#isCurrent(session)) this.#session = null;
+        if (this.#session === session) this.#session = null;
         // Sent once and refused for its session: certainly not applied, so a new session may take it.
-        if (attempts === 1) return await this.execute(command, { idempotencyKey, budgetMs, underWay });
+        if (attempts === 1) return await this.#execute(command, idempotencyKey, tries);
       }
       if (error.code === "OVERLOADED") throw error;
       if (isRetryable(error) || error.code === "SESSION_EXPIRED" || error.code === "STALE_SEQUENCE")
@@ -76,53 +82,69 @@ export class CommandSession {
   }
 
   #letIn(count: number): void {
-    for (const proceed of this.#waiting.splice(0, count)) proceed();
+    for (const proceed of [...this.#waiting].slice(0, count)) {
+      this.#waiting.delete(proceed);
+      proceed();
+    }
   }
 
-  async #isCurrent(session: Session): Promise<boolean> {
-    return (await this.#session?.catch(() => null)) === session;
-  }
-
-  async #draw(underWay: boolean): Promise<{ session: Session; seq: number }> {
+  async #draw(tries: Tries): Promise<{ session: Session; seq: number }> {
     for (;;) {
-      this.#session ??= this.#openSession(underWay);
-      const session = await this.#session.catch((error) => {
-        // No command of ours will end and let the others in.
-        this.#letIn(this.#waiting.length);
-        throw error;
-      });
+      const session = this.#session ?? (await this.#opened(tries));
       const [lowest = session.nextSeq] = session.inFlight;
       if (session.inFlight.size < MAX_IN_FLIGHT && session.nextSeq - lowest < MAX_SEQUENCE_SPAN) {
         const seq = session.nextSeq++;
         session.inFlight.add(seq);
         return { session, seq };
       }
-      await new Promise<void>((proceed) => this.#waiting.push(proceed));
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.add(resolve);
+      try {
+        await this.#search.within(tries, promise);
+      } catch (error) {
+        // It was let in just now, and leaves: the next may come in its place.
+        if (!this.#waiting.delete(resolve)) this.#letIn(1);
+        throw error;
+      }
     }
   }
 
-  /** A session opened twice because an answer was lost costs a row that the masters expire. */
-  #openSession(underWay: boolean): Promise<Session> {
-    const opening = (async () => {
-      await this.#learnCluster({ underWay });
-      const { result } = await this.#search.ask<"EXECUTE">(
-        {
-          type: "EXECUTE",
-          sessionId: 0,
-          seq: 0,
-          lowestUnacked: 0,
-          idempotencyKey: null,
-          command: { type: "OPEN_SESSION", clientId: this.#gatewayId },
-        },
-        { budgetMs: COMMAND_BUDGET_MS, underWay },
-      );
-      const { sessionId } = acceptedValue(result) as ValueOf<"OPEN_SESSION">;
-      return { sessionId, nextSeq: 1, inFlight: new Set<number>() };
-    })();
-    opening.catch(() => {
-      if (this.#session === opening) this.#session = null;
-    });
-    return opening;
+  /** All who wait share each try to open one, and each waits for as long as its own patience lasts. */
+  async #opened(tries: Tries): Promise<Session> {
+    for (;;) {
+      this.#opening ??= this.#open().finally(() => {
+        this.#opening = null;
+      });
+      try {
+        return await this.#search.within(tries, this.#opening);
+      } catch (error) {
+        await this.#search.again(tries, error, false).catch((refusal) => {
+          // No command of ours will end and let the others in.
+          this.#letIn(this.#waiting.size);
+          throw refusal;
+        });
+      }
+    }
+  }
+
+  /** One try. A session opened twice because an answer was lost costs a row that the masters expire. */
+  async #open(): Promise<Session> {
+    const tries = this.#search.begin("OPEN_SESSION", { underWay: true });
+    await this.#learnCluster(tries);
+    const { result } = await this.#search.attempt<"EXECUTE">(
+      {
+        type: "EXECUTE",
+        sessionId: 0,
+        seq: 0,
+        lowestUnacked: 0,
+        idempotencyKey: null,
+        command: { type: "OPEN_SESSION", clientId: this.#gatewayId },
+      },
+      tries,
+    );
+    const { sessionId } = acceptedValue(result) as ValueOf<"OPEN_SESSION">;
+    this.#session = { sessionId, nextSeq: 1, inFlight: new Set<number>() };
+    return this.#session;
   }
 }
 

@@ -8,17 +8,29 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
 import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
-import { isRetryable, send } from "../../actors/node/outbox.ts";
+import { isRefusedAsNode, isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
-import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../data-path-api.ts";
+import type {
+  ChangeOptions,
+  ClusterStateAnswer,
+  Consistency,
+  ListPage,
+  Masters,
+  MastersOrder,
+} from "../data-path-api.ts";
 import { CommandSession, type ExecuteOptions } from "./command-session.ts";
-import { LeaderSearch, type MessageType, type Patience } from "./leader-search.ts";
+import { firstOf } from "./first-of.ts";
+import { asOurFault } from "./inner-refusal.ts";
+import { LeaderSearch, type MessageType } from "./leader-search.ts";
 import { askMasters } from "./master-group.ts";
+import type { Patience } from "./patience.ts";
 
 type Mailbox = typeof MasterMailbox;
 
-/** A master that does not lead has its answer at hand. */
+const CLUSTER_STATE = { type: "CLUSTER_STATE" } as const;
+/** A master that does not lead has its answer at hand: the next is asked beside one that does not give it. */
 const EVENTUAL_TIMEOUT_MS = 1000;
+const NEXT_AFTER_MS = 250;
 /** Questions and commands that wait for masters at once; beyond, only what a transfer under way depends on is taken. */
 const MAX_WAITING = 8192;
 
@@ -34,8 +46,8 @@ export class MasterClient implements Masters {
     this.#maxWaiting = maxWaiting;
     this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
     this.#search = new LeaderSearch(this.#identity, new Map(config.masters.map(({ id, url }) => [id, url])));
-    this.#session = new CommandSession(this.#search, gatewayId, async (patience) => {
-      if (this.#clusterId === null) await this.#learnCluster(patience);
+    this.#session = new CommandSession(this.#search, gatewayId, async (tries) => {
+      if (this.#clusterId === null) this.#learn(await this.#search.attempt<"CLUSTER_STATE">(CLUSTER_STATE, tries));
     });
   }
 
@@ -46,35 +58,43 @@ export class MasterClient implements Masters {
   /**
    * A question that may be answered from a state of some age: the masters that do not lead are asked first, in any
    * order, and the leader if none of them is fresh enough.
+   *
+   * @throws with `details.ageMs`, the age of the freshest state that a master could have answered from
    */
   read<T extends "STAT" | "LOCATE" | "LIST">(
     message: MessageOf<Mailbox, T> & { type: T; consistency?: Consistency },
   ): Promise<AnswerOf<Mailbox, T>> {
     if (message.consistency !== "eventual") return this.ask<T>(message);
     return this.#counted({}, async () => {
+      const tries = this.#search.begin(message.type);
       const others = this.#search.urls.filter((url) => url !== this.#search.leaderUrl).sort(() => Math.random() - 0.5);
-      for (const url of others) {
-        try {
-          return await send<Mailbox, T>(this.#identity, url, message, { timeoutMs: EVENTUAL_TIMEOUT_MS });
-        } catch (error) {
-          if (!isRetryable(error)) throw error;
-        }
-      }
-      return this.#search.ask<T>(message, {});
+      const asked = others.map(
+        (url) => () => send<Mailbox, T>(this.#identity, url, message, { timeoutMs: EVENTUAL_TIMEOUT_MS }),
+      );
+      const { answer, failures } = await firstOf(asked, NEXT_AFTER_MS, (error) => !passesOver(error));
+      if (answer !== null) return answer;
+      return this.#search.ask<T>(message, {}, tries).catch((error) => {
+        throw error instanceof Refusal ? withAge(error, failures) : error;
+      });
     });
   }
 
   /**
    * Asks the leader; asks again, here or elsewhere, until one answers.
    *
-   * @throws the leader's refusal, or NO_LEADER when none answered within `budgetMs`, or all refused the connection for
-   *   some seconds; OVERLOADED when too many wait already
+   * @throws the leader's refusal; NO_LEADER when there is none and none is to be expected, or none answered in time;
+   *   OVERLOADED when too many wait already
    */
   ask<T extends MessageType>(
     message: MessageOf<Mailbox, T> & { type: T },
     patience: Patience = {},
   ): Promise<AnswerOf<Mailbox, T>> {
     return this.#counted(patience, () => this.#search.ask<T>(message, patience));
+  }
+
+  /** Waits for what others wait for too; see `LeaderSearch`. */
+  get search(): LeaderSearch {
+    return this.#search;
   }
 
   /** @see CommandSession.execute; OVERLOADED also when too many wait already */
@@ -128,11 +148,12 @@ export class MasterClient implements Masters {
   }
 
   clusterState(patience: Patience = {}) {
-    return this.#counted(patience, () => this.#learnCluster(patience));
+    return this.#counted(patience, async () =>
+      this.#learn(await this.#search.ask<"CLUSTER_STATE">(CLUSTER_STATE, patience)),
+    );
   }
 
-  async #learnCluster(patience: Patience) {
-    const state = await this.#search.ask<"CLUSTER_STATE">({ type: "CLUSTER_STATE" }, patience);
+  #learn(state: ClusterStateAnswer): ClusterStateAnswer {
     this.#clusterId ??= state.clusterId;
     for (const { id, url } of state.masters) this.#search.masters.set(id, url);
     return state;
@@ -151,16 +172,20 @@ export class MasterClient implements Masters {
     return this.view();
   }
 
+  /** @throws NO_LEADER also when the leader can be reached by a detour only, for the stream takes none */
   async backup(signal: AbortSignal) {
     // Finds the leader first: the stream itself follows no hints.
     await this.clusterState();
+    const url = this.#search.leaderUrl;
+    if (url === null) throw new Refusal("NO_LEADER", "The leader does not answer this gateway; ask another gateway");
     const path = "/raft/backup";
-    const response = await fetch(`${this.#search.leaderUrl}${path}`, {
-      headers: { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") },
-      signal,
+    const headers = { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") };
+    const response = await fetch(`${url}${path}`, { headers, signal }).catch((cause) => {
+      throw new Refusal("NO_LEADER", `${url} cannot be reached: ${(cause as Error).message}`);
     });
-    if (!response.ok || !response.body) throw await refusalOf(response, this.#search.leaderUrl);
-    return response.body as ReadableStream<Uint8Array>;
+    if (response.ok && response.body) return response.body as ReadableStream<Uint8Array>;
+    const refusal = await refusalOf(response, url);
+    throw isRefusedAsNode(refusal) ? asOurFault(refusal, url) : refusal;
   }
 
   async setWorkerMode(
@@ -182,3 +207,14 @@ const move = (
   overwrite,
   condition,
 });
+
+/** Another master may answer all the same. */
+const passesOver = (error: unknown): boolean => isRetryable(error) || isRefusedAsNode(error);
+
+/** The least age that one of these masters told when its state was too old. */
+function withAge({ code, message, details }: Refusal, failures: readonly unknown[]): Refusal {
+  const ages = failures.flatMap((error) =>
+    error instanceof Refusal && typeof error.details.ageMs === "number" ? [error.details.ageMs] : [],
+  );
+  return new Refusal(code, message, ages.length === 0 ? details : { ...details, ageMs: Math.min(...ages) });
+}

@@ -8,7 +8,7 @@ import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { ExecuteOptions } from "../cluster/command-session.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
-import type { Patience } from "../cluster/leader-search.ts";
+import type { Patience } from "../cluster/patience.ts";
 import type { FileRequest, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";

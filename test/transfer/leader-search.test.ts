@@ -137,7 +137,7 @@ test("commands that wait for their turn are let in one by one, and all are told 
   only.answers = [new Refusal("SESSION_EXPIRED", "ended")];
   only.sessions = 1;
   const told = await Promise.all(Array.from({ length: 4000 }, (_, n) => make(n)));
-  expect(new Set(told)).toEqual(new Set(["WRONG_CLUSTER"]));
+  expect(new Set(told)).toEqual(new Set(["NODES_DISAGREE"]));
 });
 
 for (const [first, told] of [
