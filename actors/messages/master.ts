@@ -215,7 +215,12 @@ export const ClusterStateAnswer = Type.Object({
       term: Term,
       commitIndex: LogIndex,
       appliedIndex: LogIndex,
-      lag: Type.Integer({ minimum: 0, description: "committed entries that it has not confirmed yet" }),
+      lag: Nullable(
+        Type.Integer({
+          minimum: 0,
+          description: "committed entries that it has not confirmed yet; null: the leader has not heard it of late",
+        }),
+      ),
     }),
   ),
   steward: Type.String({ description: "safeMode, steady, repairing, rebalancing or paused" }),
@@ -228,20 +233,27 @@ export const ClusterStateAnswer = Type.Object({
       mode: WorkerMode,
       condition: Nullable(WorkerCondition),
       capacityBytes: ByteCount,
-      freeBytes: ByteCount,
-      trashBytes: ByteCount,
+      /** Both null: not told to this leader yet. */
+      freeBytes: Nullable(ByteCount),
+      trashBytes: Nullable(ByteCount),
       chunks: Type.Integer({ description: "chunks that the metadata expects on this worker" }),
       lastHeardMs: Nullable(Type.Number({ description: "ms since its last heartbeat; null: not since this leader" })),
-      /** Chunks that would fall below `minReplicas` good copies if this worker stopped now: 0 = safe to stop. */
+      /** Chunks that would fall below `minReplicas` good copies if this worker stopped now. */
       chunksAtRiskIfStopped: Type.Integer(),
+      /** Chunks of which that is not known, because this leader has not heard others that hold them. Both 0: safe to stop. */
+      chunksUnknownIfStopped: Type.Optional(Type.Integer()),
     }),
   ),
   files: Type.Object({ files: Type.Integer(), directories: Type.Integer(), bytes: ByteCount }),
-  /** Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers not dead. */
+  /**
+   * Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers that are heard.
+   * `unknown`: chunks whose number of copies depends on workers that this leader has not heard.
+   */
   redundancy: Type.Object({
     chunks: Type.Integer(),
     full: Type.Integer(),
     below: Type.Record(Type.String(), Type.Integer()),
+    unknown: Type.Optional(Type.Integer()),
   }),
   repairs: Type.Array(
     Type.Object({
