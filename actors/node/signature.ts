@@ -59,7 +59,7 @@ export function verifySignature(
   if (!(Math.abs(aheadMs) <= TOLERANCE_MS))
     throw new Refusal(
       "UNAUTHENTICATED",
-      `The clock of ${sender} is ${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? "ahead of" : "behind"} this node's; ${TOLERANCE_MS / 60_000} minutes are borne: check the clocks`,
+      `The clock of ${sender} is about ${Math.round(Math.abs(aheadMs) / 60_000)} minutes ${aheadMs > 0 ? "ahead of" : "behind"} this node's; ${TOLERANCE_MS / 60_000} are borne: check the clocks`,
       { aheadMs },
     );
   assertLinked(sender);

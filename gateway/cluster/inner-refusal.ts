@@ -2,7 +2,8 @@
  * What a node says to this gateway as to a node is never the fault of the gateway's client: clocks, secrets, clusters or
  * programs differ, and a person has to set them right.
  */
-import { Refusal } from "../../actors/messages/errors.ts";
+import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
+import { NodeRefusal } from "../../actors/node/answers.ts";
 
 /** @param by what refused: an id or a URL */
 export function asOurFault({ code, message, details }: Refusal, by: string): Refusal {
@@ -16,3 +17,28 @@ export function asOurFault({ code, message, details }: Refusal, by: string): Ref
     return new Refusal("SECRETS_DIFFER", `${by} refuses this gateway: ${message}`, { by });
   return new Refusal("NODES_DISAGREE", `${by} refuses this gateway's message: ${message}`, { by, cause: code });
 }
+
+/** Codes with which nodes refuse each other's messages, orders and blocks. */
+const BETWEEN_NODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "INVALID_MESSAGE",
+  "PAYLOAD_TOO_LARGE",
+  "UNAUTHENTICATED",
+  "WRONG_CLUSTER",
+  "WRONG_NODE",
+  "DEAD_MASTER",
+  "NOT_LEADER",
+  "SESSION_EXPIRED",
+  "STALE_SEQUENCE",
+  "UNKNOWN_WORKER",
+  "STALE_TERM",
+  "ORDER_EXPIRED",
+  "NO_SUCH_CHUNK",
+  "CHECKSUM_MISMATCH",
+  "CHUNK_SEALED",
+  "CHUNK_INCOMPLETE",
+  "CHUNK_CORRUPT",
+]);
+
+/** The last door: whatever a node said to this gateway in one of these codes does not reach the client as its own fault. */
+export const asClientHears = (refusal: Refusal): Refusal =>
+  refusal instanceof NodeRefusal && BETWEEN_NODES.has(refusal.code) ? asOurFault(refusal, refusal.by) : refusal;
