@@ -192,11 +192,11 @@ export class MetadataEngine {
   }
 
   /** @param notTaken it is certain that what was asked for will never happen, unless it is asked for again */
-  notLeader(notTaken = true): Refusal {
+  notLeader(notTaken = true, details: { ageMs?: number } = {}): Refusal {
     const { leaderId, id } = this.raft.state;
     const leaderUrl = leaderId === null || leaderId === id ? null : this.#options.urlOf(leaderId);
     const message = leaderUrl ? `${leaderId} leads` : "No leader is known here yet";
-    return new Refusal("NOT_LEADER", message, { leaderUrl, notTaken });
+    return new Refusal("NOT_LEADER", message, { leaderUrl, notTaken, ...details });
   }
 
   // ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────

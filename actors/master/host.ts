@@ -11,10 +11,9 @@ import { systemClock } from "../node/clock.ts";
 import { entrance, rawPath, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Handlers, type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { verifySignature } from "../node/signature.ts";
 import { CannotApply } from "../rules/decide/state.ts";
-import { lastIndex } from "../rules/raft/log-tail.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 import { AgreementDesk } from "./agreement-desk.ts";
 import { clusterIdOf } from "./cluster-id.ts";
@@ -25,9 +24,12 @@ import { leadersState } from "./leaders-state.ts";
 import { MembershipDesk } from "./membership-desk.ts";
 import { masterMetrics } from "./metrics.ts";
 import { Office } from "./office.ts";
+import { PassingDesk } from "./passing-desk.ts";
 import { RaftTransport } from "./raft-transport.ts";
+import { answerPassed, reception } from "./reception.ts";
 import { Snapshots } from "./snapshots.ts";
 import { staleReads } from "./stale-reads.ts";
+import { Standing } from "./standing.ts";
 
 const LATENESS_CHECK_MS = 100;
 const COMPACTION_EVERY_MS = 1000;
@@ -57,6 +59,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const clusterId = clusterIdOf(secret);
   const identity: Identity = { nodeId, secret, clusterId: () => clusterId };
   const transport = new RaftTransport(identity, config.masters, log);
+  const standing = new Standing();
   const founders = await foundingConfiguration({ config, nodeId, url, dataDirectory, identity, log, joins });
   const engine = await openEngineOrRebuild();
   const snapshots = new Snapshots({
@@ -110,44 +113,20 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   };
   engine.raft.actor.subscribe(() => setImmediate(followRole));
 
-  const leaderHandlers: unknown = Object.fromEntries(
-    Object.keys(MasterMailbox)
-      .filter((type) => type !== "RAFT" && type !== "MASTER_STATUS")
-      .map((type) => [
-        type,
-        (message: never, sender: string) => inOffice().handlers[type as keyof Office["handlers"]](message, sender),
-      ]),
-  );
-  /** What may be answered from an older state is, unless this master leads and knows better. */
-  const readFresh = <T extends keyof typeof stale>(type: T): Office["handlers"][T] =>
-    ((message: never, sender: string) =>
-      (message as { consistency?: string }).consistency === "eventual" && !engine.raft.isReady
-        ? stale[type](message, sender)
-        : inOffice().handlers[type](message, sender)) as Office["handlers"][T];
-  const handlers: Handlers<typeof MasterMailbox> = {
-    ...(leaderHandlers as Office["handlers"]),
-    STAT: readFresh("STAT"),
-    LOCATE: readFresh("LOCATE"),
-    LIST: readFresh("LIST"),
-    MASTER_STATUS: () => {
-      const { state, role } = engine.raft;
-      const { term, leaderId, commitIndex, appliedIndex, log: entries, configuration } = state;
-      return {
-        id: nodeId,
-        url,
-        role,
-        term,
-        leader: leaderId,
-        commitIndex,
-        appliedIndex,
-        lastIndex: lastIndex(entries),
-        stateAgeMs: freshness.ageMs,
-        incarnation: engine.incarnation,
-        configuration,
-      };
-    },
-    RAFT: (batch, sender) => transport.take(batch, sender),
-  };
+  const passing = new PassingDesk({
+    identity,
+    engine,
+    urlOf,
+    answer: async (message, gatewayId) => answerPassed(inOffice(), message, gatewayId),
+  });
+  const handlers = reception({
+    engine,
+    inOffice,
+    passing,
+    stale,
+    transport,
+    status: () => standing.status(engine, url, freshness.ageMs, (id) => transport.heardAt(id)),
+  });
 
   const metrics = masterMetrics(engine, () => office);
   const app = new Elysia(SERVER_OPTIONS)
@@ -256,8 +235,11 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         neededFrom: () => snapshots.neededFrom,
         send: (message) => transport.send(message),
         urlOf: (id) => transport.urlOf(id),
-        leaderChanged: (leaderId, term) =>
-          log.info({ event: "leader-changed", leader: leaderId, term }, leaderId ? `${leaderId} leads` : "no leader"),
+        leaderChanged: (leaderId, term) => {
+          standing.leaderChanged(leaderId);
+          passing.leaderChanged();
+          log.info({ event: "leader-changed", leader: leaderId, term }, leaderId ? `${leaderId} leads` : "no leader");
+        },
         sendSnapshot: (to) => void snapshots.offer(to),
         installSnapshot: (offer) => void snapshots.install(offer),
         onFailure: (cause) => {

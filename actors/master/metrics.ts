@@ -32,12 +32,16 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
   );
   new Gauge({
     name: "dfs_chunks",
-    help: "Chunks by number of good copies; full = as many as wanted",
+    help: "Chunks by number of good copies; full = as many as wanted, unknown = not all of their workers are heard yet. Told by the leader alone",
     labelNames: ["copies"],
     registers,
     collect() {
-      const { full, below } = redundancyOf(office()?.steward.judge() ?? []);
+      this.reset();
+      const judged = office()?.steward.judge();
+      if (!judged) return;
+      const { full, unknown, below } = redundancyOf(judged);
       this.set({ copies: "full" }, full);
+      this.set({ copies: "unknown" }, unknown);
       for (const [copies, count] of Object.entries(below)) this.set({ copies }, count);
     },
   });

@@ -34,7 +34,7 @@ export interface OfficeParts {
 }
 
 /** The part of the mailbox that only a leader answers. */
-export type LeaderMailbox = Omit<typeof MasterMailbox, "RAFT" | "MASTER_STATUS">;
+export type LeaderMailbox = Omit<typeof MasterMailbox, "RAFT" | "MASTER_STATUS" | "PASS_ON" | "PASSED_ON">;
 
 export class Office {
   readonly workers: WorkerRegistry;

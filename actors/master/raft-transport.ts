@@ -74,6 +74,7 @@ export class RaftTransport {
   readonly #collecting = new Map<NodeId, RaftMessage[]>();
   readonly #complainedAt = new Map<NodeId, number>();
   readonly #heard = new Map<NodeId, Heard>();
+  readonly #heardAt = new Map<NodeId, number>();
   #end: RaftEnd | null = null;
 
   constructor(identity: Identity, masters: Config["masters"], log: Logger) {
@@ -88,6 +89,11 @@ export class RaftTransport {
 
   heard(id: NodeId): Heard | null {
     return this.#heard.get(id) ?? null;
+  }
+
+  /** When, on this node's own clock; null: not since its start. */
+  heardAt(id: NodeId): number | null {
+    return this.#heardAt.get(id) ?? null;
   }
 
   /** What it last called from, else what config.json says, else what the group agreed on. */
@@ -201,6 +207,7 @@ export class RaftTransport {
   }
 
   #note(id: NodeId, url: string, told: { incarnation: string; knows?: number; mark?: StateMark }): void {
+    this.#heardAt.set(id, performance.now());
     this.#heard.set(id, { url, incarnation: told.incarnation, knows: told.knows ?? 1, mark: told.mark ?? null });
   }
 

@@ -45,12 +45,9 @@ export class Reports {
     const judged = steward.judge();
     const totals = metadata.row("totals");
     const expectedOn = new Map<string, number>();
-    const atRiskWithout = new Map<string, number>();
-    for (const { set, verdict } of judged) {
+    for (const { set } of judged)
       for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
-      if (verdict.durable.length - 1 < Math.min(config.minReplicas, set.target))
-        for (const id of verdict.durable) atRiskWithout.set(id, (atRiskWithout.get(id) ?? 0) + set.chunk_count);
-    }
+    const { atRisk, unknown } = withoutEach(judged, config.minReplicas);
     const redundancy = redundancyOf(judged);
     const now = clock.now();
     const answer: ClusterStateAnswer = {
@@ -75,11 +72,12 @@ export class Reports {
           mode: worker.mode,
           condition: worker.heardAt === null ? null : worker.condition,
           capacityBytes: worker.capacityBytes,
-          freeBytes: worker.freeBytes,
-          trashBytes: worker.trashBytes,
+          freeBytes: worker.heardAt === null ? null : worker.freeBytes,
+          trashBytes: worker.heardAt === null ? null : worker.trashBytes,
           chunks: expectedOn.get(worker.id) ?? 0,
           lastHeardMs: worker.heardAt === null ? null : Math.round(now - worker.heardAt),
-          chunksAtRiskIfStopped: atRiskWithout.get(worker.id) ?? 0,
+          chunksAtRiskIfStopped: atRisk.get(worker.id) ?? 0,
+          chunksUnknownIfStopped: unknown.get(worker.id) ?? 0,
         })),
       files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
       redundancy,
@@ -113,7 +111,7 @@ export class Reports {
       term: isHeard ? term : 0,
       commitIndex: Math.min(match, commitIndex),
       appliedIndex: Math.min(match, commitIndex),
-      lag: commitIndex - Math.min(match, commitIndex),
+      lag: isHeard ? commitIndex - Math.min(match, commitIndex) : null,
     };
   }
 
@@ -134,6 +132,13 @@ export class Reports {
         code: "CHUNKS_SHORT",
         severity: "warning",
         message: `${counted(short)} fewer good copies than wanted`,
+      };
+    const { unknown = 0 } = state.redundancy;
+    if (unknown > 0)
+      yield {
+        code: "CHUNKS_UNKNOWN",
+        severity: "warning",
+        message: `${counted(unknown)} copies on workers that this leader has not heard: how many are good is not known`,
       };
     const extra = chunksWith(({ verdict }) => verdict.need === "trim");
     if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${counted(extra)} a copy too many` };
@@ -222,4 +227,20 @@ export class Reports {
       next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
     };
   }
+}
+
+/** For each worker, chunks that would have fewer than `minReplicas` copies without it, and those that perhaps would. */
+function withoutEach(judged: readonly JudgedSet[], minReplicas: number) {
+  const atRisk = new Map<string, number>();
+  const unknown = new Map<string, number>();
+  for (const { set, verdict } of judged) {
+    const needed = Math.min(minReplicas, set.target);
+    const isAtRisk = verdict.durable.length - 1 < needed;
+    for (const id of verdict.durable) {
+      const isKnown = verdict.heard.filter((other) => other !== id).length >= needed;
+      const count = isAtRisk ? atRisk : isKnown ? null : unknown;
+      count?.set(id, (count.get(id) ?? 0) + set.chunk_count);
+    }
+  }
+  return { atRisk, unknown };
 }

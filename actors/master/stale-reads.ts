@@ -12,7 +12,7 @@ type Reads = Pick<Handlers<typeof MasterMailbox>, "STAT" | "LOCATE" | "LIST">;
 export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStaleMs: number): Reads {
   const bounded = (): { index: number; ageMs: number } => {
     const { ageMs } = freshness;
-    if (ageMs === null || ageMs > maxStaleMs) throw engine.notLeader();
+    if (ageMs === null || ageMs > maxStaleMs) throw engine.notLeader(true, ageMs === null ? {} : { ageMs });
     return { index: engine.appliedIndex, ageMs };
   };
   return {
@@ -31,7 +31,7 @@ export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStal
     },
     LIST: ({ prefix, delimiter, after, minIndex, limit }) => {
       const age = bounded();
-      if (age.index < minIndex) throw engine.notLeader();
+      if (age.index < minIndex) throw engine.notLeader(true, { ageMs: age.ageMs });
       return { ...age, ...engine.queries.list({ prefix, delimiter, after, limit }) };
     },
   };

@@ -64,6 +64,18 @@ export const ErrorCodes = {
   NO_LEADER: { status: 503, next: "No master answers; try again in a moment, or start one." },
   NOT_LEADER: { status: 421, next: "Ask the master in details.leaderUrl." },
   NOT_READY: { status: 503, next: "The node is still starting; details name what it waits for." },
+  CLOCKS_DIFFER: {
+    status: 503,
+    next: "Set the clocks of the machines (NTP): those of two nodes may differ by five minutes; details.aheadMs tells by how much they do.",
+  },
+  SECRETS_DIFFER: {
+    status: 503,
+    next: "Give this gateway the cluster.secret of the other nodes, and start it again; details.by names who refuses it.",
+  },
+  NODES_DISAGREE: {
+    status: 503,
+    next: "A node takes no message of this gateway: look whether both are of one cluster and of programs that fit; details.cause is its reason.",
+  },
   OVERLOADED: { status: 503, next: "Try again after the time in Retry-After." },
   DATA_UNAVAILABLE: { status: 503, next: "No good copy can be reached now; ?explain shows where they are." },
   TIMEOUT: { status: 504, next: "The outcome is unknown; look before you send it again." },

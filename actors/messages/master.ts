@@ -215,7 +215,12 @@ export const ClusterStateAnswer = Type.Object({
       term: Term,
       commitIndex: LogIndex,
       appliedIndex: LogIndex,
-      lag: Type.Integer({ minimum: 0, description: "committed entries that it has not confirmed yet" }),
+      lag: Nullable(
+        Type.Integer({
+          minimum: 0,
+          description: "committed entries that it has not confirmed yet; null: the leader has not heard it of late",
+        }),
+      ),
     }),
   ),
   steward: Type.String({ description: "safeMode, steady, repairing, rebalancing or paused" }),
@@ -228,20 +233,27 @@ export const ClusterStateAnswer = Type.Object({
       mode: WorkerMode,
       condition: Nullable(WorkerCondition),
       capacityBytes: ByteCount,
-      freeBytes: ByteCount,
-      trashBytes: ByteCount,
+      /** Both null: not told to this leader yet. */
+      freeBytes: Nullable(ByteCount),
+      trashBytes: Nullable(ByteCount),
       chunks: Type.Integer({ description: "chunks that the metadata expects on this worker" }),
       lastHeardMs: Nullable(Type.Number({ description: "ms since its last heartbeat; null: not since this leader" })),
-      /** Chunks that would fall below `minReplicas` good copies if this worker stopped now: 0 = safe to stop. */
+      /** Chunks that would fall below `minReplicas` good copies if this worker stopped now. */
       chunksAtRiskIfStopped: Type.Integer(),
+      /** Chunks of which that is not known, because this leader has not heard others that hold them. Both 0: safe to stop. */
+      chunksUnknownIfStopped: Type.Optional(Type.Integer()),
     }),
   ),
   files: Type.Object({ files: Type.Integer(), directories: Type.Integer(), bytes: ByteCount }),
-  /** Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers not dead. */
+  /**
+   * Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers that are heard.
+   * `unknown`: chunks whose number of copies depends on workers that this leader has not heard.
+   */
   redundancy: Type.Object({
     chunks: Type.Integer(),
     full: Type.Integer(),
     below: Type.Record(Type.String(), Type.Integer()),
+    unknown: Type.Optional(Type.Integer()),
   }),
   repairs: Type.Array(
     Type.Object({
@@ -380,6 +392,12 @@ export const MasterStatusAnswer = Type.Object({
   incarnation: Nullable(Incarnation),
   /** Who belongs to the group, as far as it knows; null while founding. */
   configuration: Nullable(Configuration),
+  /** ms since it last knew a leader; 0: it knows one. This and what follows are left out by older masters. */
+  leaderlessMs: Type.Optional(Milliseconds),
+  /** It knows a leader, or has heard a majority of the voters of late: where nobody leads, an election can end soon. */
+  hearsMajority: Type.Optional(Type.Boolean()),
+  /** It takes PASS_ON. */
+  passesOn: Type.Optional(Type.Boolean()),
 });
 export type MasterStatusAnswer = Static<typeof MasterStatusAnswer>;
 
@@ -397,6 +415,38 @@ export const TransferLeadership = Type.Object({ type: Type.Literal("TRANSFER_LEA
 
 /** Up to which entry must a master have applied to know every change acknowledged by now? */
 export const ReadIndex = Type.Object({ type: Type.Literal("READ_INDEX") });
+
+// ── past a cut link ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a gateway may ask a leader, by way of another master. */
+const Passed = Type.Union([
+  Execute,
+  PlaceChunks,
+  ReplaceWorkers,
+  Stat,
+  Locate,
+  List,
+  UploadStatus,
+  Explain,
+  ReportReplica,
+  ClusterState,
+  ChangeMasters,
+  TransferLeadership,
+]);
+export type Passed = Static<typeof Passed>;
+/** That of the message which was passed on. */
+const PassedAnswer = Type.Unknown();
+
+/** Gateway → a master that does not lead: pass this on to the leader, whom I cannot reach */
+export const PassOn = Type.Object({ type: Type.Literal("PASS_ON"), message: Passed });
+
+/** Master → leader: a gateway that cannot reach you asks this. It goes no further */
+export const PassedOn = Type.Object({
+  type: Type.Literal("PASSED_ON"),
+  /** The gateway, whose signature the sending master has verified. */
+  gatewayId: NodeId,
+  message: Passed,
+});
 
 // ── from masters ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -419,5 +469,7 @@ export const MasterMailbox = {
   CHANGE_MASTERS: { message: ChangeMasters, answer: MastersChanged },
   TRANSFER_LEADERSHIP: { message: TransferLeadership, answer: Type.Object({ leader: Nullable(NodeId) }) },
   READ_INDEX: { message: ReadIndex, answer: Type.Object({ index: LogIndex }) },
+  PASS_ON: { message: PassOn, answer: PassedAnswer },
+  PASSED_ON: { message: PassedOn, answer: PassedAnswer },
   RAFT: { message: RaftBatch, answer: RaftBatchAnswer },
 } as const;

@@ -1,5 +1,5 @@
 /** What a node answers another: a value, or a refusal; as a response, and read back from one. */
-import { isErrorCode, Refusal } from "../messages/errors.ts";
+import { type ErrorCode, isErrorCode, Refusal } from "../messages/errors.ts";
 import type { Logger } from "./log.ts";
 import { recorder } from "./recorder.ts";
 import { decode, encode, WIRE_TYPE } from "./wire.ts";
@@ -29,11 +29,24 @@ export function refusalAnswer(error: unknown, log: Logger, request: string): Ans
 export const refusalResponse = (error: unknown, log: Logger, request = "block"): Response =>
   reply(refusalAnswer(error, log, request));
 
+/** What another node refused, in its own words. */
+export class NodeRefusal extends Refusal {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: Record<string, unknown>,
+    /** Its URL. */
+    readonly by: string,
+  ) {
+    super(code, message, details);
+  }
+}
+
 /** Turns what another node answered with a non-2xx status back into the refusal that it was. */
 export function refusalFrom({ status, value }: Answer, url: string): Refusal {
   const { code, message, details } = (value ?? {}) as { code?: unknown; message?: unknown; details?: unknown };
   if (typeof code === "string" && isErrorCode(code))
-    return new Refusal(code, String(message), (details ?? {}) as Record<string, unknown>);
+    return new NodeRefusal(code, String(message), (details ?? {}) as Record<string, unknown>, url);
   return new Refusal("PEER_UNREACHABLE", `${url} answered ${status}, not as a node of ours would`);
 }
 

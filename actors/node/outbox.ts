@@ -194,3 +194,13 @@ class Deadline {
 export const isRetryable = (error: unknown): boolean =>
   error instanceof Refusal &&
   ["PEER_UNREACHABLE", "TIMEOUT", "NOT_LEADER", "NOT_READY", "NO_LEADER", "OVERLOADED"].includes(error.code);
+
+/**
+ * The receiver takes no such message of this sender: their clocks, secrets, clusters or programs differ. Nothing has
+ * happened, and it is the fault of neither the message's content nor of whoever stands behind it.
+ */
+export const isRefusedAsNode = (error: unknown): error is Refusal =>
+  error instanceof Refusal &&
+  ["UNAUTHENTICATED", "WRONG_CLUSTER", "WRONG_NODE", "DEAD_MASTER", "INVALID_MESSAGE", "PAYLOAD_TOO_LARGE"].includes(
+    error.code,
+  );

@@ -58,10 +58,12 @@ export function verifySignature(
   const expected = hmac(secret, sender, time, method, path, content);
   if (!sameBytes(Buffer.from(digest), Buffer.from(expected)))
     throw new Refusal("UNAUTHENTICATED", `The signature of ${sender} does not match: another cluster secret?`);
-  if (!(Math.abs(Date.now() - Number(time)) <= TOLERANCE_MS))
+  const aheadMs = Number(time) - Date.now();
+  if (!(Math.abs(aheadMs) <= TOLERANCE_MS))
     throw new Refusal(
       "UNAUTHENTICATED",
-      `The request of ${sender} is dated more than ${TOLERANCE_MS / 60_000} minutes off: check the clocks`,
+      `The clock of ${sender} is about ${Math.round(Math.abs(aheadMs) / 60_000)} minutes ${aheadMs > 0 ? "ahead of" : "behind"} this node's; ${TOLERANCE_MS / 60_000} are borne: check the clocks`,
+      { aheadMs },
     );
   assertLinked(sender);
   return sender;

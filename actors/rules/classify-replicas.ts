@@ -14,6 +14,8 @@ export interface Verdict {
   need: "healthy" | "lost" | "copy" | "trim";
   /** Workers whose copies count: not dead, not removed. */
   durable: NodeId[];
+  /** Of these, the ones that this leader has heard. Of the others it knows only what the log says. */
+  heard: NodeId[];
   /** Of these, the ones that stay: not draining. */
   lasting: NodeId[];
 }
@@ -32,10 +34,11 @@ export function classifyReplicas(
     const worker = lookUp(id);
     return worker !== undefined && worker.liveness !== "dead" && worker.mode !== "removed";
   });
+  const heard = durable.filter((id) => lookUp(id)?.liveness !== "unknown");
   const lasting = durable.filter((id) => lookUp(id)?.mode !== "draining");
   const need =
     durable.length === 0 ? "lost" : lasting.length < target ? "copy" : durable.length > target ? "trim" : "healthy";
-  return { need, durable, lasting };
+  return { need, durable, heard, lasting };
 }
 
 /**
@@ -60,22 +63,30 @@ export interface JudgedSet {
   verdict: Verdict;
 }
 
-/** Counted from chunks, never from tasks: how many have all their copies on workers that are not dead, how many fewer. */
-export function redundancyOf(judged: readonly JudgedSet[]): {
+export type Redundancy = {
   chunks: number;
   full: number;
   below: Record<string, number>;
-} {
+  unknown: number;
+};
+
+/**
+ * Counted from chunks, never from tasks: how many have all their copies on workers that are heard, and how many fewer. A
+ * chunk whose number depends on workers that this leader has not heard is neither, but unknown.
+ */
+export function redundancyOf(judged: readonly JudgedSet[]): Redundancy {
   let chunks = 0;
   let full = 0;
+  let unknown = 0;
   const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
   for (const { set, verdict } of judged) {
     chunks += set.chunk_count;
-    const good = verdict.durable.length;
+    const good = verdict.heard.length;
     if (good >= set.target) full += set.chunk_count;
+    else if (verdict.durable.length > good) unknown += set.chunk_count;
     else below[good] = (below[good] ?? 0) + set.chunk_count;
   }
-  return { chunks, full, below };
+  return { chunks, full, below, unknown };
 }
 
 /**

@@ -22,6 +22,17 @@ export function ratesBetween(before: Cluster, after: Cluster, ms: number): Rates
 
 const MANY_REPAIRS = 10;
 
+/** What the leader has not heard is told as such. */
+const known = (value: number | null | undefined, inWords: (value: number) => string): string =>
+  value === null || value === undefined ? "?" : inWords(value);
+
+function ifStopped(worker: Cluster["workers"][number], steward: string): string {
+  const { state, mode, chunksAtRiskIfStopped, chunksUnknownIfStopped = 0 } = worker;
+  if (state === "dead" || mode === "removed") return "-";
+  if (chunksAtRiskIfStopped > 0) return `${counted(chunksAtRiskIfStopped, "chunk")} at risk`;
+  return chunksUnknownIfStopped > 0 || steward === "safeMode" ? "not known yet" : "safe";
+}
+
 export function clusterView(cluster: Cluster, rates: Rates | null = null): string {
   const { workers, masters, files, redundancy, repairs, repairQueue, garbage, reasons, gateway } = cluster;
   const parts = [verdictOf(cluster).sentence, ""];
@@ -41,15 +52,11 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
           .filter((word, n, words) => word && words.indexOf(word) === n)
           .join(", "),
         worker.chunks.toLocaleString("en"),
-        worker.lastHeardMs === null ? "?" : formatBytes(worker.freeBytes),
+        known(worker.lastHeardMs === null ? null : worker.freeBytes, formatBytes),
         formatBytes(worker.capacityBytes),
-        worker.lastHeardMs === null ? "?" : formatBytes(worker.trashBytes),
+        known(worker.lastHeardMs === null ? null : worker.trashBytes, formatBytes),
         worker.lastHeardMs === null ? "not yet" : `${(worker.lastHeardMs / 1000).toFixed(1)} s ago`,
-        worker.state === "dead" || worker.mode === "removed"
-          ? "-"
-          : worker.chunksAtRiskIfStopped === 0
-            ? "safe"
-            : `${counted(worker.chunksAtRiskIfStopped, "chunk")} at risk`,
+        ifStopped(worker, cluster.steward),
       ]),
       [3, 4, 5, 6],
     ),
@@ -59,14 +66,14 @@ export function clusterView(cluster: Cluster, rates: Rates | null = null): strin
       masters.map(({ id, role, term, appliedIndex, lag }) => [
         id,
         role,
-        String(term),
-        appliedIndex.toLocaleString("en"),
-        (lag ?? 0).toLocaleString("en"),
+        role === "unknown" ? "?" : String(term),
+        role === "unknown" ? "?" : appliedIndex.toLocaleString("en"),
+        known(lag, (entries) => entries.toLocaleString("en")),
       ]),
       [2, 3, 4],
     ),
     "",
-    `${counted(files.files, "file")} in ${counted(files.directories, "directory", "directories")}, ${formatBytes(files.bytes)}; ${redundancy.full.toLocaleString("en")} of ${counted(redundancy.chunks, "chunk")} with all copies`,
+    `${counted(files.files, "file")} in ${counted(files.directories, "directory", "directories")}, ${formatBytes(files.bytes)}; ${redundancy.full.toLocaleString("en")} of ${counted(redundancy.chunks, "chunk")} with all copies${redundancy.unknown ? `, ${redundancy.unknown.toLocaleString("en")} not known yet` : ""}`,
     `Steward: ${cluster.steward}; ${counted(repairs.length, "repair")} under way, ${repairQueue.toLocaleString("en")} waiting, ${garbage.toLocaleString("en")} freed copies to clear`,
   );
   if (gateway)

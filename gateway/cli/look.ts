@@ -1,6 +1,7 @@
 /** `dfs ls`, `stat` and `explain`: what is there, and where. */
 import { CONTENT_HEADER_FIELDS } from "../../actors/rules/file-headers.ts";
-import { DfsError, type ListedEntry } from "../client/client.ts";
+import { DfsError, type Explanation, type ListedEntry } from "../client/client.ts";
+import { verifiedInWords } from "../client/verified.ts";
 import { counted, formatBytes, printable, table } from "./output.ts";
 import { lookUp, parseRemotePath } from "./remote-path.ts";
 import type { Session } from "./session.ts";
@@ -105,21 +106,23 @@ export async function explain({ dfs, output, signal }: Session, text: string): P
                 chunk.id,
                 formatBytes(chunk.length),
                 `${good(n)} good${chunk.repair ? `, repair ${chunk.repair}` : ""}`,
-                chunk.replicas
-                  .map(({ worker, zone, state, reason }) =>
-                    state === "good"
-                      ? `${worker} (${zone})`
-                      : `${worker} ${state.toUpperCase()}${reason ? `: ${reason}` : ""}`,
-                  )
-                  .join(", "),
+                chunk.replicas.map((replica) => whereabouts(replica)).join(", "),
               ]),
               [0, 2],
             ),
+            "",
+            "Good means as far as is known: damage since a copy was read back, or written, is noticed when it is read again.",
           ]),
       ...decisions(chunks.map(({ index, decision }) => ({ index, rule: decision?.rule }))),
     ].join("\n"),
   );
   return 0;
+}
+
+function whereabouts(replica: Explanation["chunks"][number]["replicas"][number]): string {
+  const { worker, zone, state, reason } = replica;
+  if (state !== "good") return `${worker} ${state.toUpperCase()}${reason ? `: ${reason}` : ""}`;
+  return `${worker} (${zone}; ${verifiedInWords(replica, localTime)})`;
 }
 
 /** Chunks placed by the same rule share a line. */

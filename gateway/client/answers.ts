@@ -53,11 +53,13 @@ export interface ExplainedChunk {
     worker: string;
     url: string;
     zone: string;
-    /** good, missing, corrupt, stale or trash */
+    /** good, missing, corrupt, stale or trash; good means as far as is known */
     state: string;
     workerState: string;
-    /** ISO 8601: when the worker last read the copy back and found it right */
+    /** ISO 8601: when the worker last read the copy back and found it right; null: never since it was written, or not known */
     verifiedAt: string | null;
+    /** ISO 8601: when it was written there; null: not known. Older gateways do not tell. */
+    sealedAt?: string | null;
     reason: string | null;
   }[];
   decision: Decision | null;

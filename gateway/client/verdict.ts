@@ -23,6 +23,7 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
     .sort((a, b) => a.copies - b.copies);
   const short = below.reduce((sum, { chunks }) => sum + chunks, 0);
   const detail = below.map(({ copies, chunks }) => `${chunks.toLocaleString("en")} with ${copies}`).join(", ");
+  const { unknown = 0 } = redundancy;
   const pause = reasons.find(({ code }) => code === "REPAIR_PAUSED");
   const gone = below.find(({ copies }) => copies === 0)?.chunks ?? 0;
 
@@ -35,6 +36,11 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
     return {
       level: "lost",
       sentence: `${counted(gone, "chunk")} ${gone === 1 ? "has" : "have"} no good copy now: files that need ${gone === 1 ? "it" : "them"} cannot be read whole. ${ofWorkers}.`,
+    };
+  if (unknown > 0)
+    return {
+      level: "unknown",
+      sentence: `Unknown yet: ${counted(unknown, "chunk")} of ${redundancy.chunks.toLocaleString("en")} ${unknown === 1 ? "has" : "have"} copies on workers that the leader has not heard${short > 0 ? `; ${short.toLocaleString("en")} others have fewer good copies than wanted (${detail})` : ""}. ${ofWorkers}.`,
     };
   if (short > 0)
     return {

@@ -7,7 +7,8 @@
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { PlacedChunks } from "../../actors/messages/master.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { MasterClient } from "./masters.ts";
+import type { MasterClient } from "./master-client.ts";
+import { askedWaitMs, withoutWait } from "./patience.ts";
 import type { WorkerClients } from "./workers.ts";
 
 const POOL_MAX_AGE_MS = 10_000;
@@ -82,13 +83,17 @@ export class Grants {
   /** A place for a one-block chunk, usually without asking anybody. @throws NOT_ENOUGH_WORKERS, NO_LEADER */
   async placeSmall(blockSizeBytes: number, copies: Copies): Promise<PlacedChunk> {
     const pool = this.#poolFor(copies);
+    const { search } = this.#masters;
+    const tries = askedWaitMs() === null ? null : search.begin("PLACE_CHUNKS");
     for (;;) {
       this.#dropStale(pool);
       const ready = pool.grants.reduce((sum, grant) => sum + grant.ready.length, 0);
-      if (ready <= pool.batch / 2) pool.refill ??= this.#refill(pool, blockSizeBytes);
+      if (ready <= pool.batch / 2) pool.refill ??= withoutWait(() => this.#refill(pool, blockSizeBytes));
       const grant = pool.grants[0];
       if (!grant) {
-        await pool.refill;
+        const refill = pool.refill as Promise<void>;
+        if (tries === null) await refill;
+        else await search.within(tries, refill).catch((error) => search.again(tries, error, false));
         continue;
       }
       // Ahead of need, a refusal is nobody's yet: whoever finds the pool empty asks again and hears it.

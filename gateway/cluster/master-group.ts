@@ -15,13 +15,6 @@ const statusOf = (identity: Identity, url: string): Promise<MasterStatusAnswer |
     { timeoutMs: ASK_TIMEOUT_MS },
   ).catch(() => null);
 
-/** @returns the URL of the one that leads by its own account, in the latest term; null if none does */
-export async function leaderAmong(identity: Identity, urls: readonly string[]): Promise<string | null> {
-  const told = await Promise.all(urls.map(async (url) => ({ url, status: await statusOf(identity, url) })));
-  const leaders = told.filter(({ status }) => status?.role === "leader");
-  return leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0))[0]?.url ?? null;
-}
-
 /**
  * Asks every master about itself; those that only others know of, too.
  *

@@ -53,8 +53,7 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
   const repairs = later.filter(mine);
   const firstCopy = repairs.find(({ v, f }) => v === "copying" && f !== undefined);
   const shortAt = later.findIndex((one) => one.m === "redundancy" && shortage(one) > 0);
-  const fullAt =
-    shortAt < 0 ? -1 : later.findIndex((one, n) => n > shortAt && one.m === "redundancy" && shortage(one) === 0);
+  const fullAt = shortAt < 0 ? -1 : later.findIndex((one, n) => n > shortAt && one.m === "redundancy" && isWhole(one));
   const short = later[shortAt];
   const full = later[fullAt];
   const counted = fullAt < 0 ? later.slice(Math.max(0, shortAt)) : later.slice(Math.max(0, shortAt), fullAt);
@@ -135,9 +134,17 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
 const endsLife = (one: StepRecord, dead: StepRecord): boolean =>
   one.n === dead.n && ((one.k === "proc" && one.e === "started") || (one.a === dead.a && one.z === 1));
 
-function shortage({ d }: StepRecord): number {
-  const { chunks, full } = (d ?? {}) as { chunks?: number; full?: number };
-  return typeof chunks === "number" && typeof full === "number" ? chunks - full : 0;
+const countedIn = ({ d }: StepRecord) => (d ?? {}) as { chunks?: number; full?: number; unknown?: number };
+
+/** Chunks known to lack copies; what a new leader does not know yet is not among them. */
+function shortage(one: StepRecord): number {
+  const { chunks, full, unknown = 0 } = countedIn(one);
+  return typeof chunks === "number" && typeof full === "number" ? chunks - full - unknown : 0;
+}
+
+function isWhole(one: StepRecord): boolean {
+  const { chunks, full } = countedIn(one);
+  return chunks === full;
 }
 
 function fewest(sums: readonly StepRecord[], copied: readonly StepRecord[]): number | null {

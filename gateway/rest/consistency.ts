@@ -1,6 +1,8 @@
 /** How fresh an answer about names must be, and what the answer says of its own freshness. */
 import { Type } from "@sinclair/typebox";
+import { Refusal } from "../../actors/messages/errors.ts";
 import type { Consistency } from "../data-path-api.ts";
+import { RefusalWithHeaders } from "./problem.ts";
 
 export const ConsistencyQuery = {
   consistency: Type.Optional(
@@ -15,3 +17,19 @@ export const consistencyHeaders = (asked: Consistency = "strong", ageMs = 0): Re
   "x-dfs-consistency": asked,
   "x-dfs-age-ms": String(ageMs),
 });
+
+/**
+ * A refusal of what might have been answered from an older state says how old that was, too: `unknown` if no master told.
+ *
+ * @param ageMs of the state that was read before the refusal; its own `details.ageMs` counts more
+ */
+export function withFreshness(error: unknown, asked: Consistency | undefined, ageMs?: number): unknown {
+  if (!(error instanceof Refusal) || asked !== "eventual") return error;
+  const { code, message, details } = error;
+  const age = typeof details.ageMs === "number" ? details.ageMs : ageMs;
+  return new RefusalWithHeaders(code, message, details, {
+    ...(error instanceof RefusalWithHeaders ? error.headers : {}),
+    "x-dfs-consistency": asked,
+    "x-dfs-age-ms": age === undefined ? "unknown" : String(age),
+  });
+}

@@ -30,7 +30,13 @@ export const BINARY = { type: "string", format: "binary" } as const;
 /** Any route may answer these. */
 const EVERYWHERE = ["UNAUTHENTICATED", "WRONG_HOST", "METHOD_NOT_ALLOWED", "INTERNAL"] as const satisfies ErrorCode[];
 /** Any route that asks the masters may answer these. */
-export const FROM_MASTERS = ["NO_LEADER", "TIMEOUT"] as const satisfies ErrorCode[];
+export const FROM_MASTERS = [
+  "NO_LEADER",
+  "CLOCKS_DIFFER",
+  "SECRETS_DIFFER",
+  "NODES_DISAGREE",
+  "TIMEOUT",
+] as const satisfies ErrorCode[];
 /** Any change may answer these. */
 export const FROM_CHANGES = [...FROM_MASTERS, "OUTCOME_UNKNOWN", "CROSS_SITE"] as const satisfies ErrorCode[];
 

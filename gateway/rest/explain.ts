@@ -3,6 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { ReplicaState } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import type { ChunkDescription } from "../../actors/messages/worker.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { ExplainAnswer } from "../data-path-api.ts";
@@ -25,9 +26,15 @@ const Replica = Type.Object({
   worker: Type.String(),
   url: Type.String(),
   zone: Type.String(),
-  state: ReplicaState,
+  state: Type.Unsafe<Static<typeof ReplicaState>>({
+    ...ReplicaState,
+    description: "good: as far as is known. Damage since `verifiedAt` would not be noticed yet",
+  }),
   workerState: Type.String(),
+  /** When its worker last read the whole copy back and found it right; null: never since it was written, or not known. */
   verifiedAt: Nullable(IsoTime),
+  /** When it was written there; null: not known. */
+  sealedAt: Nullable(IsoTime),
   reason: Nullable(Type.String()),
 });
 
@@ -63,7 +70,10 @@ export async function explainFile(
   const { file, chunks, now, next } = await gateway.data.masters.explain(path, fromIndex, limit);
   if (file === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
   const questions = chunks.flatMap((chunk) => chunk.replicas.map((replica) => ({ chunk, replica })));
-  const answers = new Map<LedgerReplica, Pick<Static<typeof Replica>, "state" | "verifiedAt" | "reason">>();
+  const answers = new Map<
+    LedgerReplica,
+    Pick<Static<typeof Replica>, "state" | "verifiedAt" | "sealedAt" | "reason">
+  >();
   await Promise.all(
     Array.from({ length: QUESTIONS_AT_ONCE }, async () => {
       for (let question = questions.pop(); question; question = questions.pop())
@@ -111,22 +121,28 @@ async function askWorker(
   chunk: { chunkId: number; lengthBytes: number; crc32: number },
   { url, state, reason, workerState }: LedgerReplica,
 ) {
-  const fromLedger = { state, verifiedAt: null, reason };
+  const fromLedger = { state, verifiedAt: null, sealedAt: null, reason };
   if (workerState === "dead") return { ...fromLedger, reason: reason ?? "The worker is dead" };
   try {
     const copy = await gateway.data.transfers.describeReplica(url, chunk.chunkId);
-    const verifiedAt = copy.verifiedAt === null ? null : new Date(copy.verifiedAt).toISOString();
+    const found = { ...fromLedger, ...timesOf(copy) };
     if (copy.state === "quarantined")
-      return { state: "corrupt" as const, verifiedAt, reason: reason ?? "The worker quarantined it" };
-    if (copy.state === "trash") return { state: "trash" as const, verifiedAt, reason };
-    if (copy.state === "open") return { state: "missing" as const, verifiedAt, reason: reason ?? "It is not sealed" };
+      return { ...found, state: "corrupt" as const, reason: reason ?? "The worker quarantined it" };
+    if (copy.state === "trash") return { ...found, state: "trash" as const };
+    if (copy.state === "open") return { ...found, state: "missing" as const, reason: reason ?? "It is not sealed" };
     if (copy.lengthBytes !== chunk.lengthBytes || copy.crc32 !== chunk.crc32)
-      return { state: "stale" as const, verifiedAt, reason: reason ?? "Length or checksum are not the committed ones" };
-    return { ...fromLedger, verifiedAt };
+      return { ...found, state: "stale" as const, reason: reason ?? "Length or checksum are not the committed ones" };
+    return found;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (error.code === "NO_SUCH_CHUNK" && state === "good")
-      return { state: "missing" as const, verifiedAt: null, reason: error.message };
+      return { ...fromLedger, state: "missing" as const, reason: error.message };
     return { ...fromLedger, reason: reason ?? error.message };
   }
+}
+
+/** A copy that was only written counts as verified from then on, for the scrub's order; nobody has read it back. */
+function timesOf({ sealedAt, verifiedAt }: ChunkDescription): Pick<Static<typeof Replica>, "verifiedAt" | "sealedAt"> {
+  const iso = (ms: number | null) => (ms === null || ms === 0 ? null : new Date(ms).toISOString());
+  return { sealedAt: iso(sealedAt), verifiedAt: verifiedAt === sealedAt ? null : iso(verifiedAt) };
 }

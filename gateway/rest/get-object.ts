@@ -8,7 +8,7 @@ import type { Bytes, Consistency, OpenFile } from "../data-path-api.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
 import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
-import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
+import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "./describe.ts";
 import { Explanation, explainFile } from "./explain.ts";
@@ -45,16 +45,20 @@ export const getObject = (gateway: Gateway) =>
     async ({ request }) => {
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
-      if (query.explain !== undefined)
-        return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100), {
-          headers: consistencyHeaders(query.consistency),
+      if (query.explain !== undefined) {
+        const explained = explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100).catch((error) => {
+          throw withFreshness(error, query.consistency, error.code === "NO_SUCH_FILE" ? 0 : undefined);
         });
+        return Response.json(await explained, { headers: consistencyHeaders(query.consistency) });
+      }
+      const seen: Seen = {};
       for (let look = 1; ; look++)
         try {
           // What a leader knows is newer than what was found to be gone.
-          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" });
+          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" }, seen);
         } catch (error) {
-          if (!(error instanceof VersionGone) || look === MOST_LOOKS) throw error;
+          if (!(error instanceof VersionGone) || look === MOST_LOOKS)
+            throw withFreshness(error, query.consistency, seen.ageMs);
         }
     },
     {
@@ -97,8 +101,19 @@ export const getObject = (gateway: Gateway) =>
     },
   );
 
+/** How old what was known of the file was. */
+interface Seen {
+  ageMs?: number;
+}
+
 /** Answers from one version of the file. @throws VersionGone if it was gone before the first byte was read */
-async function read(gateway: Gateway, request: Request, path: string, query: Static<typeof Query>): Promise<Response> {
+async function read(
+  gateway: Gateway,
+  request: Request,
+  path: string,
+  query: Static<typeof Query>,
+  seen: Seen,
+): Promise<Response> {
   const { headers } = request;
   const isHead = request.method === "HEAD";
   const { consistency = "strong" } = query;
@@ -106,6 +121,7 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
     ? await headSource(gateway, path, consistency)
     : await gateway.data.transfers.openFile(path, { consistency });
   const { file } = source;
+  seen.ageMs = source.ageMs ?? 0;
   const answer = fileHeaders(file);
   const verdict = decideRead(headers, file);
   if (verdict === "preconditionFailed")
@@ -152,8 +168,9 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
 /** HEAD needs no chunk to be located. */
 async function headSource(gateway: Gateway, path: string, consistency: Consistency): Promise<OpenFile> {
   const { entry, ageMs } = await gateway.data.masters.look(path, consistency);
-  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
-  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
+  const found = { path, ...(consistency === "eventual" ? { ageMs } : {}) };
+  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, found);
+  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, found);
   return {
     file: entry,
     ageMs,

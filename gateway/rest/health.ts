@@ -1,7 +1,7 @@
 /** Probes: alive, ready to serve, and whether a worker may be stopped without anybody noticing. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Refusal } from "../../actors/messages/errors.ts";
+import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { ClusterStateAnswer } from "../data-path-api.ts";
 import type { Gateway } from "./context.ts";
@@ -19,16 +19,14 @@ const usable = (state: ClusterStateAnswer) =>
   state.workers.filter((worker) => worker.state === "live" && worker.mode === "active");
 
 /** What keeps this gateway from serving reads and writes. Empty: nothing. */
-export async function blockers(
-  gateway: Gateway,
-): Promise<{ code: "NO_LEADER" | "NOT_ENOUGH_WORKERS" | "NOT_READY"; message: string }[]> {
+export async function blockers(gateway: Gateway): Promise<{ code: ErrorCode; message: string }[]> {
   if (gateway.stopping) return [{ code: "NOT_READY", message: "The gateway is stopping" }];
   let state: ClusterStateAnswer;
   try {
     state = await leaderView(gateway);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return [{ code: "NO_LEADER", message: error.message }];
+    return [{ code: error.code, message: error.message }];
   }
   const live = usable(state).length;
   const { minReplicas } = gateway.config;
@@ -45,6 +43,9 @@ export function stopRisk(state: ClusterStateAnswer, workerId: string, minReplica
     return "The leader is new and still hears from the workers; what they hold is not known yet";
   if (worker.chunksAtRiskIfStopped > 0)
     return `${worker.chunksAtRiskIfStopped} chunks would have fewer than ${minReplicas} copies without it`;
+  const { chunksUnknownIfStopped: unknown = 0 } = worker;
+  if (unknown > 0)
+    return `The leader has not heard all workers that hold ${unknown} of its chunks: copies may be missing`;
   const others = usable(state).filter(({ id }) => id !== workerId).length;
   if (others < minReplicas) return `${others} live workers would be left, ${minReplicas} are needed to write`;
   return null;
@@ -88,7 +89,7 @@ export function health(gateway: Gateway) {
           description: "If not, the problem names what is in the way.",
           tag: "health",
           responses: { 200: { description: "they are", content: { "application/json": Healthy } } },
-          errors: ["NO_LEADER", "NOT_ENOUGH_WORKERS", "NOT_READY"],
+          errors: [...FROM_MASTERS, "NOT_ENOUGH_WORKERS", "NOT_READY"],
         }),
       },
     )

@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import type { EntryInfo, ListPage } from "../data-path-api.ts";
-import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
+import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
 import { describe, FROM_MASTERS } from "./describe.ts";
 import { FileJson, fileJson } from "./file-json.ts";
@@ -63,13 +63,12 @@ export const listObjects = (gateway: Gateway) =>
     "/files",
     async ({ request }) => {
       const { prefix = "", delimiter, limit = 100, cursor, consistency } = readQuery(request.url, Query);
-      const page = await gateway.data.masters.list({
-        prefix,
-        delimiter: delimiter !== undefined,
-        ...(cursor === undefined ? { after: "" } : fromCursor(cursor, prefix)),
-        limit,
-        consistency,
-      });
+      const start = cursor === undefined ? { after: "" } : fromCursor(cursor, prefix);
+      const page = await gateway.data.masters
+        .list({ prefix, delimiter: delimiter !== undefined, ...start, limit, consistency })
+        .catch((error) => {
+          throw withFreshness(error, consistency);
+        });
       return Response.json(
         {
           entries: page.entries.map(entryJson),

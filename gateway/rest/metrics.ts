@@ -109,6 +109,7 @@ function leaderGauges(gateway: Gateway) {
   const chunks = gauge("dfs_chunks", "Chunks in the cluster");
   const full = gauge("dfs_chunks_full", "Chunks with all their copies");
   const below = gauge("dfs_chunks_below", "Chunks with exactly this many good copies, fewer than wanted", ["copies"]);
+  const unknown = gauge("dfs_chunks_unknown", "Chunks with copies on workers that the leader has not heard yet");
   const workers = gauge("dfs_workers", "Workers by state", ["state"]);
   const term = gauge("dfs_masters_term", "Raft term of the leader");
   const roles = gauge("dfs_master_role", "1 for the role that a master has, as the leader sees it", ["master", "role"]);
@@ -126,16 +127,17 @@ function leaderGauges(gateway: Gateway) {
       for (const labelled of [below, workers, free, roles, committed, lag]) labelled.reset();
       chunks.set(state.redundancy.chunks);
       full.set(state.redundancy.full);
+      unknown.set(state.redundancy.unknown ?? 0);
       for (const [copies, count] of Object.entries(state.redundancy.below)) below.set({ copies }, count);
       for (const [name, members] of Map.groupBy(state.workers, (worker) => worker.state))
         workers.set({ state: name }, members.length);
       for (const { id, freeBytes, lastHeardMs } of state.workers)
-        if (lastHeardMs !== null) free.set({ worker: id }, freeBytes);
+        if (lastHeardMs !== null && freeBytes !== null) free.set({ worker: id }, freeBytes);
       term.set(state.term);
       for (const { id: master, role, commitIndex, lag: behind } of state.masters) {
         roles.set({ master, role }, 1);
         committed.set({ master }, commitIndex);
-        lag.set({ master }, behind);
+        if (behind !== null) lag.set({ master }, behind);
       }
       repairs.set({ state: "running" }, state.repairs.length);
       repairs.set({ state: "queued" }, state.repairQueue);

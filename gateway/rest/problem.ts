@@ -1,6 +1,7 @@
 /** Problem documents: how every refusal and every failure looks to a client. @see RFC 9457 */
 import { Type } from "@sinclair/typebox";
 import { type ErrorCode, ErrorCodes, Refusal } from "../../actors/messages/errors.ts";
+import { asClientHears } from "../cluster/inner-refusal.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
 /** The code once more: what HEAD refuses has no document. */
@@ -46,7 +47,7 @@ const titleOf = (code: ErrorCode): string => {
  * @param headers more headers, e.g. `Allow`
  */
 export function problemResponse(refusal: Refusal, requestId: string, headers: Record<string, string> = {}): Response {
-  const { code, status, message, details } = refusal;
+  const { code, status, message, details } = asClientHears(refusal);
   const retryAfter = RETRY_AFTER[code];
   const body = {
     ...details,

@@ -15,6 +15,7 @@ import { createMetrics, metricsRoute } from "./metrics.ts";
 import { moveObject } from "./move-object.ts";
 import { openApi } from "./openapi.ts";
 import { openApiDocument } from "./openapi-document.ts";
+import { patience } from "./patience.ts";
 import { putObject } from "./put-object.ts";
 import { resumableUpload } from "./resumable-upload.ts";
 import { type RouteTable, routeTable } from "./route-table.ts";
@@ -32,6 +33,7 @@ export function createRestServer(gateway: Gateway): AnyElysia {
         return table;
       }),
     )
+    .use(patience())
     .use(putObject(gateway))
     .use(getObject(gateway))
     .use(deleteObject(gateway))

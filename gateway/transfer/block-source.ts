@@ -8,7 +8,7 @@ import type { BlockRun } from "../../actors/rules/byte-range.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "../data-path-api.ts";
 

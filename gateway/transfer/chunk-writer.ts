@@ -13,7 +13,7 @@ import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { chooseRoute } from "../../actors/rules/route.ts";
 import type { BlockWrite } from "../cluster/block-write.ts";
 import type { Copies, PlacedChunk } from "../cluster/grants.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "../data-path-api.ts";
 import { Pulse } from "./pulse.ts";

@@ -2,7 +2,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import { Grants } from "../cluster/grants.ts";
-import { MasterClient } from "../cluster/masters.ts";
+import { MasterClient } from "../cluster/master-client.ts";
 import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../cluster/workers.ts";
 import type { DataPath } from "../data-path-api.ts";
 import { HEDGE_AFTER_MS } from "./block-source.ts";

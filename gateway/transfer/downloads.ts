@@ -1,7 +1,7 @@
 /** Downloads under way, and files open for them. */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Consistency, DownloadActivity, OpenFile } from "../data-path-api.ts";
 import { BlockSource } from "./block-source.ts";

@@ -2,7 +2,7 @@
 import type { FileInfo } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Consistency } from "../data-path-api.ts";
 import { VersionGone } from "./version-gone.ts";
@@ -42,7 +42,7 @@ export class LocatedFile {
   ) {
     const question = { type: "LOCATE", path, etag, offset: 0, limit: FIRST_PAGE } as const;
     const answer = await masters.read<"LOCATE">({ ...question, consistency });
-    const file = fileOf(answer, path);
+    const file = fileOf(answer, path, consistency === "eventual" ? { ageMs: answer.ageMs ?? 0 } : {});
     if (etag !== null && file.etag !== etag)
       throw new Refusal("PRECONDITION_FAILED", `"${path}" is another version now`, { etag: file.etag });
     workers.learn(answer.workers);
@@ -77,8 +77,9 @@ export class LocatedFile {
   }
 }
 
-function fileOf({ entry }: LocateAnswer, path: string): FileInfo {
-  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
-  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, { path });
+function fileOf({ entry }: LocateAnswer, path: string, age: { ageMs?: number }): FileInfo {
+  const found = { path, ...age };
+  if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, found);
+  if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, found);
   return entry;
 }

@@ -7,8 +7,9 @@ import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts"
 import { inspector } from "../../actors/node/recorder.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
+import type { ExecuteOptions } from "../cluster/command-session.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
-import type { ExecuteOptions, Patience } from "../cluster/masters.ts";
+import type { Patience } from "../cluster/patience.ts";
 import type { FileRequest, HashName, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";

@@ -7,7 +7,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
-import type { MasterClient } from "../cluster/masters.ts";
+import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Bytes, HashName } from "../data-path-api.ts";
 import type { BodyReader } from "./body-reader.ts";

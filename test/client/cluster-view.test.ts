@@ -39,6 +39,15 @@ test("what cannot be known is called unknown: no leader, or one that still liste
   expect(levelOf({ steward: "safeMode", redundancy: { chunks: 10, full: 0, below: { "0": 10 } } })).toBe("unknown");
 });
 
+test("F20. chunks of which the leader does not know yet are told before those that are merely short, and never as whole", () => {
+  const redundancy = { chunks: 10, full: 3, below: { "2": 2 }, unknown: 5 };
+  const { level, sentence } = verdictOf(cluster({ redundancy }));
+  expect(level).toBe("unknown");
+  expect(sentence).toContain("5 chunks of 10");
+  expect(sentence).toContain("2 others have fewer good copies than wanted");
+  expect(levelOf({ redundancy: { ...redundancy, below: { "0": 1 } } })).toBe("lost");
+});
+
 test("a missing worker or a warning of the leader is not passed over", () => {
   const workers = cluster().workers.map((worker, n) => (n === 0 ? { ...worker, state: "dead" } : worker));
   expect(verdictOf(cluster({ workers })).sentence).toContain("only 2 of 3 workers are live");

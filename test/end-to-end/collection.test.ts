@@ -3,7 +3,7 @@ import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { send } from "../../actors/node/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { putBlock } from "../../actors/worker/block-client.ts";
-import { MasterClient } from "../../gateway/cluster/masters.ts";
+import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, CHUNK, WholeCluster } from "../support/whole-cluster.ts";
 

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { massSilence } from "../../actors/rules/mass-silence.ts";
 import { verdictOf } from "../../gateway/client/verdict.ts";
+import { stopRisk } from "../../gateway/rest/health.ts";
 import { ScriptedCluster } from "../support/scripted-workers.ts";
 
 let cluster: ScriptedCluster;
@@ -11,6 +12,7 @@ const start = async (options?: Parameters<typeof ScriptedCluster.start>[0]) => {
 };
 afterEach(() => cluster?.stop());
 
+const asCluster = (state: unknown) => state as Parameters<typeof verdictOf>[0];
 const four = ["a", "b", "c", "d"];
 
 describe("a leader that stood still", () => {
@@ -84,6 +86,48 @@ describe("a new leader", () => {
     await cluster.pass(safeModeMs - 500);
     expect((await cluster.state()).steward).toBe("safeMode");
     expect(await cluster.stateOf(3)).toBe("unknown");
+  });
+});
+
+describe("F20. what a new leader has not heard is unknown, not good", () => {
+  test("chunks and free space, the verdict, the metrics and what may be stopped, until each worker is heard or dead", async () => {
+    await start({ zones: four });
+    await cluster.file("f", [1, 2, 3]);
+    await cluster.file("g", [1, 2, 3]);
+    for (const worker of cluster.workers) worker.beats = false;
+    cluster.openOffice();
+    const atFirst = await cluster.state();
+    expect(atFirst.redundancy).toMatchObject({ chunks: 2, full: 0, unknown: 2 });
+    expect(verdictOf(asCluster(atFirst)).level).toBe("unknown");
+    expect(await cluster.reasons()).toContain("CHUNKS_UNKNOWN");
+    expect(await cluster.metrics()).toContain('dfs_chunks{copies="unknown"} 2');
+    const unheard = { freeBytes: null, trashBytes: null, lastHeardMs: null, chunksUnknownIfStopped: 2 };
+    expect(atFirst.workers[0]).toMatchObject({ ...unheard, chunksAtRiskIfStopped: 0 });
+
+    for (const n of [1, 2, 4]) cluster.w(n).beats = true;
+    await cluster.until("two of the three are heard", async () => (await cluster.stateOf(2)) === "live");
+    const then = await cluster.state();
+    expect(then.redundancy).toMatchObject({ full: 0, unknown: 2 });
+    expect(stopRisk({ ...then, steward: "steady" }, "w1", 2)).toContain("not heard");
+    expect(stopRisk({ ...then, steward: "steady" }, "w3", 2)).toBeNull();
+
+    await cluster.until("the last is dead", async () => (await cluster.stateOf(3)) === "dead");
+    await cluster.until("copies are made", async () => (await cluster.state()).redundancy.full === 2);
+    expect((await cluster.state()).redundancy).toMatchObject({ unknown: 0, below: { "0": 0, "1": 0, "2": 0 } });
+  });
+
+  test("a worker in maintenance that stays away keeps its chunks unknown after the safe mode, too", async () => {
+    await start({ zones: four });
+    await cluster.file("f", [1, 2, 3]);
+    await cluster.engine.propose({ type: "SET_WORKER_MODE", workerId: "w3", mode: "maintenance" });
+    cluster.w(3).beats = false;
+    cluster.openOffice();
+    await cluster.until("the safe mode is over", async () => (await cluster.state()).steward !== "safeMode");
+    const state = await cluster.state();
+    expect([state.redundancy.full, state.redundancy.unknown]).toEqual([0, 1]);
+    expect(verdictOf(asCluster(state)).sentence).toContain(
+      "1 chunk of 1 has copies on workers that the leader has not",
+    );
   });
 });
 

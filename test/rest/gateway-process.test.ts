@@ -5,6 +5,7 @@ import { join } from "node:path";
 import configJson from "../../config.json";
 import { freePorts } from "../support/free-ports.ts";
 import { problemOf } from "../support/rest-gateway.ts";
+import { startStandInMaster } from "../support/stand-in-master.ts";
 
 const [masterPort, ownPort, refusedPort, openPort] = freePorts(4);
 const folder = mkdtempSync(join(tmpdir(), "dfs-gateway-"));
@@ -20,8 +21,8 @@ await Bun.write(
 );
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const spawn = (args: string[], env: Record<string, string> = {}) =>
-  Bun.spawn([process.execPath, "gateway/gateway.ts", "--config", configPath, ...args], {
+const spawn = (args: string[], env: Record<string, string> = {}, runtime: string[] = []) =>
+  Bun.spawn([process.execPath, ...runtime, "gateway/gateway.ts", "--config", configPath, ...args], {
     cwd: join(import.meta.dir, "../.."),
     env: { ...Bun.env, DFS_GATEWAY_TOKEN: "", ...env },
     stdout: "pipe",
@@ -95,3 +96,54 @@ test("with a token, other addresses are served, and only its bearer is", async (
   }
   expect(await gateway.exited).toBe(0);
 });
+
+const SECRET = "4".repeat(64);
+const MINUTE_MS = 60_000;
+for (const { fault, code, env, says } of [
+  {
+    fault: "whose clock is seven minutes behind",
+    code: "CLOCKS_DIFFER",
+    env: { DFS_CLUSTER_SECRET: SECRET, CLOCK_SHIFT_MS: String(-7 * MINUTE_MS) },
+    says: "s behind that of http://127.0.0.1:17351",
+  },
+  {
+    fault: "whose clock is an hour ahead",
+    code: "CLOCKS_DIFFER",
+    env: { DFS_CLUSTER_SECRET: SECRET, CLOCK_SHIFT_MS: String(60 * MINUTE_MS) },
+    says: "s ahead of that of http://127.0.0.1:17351",
+  },
+  {
+    fault: "with another cluster secret",
+    code: "SECRETS_DIFFER",
+    env: { DFS_CLUSTER_SECRET: "3".repeat(64) },
+    says: "another cluster secret",
+  },
+])
+  test(`F15. a gateway ${fault} says so to its clients with 503 ${code}, whatever they ask: it is no fault of theirs`, async () => {
+    const master = startStandInMaster("http://127.0.0.1:17351", SECRET);
+    const url = "http://127.0.0.1:17353";
+    const gateway = spawn(["--url", url], env, ["--preload", "./test/support/shifted-clock.ts"]);
+    try {
+      await untilAnswers(`${url}/health/live`);
+      for (const [method, path] of [
+        ["GET", "/files/f"],
+        ["HEAD", "/files/f"],
+        ["GET", "/files?consistency=eventual"],
+        ["PUT", "/files/f"],
+        ["DELETE", "/files/f"],
+        ["GET", "/cluster"],
+        ["GET", "/cluster/backup"],
+        ["GET", "/health/ready"],
+        ["GET", "/health/stop?worker=worker-1"],
+      ]) {
+        const answer = await fetch(url + path, { method, ...(method === "PUT" ? { body: "x" } : {}) });
+        expect([path, answer.status, answer.headers.get("x-dfs-error")]).toEqual([path, 503, code]);
+        expect(answer.headers.get("www-authenticate")).toBeNull();
+        if (method !== "HEAD") expect((await problemOf(answer)).detail).toContain(says);
+      }
+    } finally {
+      gateway.kill("SIGKILL");
+      await gateway.exited;
+      await master.stop();
+    }
+  }, 60_000);

@@ -1,4 +1,6 @@
 import { beforeEach, expect, spyOn, test } from "bun:test";
+import { Refusal } from "../../actors/messages/errors.ts";
+import { verifiedInWords } from "../../gateway/client/verified.ts";
 import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
 let gateway: ReturnType<typeof restGateway>;
@@ -336,6 +338,38 @@ test("explain tells where chunks are, in pages, and believes the worker over the
   expect((await get("/files/f?explain&limit=0")).status).toBe(400);
 });
 
+test("F17. a copy is verified when its worker last read it back; one that was only written is not, nor one whose worker does not say", async () => {
+  await put("/files/f", "x".repeat(70_000));
+  const [written, readBack] = [Date.UTC(2026, 0, 1), Date.UTC(2026, 0, 8)];
+  const copy = { chunkId: 255, state: "sealed" as const, lengthBytes: 65_536, crc32: 1, blockSizeBytes: 4096 };
+  const { data } = gateway;
+  const told = async (times: { sealedAt: number; verifiedAt: number | null } | null) => {
+    data.transfers.describeReplica = async () => {
+      if (times === null) throw new Refusal("TIMEOUT", "It does not say");
+      return { ...copy, blockCrcs: new Uint8Array(), ...times };
+    };
+    const { chunks } = await (await get("/files/f?explain&limit=1")).json();
+    const { state, verifiedAt, sealedAt } = chunks[0].replicas[0];
+    return [state, verifiedAt, sealedAt];
+  };
+  const [writtenIso, readBackIso] = [new Date(written).toISOString(), new Date(readBack).toISOString()];
+  expect(await told({ sealedAt: written, verifiedAt: readBack })).toEqual(["good", readBackIso, writtenIso]);
+  expect(await told({ sealedAt: written, verifiedAt: written })).toEqual(["good", null, writtenIso]);
+  expect(await told({ sealedAt: written, verifiedAt: null })).toEqual(["good", null, writtenIso]);
+  expect(await told(null)).toEqual(["good", null, null]);
+});
+
+test("F17. in words: read back then, or written then and not read back since, or unknown", () => {
+  const day = (iso: string) => iso.slice(0, 10);
+  expect(verifiedInWords({ verifiedAt: "2026-01-08T00:00:00Z", sealedAt: "2026-01-01T00:00:00Z" }, day)).toBe(
+    "read back 2026-01-08",
+  );
+  expect(verifiedInWords({ verifiedAt: null, sealedAt: "2026-01-01T00:00:00Z" }, day)).toBe(
+    "written 2026-01-01, not read back since",
+  );
+  expect(verifiedInWords({ verifiedAt: null }, day)).toBe("read back: unknown");
+});
+
 test("reads and listings take a consistency, and say how fresh they are", async () => {
   await put("/files/f");
   for (const path of ["/files/f?", "/files/f?explain&", "/files?", "/files?limit=1&"])
@@ -356,6 +390,45 @@ test("reads and listings take a consistency, and say how fresh they are", async 
     400,
     expect.stringContaining('consistency is "weak"; allowed: strong or eventual'),
   ]);
+});
+
+test("F16. what an eventual read refuses tells the age of what it knew, too, and a 304 does", async () => {
+  const { data } = gateway;
+  await put("/files/f");
+  await put("/files/d/f");
+  const { look, list } = data.masters;
+  const { openFile } = data.transfers;
+  data.masters.look = async (path, consistency) => ({ ...(await look(path, consistency)), ageMs: 700 });
+  data.transfers.openFile = async (path, options) => {
+    const entry = await data.masters.stat(path);
+    if (entry === null) throw new Refusal("NO_SUCH_FILE", "Not there", { path, ageMs: 700 });
+    return { ...(await openFile(path, options)), ageMs: 700 };
+  };
+  const told = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const answer = await gateway.call(method, path, { headers });
+    return [answer.status, answer.headers.get("x-dfs-consistency"), answer.headers.get("x-dfs-age-ms")];
+  };
+  const etag = (await get("/files/f")).headers.get("etag") as string;
+  for (const method of ["GET", "HEAD"])
+    expect([
+      await told(method, "/files/none?consistency=eventual"),
+      await told(method, "/files/f?consistency=eventual", { "if-none-match": etag }),
+      await told(method, "/files/f?consistency=eventual", { "if-match": '"other"' }),
+      await told(method, "/files/f?consistency=eventual", { range: "bytes=9999-" }),
+    ]).toEqual([404, 304, 412, 416].map((status) => [status, "eventual", "700"]));
+  expect(await told("HEAD", "/files/d?consistency=eventual")).toEqual([409, "eventual", "700"]);
+  expect(await told("GET", "/files/none?consistency=eventual&explain")).toEqual([404, "eventual", "0"]);
+
+  const noLeader = (details: Record<string, unknown>) => async () => {
+    throw new Refusal("NO_LEADER", "No master answers", details);
+  };
+  data.masters.list = noLeader({ ageMs: 9000 });
+  expect(await told("GET", "/files?consistency=eventual")).toEqual([503, "eventual", "9000"]);
+  data.masters.list = noLeader({});
+  expect(await told("GET", "/files?consistency=eventual")).toEqual([503, "eventual", "unknown"]);
+  expect(await told("GET", "/files")).toEqual([503, null, null]);
+  data.masters.list = list;
+  expect(await told("GET", "/files?consistency=eventual")).toEqual([200, "eventual", "0"]);
 });
 
 test("a directory is no file", async () => {

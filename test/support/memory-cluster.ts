@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
+import { Standing } from "../../actors/master/standing.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
@@ -393,9 +394,12 @@ export class MemoryCluster {
       throw new Refusal("INTERNAL", "The memory master does not do that");
     };
     const addresses = () => this.workers.map(({ address }) => address);
+    const standing = new Standing();
     const handlers: Handlers<typeof MasterMailbox> = {
       RAFT: no,
-      MASTER_STATUS: no,
+      PASS_ON: no,
+      PASSED_ON: no,
+      MASTER_STATUS: () => standing.status(this.#engine, this.config.masters[0]?.url as string, 0, () => null),
       CHANGE_MASTERS: no,
       TRANSFER_LEADERSHIP: no,
       READ_INDEX: no,

@@ -285,6 +285,9 @@ export function startMemoryGateway(port: number) {
         zone,
         state: "good",
         workerState: "live",
+        verifiedAt: null,
+        sealedAt: "2026-01-01T00:00:00.000Z",
+        reason: null,
       }));
       const chunk = { id: "0000000000000001", index: 0, offset: 0, length: size, crc32, replicas };
       const decision = { at: "2026-01-01T00:00:00.000Z", rule: "most free space", candidates: [] };

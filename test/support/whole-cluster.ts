@@ -9,6 +9,7 @@ import { Elysia } from "elysia";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import { MembershipDesk } from "../../actors/master/membership-desk.ts";
 import { Office } from "../../actors/master/office.ts";
+import { Standing } from "../../actors/master/standing.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
@@ -99,6 +100,7 @@ export class WholeCluster {
     const { config, engine } = this;
     const [{ id, url } = { id: "", url: "" }] = config.masters;
     const identity = { nodeId: id, secret: SECRET, clusterId: () => CLUSTER_ID };
+    const standing = new Standing();
     const members = new MembershipDesk({ engine, self: { url, incarnation: "i" }, heard: () => null, log });
     const office = new Office({
       config,
@@ -117,7 +119,9 @@ export class WholeCluster {
     const handlers: Handlers<typeof MasterMailbox> = {
       ...office.handlers,
       RAFT: no,
-      MASTER_STATUS: no,
+      PASS_ON: no,
+      PASSED_ON: no,
+      MASTER_STATUS: () => standing.status(engine, url, 0, () => null),
       RECONCILE: async (message, sender) => {
         const judged = await office.handlers.RECONCILE(message, sender);
         if (message.chunks !== null) this.listsJudged++;

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import { MasterClient } from "../../gateway/cluster/masters.ts";
+import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import {
   BLOCK,

@@ -4,7 +4,7 @@ import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { Grants } from "../../gateway/cluster/grants.ts";
-import type { MasterClient } from "../../gateway/cluster/masters.ts";
+import type { MasterClient } from "../../gateway/cluster/master-client.ts";
 import type { WorkerClients } from "../../gateway/cluster/workers.ts";
 
 const LEASE_MS = 60_000;

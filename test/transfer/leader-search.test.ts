@@ -5,7 +5,7 @@ import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { MasterClient } from "../../gateway/cluster/masters.ts";
+import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "7".repeat(64);
@@ -137,7 +137,7 @@ test("commands that wait for their turn are let in one by one, and all are told 
   only.answers = [new Refusal("SESSION_EXPIRED", "ended")];
   only.sessions = 1;
   const told = await Promise.all(Array.from({ length: 4000 }, (_, n) => make(n)));
-  expect(new Set(told)).toEqual(new Set(["WRONG_CLUSTER"]));
+  expect(new Set(told)).toEqual(new Set(["NODES_DISAGREE"]));
 });
 
 for (const [first, told] of [

@@ -65,7 +65,7 @@ async function look(): Promise<void> {
       ...sample,
       bytesIn: isSame && last ? (now.bytesIn - last.bytesIn) * perSecond : null,
       bytesOut: isSame && last ? (now.bytesOut - last.bytesOut) * perSecond : null,
-      short: redundancy.chunks - redundancy.full,
+      short: redundancy.chunks - redundancy.full - (redundancy.unknown ?? 0),
       chunks: redundancy.chunks,
       repairs: repairs.length + repairQueue,
     };

@@ -52,7 +52,7 @@ const Reasons = ({ reasons }: { reasons: Cluster["reasons"] }) =>
   );
 
 function Redundancy({ state: { redundancy, files, steward } }: { state: Cluster }) {
-  const { chunks, full, below } = redundancy;
+  const { chunks, full, below, unknown = 0 } = redundancy;
   const parts = [
     { label: "all copies", count: full, tone: "good" },
     ...Object.entries(below)
@@ -63,6 +63,7 @@ function Redundancy({ state: { redundancy, files, steward } }: { state: Cluster 
         count,
         tone: copies === 0 ? "down" : copies === 1 ? "trouble" : "wary",
       })),
+    { label: "not known yet", count: unknown, tone: "unknown" },
   ].filter(({ count }) => count > 0);
   return (
     <Section
@@ -195,9 +196,9 @@ function Workers({ state: { workers } }: { state: Cluster }) {
 }
 
 function WorkerCard({ worker }: { worker: Worker }) {
-  const { id, state, zone, freeBytes, capacityBytes, chunks, trashBytes, lastHeardMs, mode, chunksAtRiskIfStopped } =
-    worker;
-  const used = capacityBytes - freeBytes;
+  const { id, state, zone, freeBytes, capacityBytes, chunks, trashBytes, lastHeardMs, mode } = worker;
+  const { chunksAtRiskIfStopped, chunksUnknownIfStopped = 0 } = worker;
+  const used = capacityBytes - (freeBytes ?? 0);
   return (
     <li class={`node-card ${toneOf(worker)}`} data-worker={id}>
       <header>
@@ -205,9 +206,10 @@ function WorkerCard({ worker }: { worker: Worker }) {
         <StateDot tone={toneOf(worker)} label={stateInWords(worker)} />
       </header>
       <p class="quiet">
-        {zone} · {chunks.toLocaleString("en")} chunks{trashBytes > 0 ? ` · ${bytesInWords(trashBytes)} trash` : ""}
+        {zone} · {chunks.toLocaleString("en")} chunks
+        {(trashBytes ?? 0) > 0 ? ` · ${bytesInWords(trashBytes ?? 0)} trash` : ""}
       </p>
-      {lastHeardMs === null ? (
+      {lastHeardMs === null || freeBytes === null ? (
         <p class="quiet">Its free space is not known yet</p>
       ) : (
         <>
@@ -227,7 +229,9 @@ function WorkerCard({ worker }: { worker: Worker }) {
         {state === "dead"
           ? "Gone"
           : chunksAtRiskIfStopped === 0
-            ? "Safe to stop"
+            ? chunksUnknownIfStopped === 0
+              ? "Safe to stop"
+              : "Not known yet whether it may stop"
             : `${chunksAtRiskIfStopped.toLocaleString("en")} chunks at risk if it stops`}
       </p>
       <p class="quiet">
@@ -273,9 +277,9 @@ function Masters({ state: { masters, leader, term } }: { state: Cluster }) {
                 <td>
                   <StateDot tone={role === "leader" ? "good" : role === "follower" ? "passive" : "wary"} label={role} />
                 </td>
-                <td class="number">{ownTerm}</td>
-                <td class="number">{commitIndex.toLocaleString("en")}</td>
-                <td class="number">{appliedIndex.toLocaleString("en")}</td>
+                <td class="number">{role === "unknown" ? "?" : ownTerm}</td>
+                <td class="number">{role === "unknown" ? "?" : commitIndex.toLocaleString("en")}</td>
+                <td class="number">{role === "unknown" ? "?" : appliedIndex.toLocaleString("en")}</td>
               </tr>
             ))}
           </tbody>

@@ -56,11 +56,13 @@ export function speedOf(id: string): number {
 }
 
 /** Chunks, and those with all their copies, as last counted by a leader before the shown instant. */
-export function redundancyAt(): { chunks: number; full: number } | null {
+export function redundancyAt(): { chunks: number; full: number; unknown: number } | null {
   const sums = trace().sums.get("redundancy");
   const record = sums?.records[upperBound(sums.at, instant.value) - 1];
-  const { chunks, full } = record?.d ?? {};
-  return typeof chunks === "number" && typeof full === "number" ? { chunks, full } : null;
+  const { chunks, full, unknown = 0 } = record?.d ?? {};
+  return typeof chunks === "number" && typeof full === "number" && typeof unknown === "number"
+    ? { chunks, full, unknown }
+    : null;
 }
 
 /** What the leader of that instant thinks of a worker. */

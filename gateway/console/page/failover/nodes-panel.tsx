@@ -45,7 +45,7 @@ function NodeRow({ id }: { id: string }) {
   const facts = [
     term === undefined ? "" : `term ${term}`,
     since === null ? "" : durationInWords(Math.max(0, instant.value - since)),
-    speed > 0 ? `${bytesInWords(speed)}/s` : free === undefined ? "" : `${bytesInWords(free)} free`,
+    speed > 0 ? `${bytesInWords(speed)}/s` : free === undefined || free === null ? "" : `${bytesInWords(free)} free`,
   ].filter(Boolean);
   const isOddBelief = belief && belief.label !== "live";
   return (

@@ -2,6 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Decision, ExplainedChunk, Explanation } from "../../../client/answers.ts";
+import { verifiedInWords } from "../../../client/verified.ts";
 import { askJson, fileUrl, sentenceOf } from "../ask.ts";
 import { Icon } from "../shell/icon.tsx";
 import { bytesInWords, dateInWords } from "../words.ts";
@@ -151,8 +152,8 @@ function ChunkRow({ chunk, wanted }: { chunk: ExplainedChunk; wanted: number }) 
           <dd>
             {chunk.offset.toLocaleString("en")} to {(chunk.offset + chunk.length).toLocaleString("en")}
           </dd>
-          {chunk.replicas.map(({ worker, zone, state, verifiedAt, reason }) => (
-            <ReplicaFact key={worker} {...{ worker, zone, state, verifiedAt, reason }} />
+          {chunk.replicas.map(({ worker, zone, state, verifiedAt, sealedAt, reason }) => (
+            <ReplicaFact key={worker} {...{ worker, zone, state, verifiedAt, sealedAt, reason }} />
           ))}
           {chunk.repair && (
             <>
@@ -173,8 +174,7 @@ const ReplicaFact = (replica: Omit<ExplainedChunk["replicas"][number], "url" | "
   <>
     <dt>{replica.worker}</dt>
     <dd>
-      {replica.state}, {replica.zone}
-      {replica.verifiedAt ? `, read back ${dateInWords(replica.verifiedAt)}` : ""}
+      {replica.state}, {replica.zone}, {verifiedInWords(replica, dateInWords)}
       {replica.reason ? <span class="quiet"> {replica.reason}</span> : ""}
     </dd>
   </>

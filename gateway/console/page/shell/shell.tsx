@@ -82,10 +82,11 @@ const LEVELS: Record<string, { icon: IconName; tone: string }> = {
 function dataInWords(): string {
   const counted = redundancyAt();
   if (counted === null) return "";
-  const { chunks, full } = counted;
-  return full === chunks
-    ? `: all ${chunks} chunks had their copies`
-    : `: ${chunks - full} of ${chunks} chunks were short`;
+  const { chunks, full, unknown } = counted;
+  if (full === chunks) return `: all ${chunks} chunks had their copies`;
+  const short = chunks - full - unknown;
+  const parts = [short > 0 ? `${short} were short` : "", unknown > 0 ? `${unknown} were not known yet` : ""];
+  return `: of ${chunks} chunks ${parts.filter(Boolean).join(", ")}`;
 }
 
 /** In the past there is no verdict: nobody computed one for that instant. */
