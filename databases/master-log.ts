@@ -133,6 +133,10 @@ export class MasterLog {
     return this.#meta().base_index;
   }
 
+  get term(): number {
+    return this.#meta().term;
+  }
+
   get stateGeneration(): number {
     return this.#meta().state_generation;
   }
@@ -175,6 +179,17 @@ export class MasterLog {
       earlierConfigurations,
       stateGeneration: meta.state_generation,
     };
+  }
+
+  /** Of the last entry, or of what was compacted away before it. */
+  get lastTerm(): number {
+    const last = this.#db.query("SELECT term FROM log ORDER BY idx DESC LIMIT 1").get() as { term: number } | null;
+    return last?.term ?? this.#meta().base_term;
+  }
+
+  /** Forgets term and vote. The caller has made sure that nobody counts on a vote of this term or a later one. */
+  resetTerm(term: number): void {
+    this.#db.query("UPDATE meta SET term = ?, vote = NULL").run(term);
   }
 
   /** One transaction, one flush: on return all of it is on disk. */

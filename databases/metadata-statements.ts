@@ -30,7 +30,7 @@ export const READ_SQL: Record<keyof Reads, string> = {
     SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
     WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
   totals: "SELECT files, directories, bytes, next_chunk_id, next_node_id FROM totals",
-  session: "SELECT id, lowest, last_active FROM sessions WHERE id = ?",
+  session: "SELECT id, client, lowest, last_active FROM sessions WHERE id = ?",
   outcome: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
   keyedOutcome: "SELECT fingerprint, result FROM keyed_outcomes WHERE key = ?",
   idleSessions: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",

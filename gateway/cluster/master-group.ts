@@ -3,6 +3,7 @@ import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/ma
 import type { Configuration } from "../../actors/messages/raft.ts";
 import type { Identity } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
+import { highestBelievable } from "../../actors/rules/term.ts";
 import type { MastersView, MasterView } from "../data-path-api.ts";
 
 const ASK_TIMEOUT_MS = 1000;
@@ -18,7 +19,8 @@ const statusOf = (identity: Identity, url: string): Promise<MasterStatusAnswer |
 /** @returns the URL of the one that leads by its own account, in the latest term; null if none does */
 export async function leaderAmong(identity: Identity, urls: readonly string[]): Promise<string | null> {
   const told = await Promise.all(urls.map(async (url) => ({ url, status: await statusOf(identity, url) })));
-  const leaders = told.filter(({ status }) => status?.role === "leader");
+  const believable = highestBelievable(told.flatMap(({ status }) => status?.term ?? []));
+  const leaders = told.filter(({ status }) => status?.role === "leader" && status.term <= believable);
   return leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0))[0]?.url ?? null;
 }
 
@@ -46,7 +48,9 @@ export async function askMasters(identity: Identity, known: ReadonlyMap<string, 
 
 /** What the master of the highest term that knows a leader says of the group counts. */
 function viewOf(urls: Map<string, string>, statuses: Map<string, MasterStatusAnswer | null>): MastersView {
-  const answered = [...statuses.values()].filter((status) => status !== null);
+  const told = [...statuses.values()].filter((status) => status !== null);
+  const believable = highestBelievable(told.map((status) => status.term));
+  const answered = told.filter((status) => status.term <= believable);
   const [authority] = answered.toSorted(
     (a, b) =>
       Number(b.role === "leader") - Number(a.role === "leader") || b.term - a.term || b.commitIndex - a.commitIndex,
