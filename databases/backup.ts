@@ -165,8 +165,6 @@ export async function rebuildState(
     if (manifest.clusterId !== clusterId) throw new BackupUnusable("the state is of another cluster");
     if (index < log.baseIndex) throw new BackupUnusable("the leader's state is older than this master's log");
     log.adoptSnapshot({ index, term, configuration, generation });
-    // A vote of an earlier term binds nobody in the leader's.
-    if (log.term < term) log.resetTerm(term);
     return manifest;
   } finally {
     log.close();
