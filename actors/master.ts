@@ -7,6 +7,7 @@ import { startMaster } from "./master/host.ts";
 import { livenessMachine } from "./master/liveness.machine.ts";
 import { raftMachine } from "./master/raft.machine.ts";
 import { repairMachine } from "./master/repair.machine.ts";
+import { resetTerm } from "./master/reset-term.ts";
 import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
@@ -26,6 +27,7 @@ const command = nodeCommand("master", "A master: keeps the metadata, watches the
     "--restore <file>",
     "make an empty data directory from a backup (dfs backup), as the first master of a new group",
   )
+  .option("--reset-term", "replace a stored term that no election reaches, together with the other masters")
   .option("--url <url>", "address to serve at, for a master that the configuration does not list")
   .parse();
 
@@ -37,6 +39,7 @@ await run(async () => {
     join?: boolean;
     url?: string;
     restore?: string;
+    resetTerm?: boolean;
   }>();
   const config = loadConfig(flags.config);
   const listed = config.masters.find(({ id }) => id === flags.id);
@@ -55,6 +58,8 @@ await run(async () => {
   if (records) startRecording(self.id, records);
   const secret = loadSecret(config.dataDirectory);
   if (flags.restore) await restoreMaster({ file: flags.restore, dataDirectory, nodeId: self.id, secret, log });
+  if (flags.resetTerm)
+    await resetTerm({ config, nodeId: self.id, url: self.url, dataDirectory, secret, log, askEveryMs: 200 });
   const master = await startMaster({
     config,
     nodeId: self.id,

@@ -33,6 +33,7 @@ interface Flags {
   data?: string;
   zone?: string;
   capacity?: number;
+  resetTerm?: boolean;
 }
 
 const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
@@ -42,6 +43,7 @@ const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
   .option("--data <dir>", "data directory; default: <dataDirectory>/<id>")
   .option("--zone <zone>", "copies are spread over zones")
   .option("--capacity <bytes>", "use no more than this", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
+  .option("--reset-term", "forget the highest term that it has seen: the leader that registers it tells it anew")
   .parse()
   .opts<Flags>();
 
@@ -75,6 +77,7 @@ await run(async () => {
     secret: loadSecret(config.dataDirectory),
     config,
     log,
+    resetTerm: flags.resetTerm ?? false,
   });
   log.info({ event: "listening", url: worker.url, directory }, `${flags.id} listens at ${worker.url}`);
   onStopSignal(log, async () => {

@@ -7,7 +7,9 @@ import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { ByteCount, LogIndex, Milliseconds, Term } from "../actors/messages/primitives.ts";
 import { Configuration } from "../actors/messages/raft.ts";
+import { TERMS_AHEAD } from "../actors/rules/term.ts";
 import { LogDamaged, MasterLog } from "./master-log.ts";
 import { Metadata } from "./metadata.ts";
 
@@ -17,13 +19,13 @@ const MAX_MANIFEST_BYTES = 1 << 20;
 export const BackupManifest = Type.Object({
   clusterId: Type.String(),
   /** The entry that the state stands at. */
-  index: Type.Integer({ minimum: 0 }),
-  term: Type.Integer({ minimum: 0 }),
+  index: LogIndex,
+  term: Term,
   /** Who belonged to the masters then; a restored group begins with one. */
   configuration: Configuration,
   /** When it was made, ms since the epoch; for people. */
-  at: Type.Integer({ minimum: 0 }),
-  sizeBytes: Type.Integer({ minimum: 0 }),
+  at: Milliseconds,
+  sizeBytes: ByteCount,
   /** Of the database behind the manifest. */
   sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
 });
@@ -33,7 +35,7 @@ export type BackupManifest = Static<typeof BackupManifest>;
  * A restored history must not give out again what the lost one may have: numbers of chunks, of log entries (sessions and
  * uploads are named by them) and of terms (workers refuse orders of lower ones) go on far ahead.
  */
-const AHEAD = { chunkIds: 2 ** 32, index: 2 ** 32, term: 2 ** 20 } as const;
+const AHEAD = { chunkIds: 2 ** 32, index: 2 ** 32, term: TERMS_AHEAD } as const;
 
 export class BackupUnusable extends Error {
   override name = "BackupUnusable";

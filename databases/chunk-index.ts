@@ -279,6 +279,11 @@ export class ChunkIndex {
     this.transaction(true, () => this.#query("UPDATE identity SET cluster_id = ?").run(clusterId));
   }
 
+  /** Also to a lower one. */
+  setTerm(term: number): void {
+    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = ?").run(term));
+  }
+
   raiseTerm(term: number): void {
     this.transaction(true, () => this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term));
   }

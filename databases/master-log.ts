@@ -4,6 +4,7 @@
  */
 import type { Database, Statement } from "bun:sqlite";
 import type { Configuration, RaftEntry } from "../actors/messages/raft.ts";
+import { declareInvariant, type Invariant } from "../actors/rules/invariant.ts";
 import { decodeConfiguration } from "../actors/rules/raft/membership.ts";
 import { openDatabase } from "./sqlite.ts";
 
@@ -57,6 +58,12 @@ CREATE TABLE IF NOT EXISTS incarnation (one INTEGER PRIMARY KEY CHECK (one = 1),
 INSERT OR IGNORE INTO incarnation VALUES (1, lower(hex(randomblob(8))));
 `;
 
+const entriesFollow: Invariant = declareInvariant("log: entries follow each other");
+const termsNeverFall: Invariant = declareInvariant("log: terms never fall along the log");
+const storedTermNeverFalls: Invariant = declareInvariant("log: the stored term never falls");
+const baseIsKept: Invariant = declareInvariant("log: nothing is cut off at or below the base");
+const checksumsAreChained: Invariant = declareInvariant("log: the next checksum covers the last one on disk");
+
 export class LogDamaged extends Error {
   override name = "LogDamaged";
 }
@@ -90,8 +97,10 @@ export class MasterLog {
   readonly #db: Database;
   readonly #insert: Statement<unknown, [number, number, string, Uint8Array, number]>;
   readonly #page: Statement<LogRow, [number, number]>;
-  #lastIndex: number;
-  #lastCrc: number;
+  #baseIndex = 0;
+  #lastIndex = 0;
+  #lastTerm = 0;
+  #lastCrc = 0;
 
   /** Names this data directory: a new one is another master, whatever its id. */
   readonly incarnation: string;
@@ -108,8 +117,6 @@ export class MasterLog {
     this.identity = { clusterId: meta.cluster_id, nodeId: meta.node_id };
     this.#insert = this.#db.prepare("INSERT INTO log (idx, term, kind, data, crc) VALUES (?, ?, ?, ?, ?)");
     this.#page = this.#db.prepare("SELECT * FROM log WHERE idx > ? ORDER BY idx LIMIT ?");
-    this.#lastIndex = 0;
-    this.#lastCrc = 0;
     this.#findEnd();
   }
 
@@ -119,8 +126,10 @@ export class MasterLog {
 
   #findEnd(): void {
     const meta = this.#meta();
-    const last = this.#db.query("SELECT idx, crc FROM log ORDER BY idx DESC LIMIT 1").get() as LogRow | null;
+    const last = this.#db.query("SELECT idx, term, crc FROM log ORDER BY idx DESC LIMIT 1").get() as LogRow | null;
+    this.#baseIndex = meta.base_index;
     this.#lastIndex = last?.idx ?? meta.base_index;
+    this.#lastTerm = last?.term ?? meta.base_term;
     this.#lastCrc = last?.crc ?? meta.base_crc;
   }
 
@@ -131,6 +140,10 @@ export class MasterLog {
   /** Entries up to here have been compacted away. */
   get baseIndex(): number {
     return this.#meta().base_index;
+  }
+
+  get term(): number {
+    return this.#meta().term;
   }
 
   get stateGeneration(): number {
@@ -164,9 +177,11 @@ export class MasterLog {
         configurationIndex = idx;
       }
     }
+    // A state that was fetched may be of a later term than this master has heard of: its votes bind nobody there.
+    const hard = meta.term >= this.#lastTerm ? meta : { term: this.#lastTerm, vote: null };
     return {
-      term: meta.term,
-      vote: meta.vote,
+      term: hard.term,
+      vote: hard.vote,
       baseIndex: meta.base_index,
       baseTerm: meta.base_term,
       entries,
@@ -177,26 +192,54 @@ export class MasterLog {
     };
   }
 
+  /** Of the last entry, or of what was compacted away before it. */
+  get lastTerm(): number {
+    return this.#lastTerm;
+  }
+
+  /** Forgets term and vote. The caller has made sure that nobody counts on a vote of this term or a later one. */
+  resetTerm(term: number): void {
+    this.#db.query("UPDATE meta SET term = ?, vote = NULL").run(term);
+  }
+
   /** One transaction, one flush: on return all of it is on disk. */
   write({ hard, changes }: LogWrite): void {
     this.#db
       .transaction(() => {
-        if (hard) this.#db.query("UPDATE meta SET term = ?, vote = ?").run(hard.term, hard.vote);
+        if (hard) this.#writeHard(hard);
+        if (changes.length > 0) this.#assertEnd();
         for (const { truncateFrom, entries } of changes) {
           if (truncateFrom !== null) {
+            baseIsKept.check(truncateFrom > this.#baseIndex, { truncateFrom, baseIndex: this.#baseIndex });
             this.#db.query("DELETE FROM log WHERE idx >= ?").run(truncateFrom);
             this.#findEnd();
           }
           for (const { index, term, kind, data } of entries) {
-            if (index !== this.#lastIndex + 1) throw new Error(`log gap: ${index} after ${this.#lastIndex}`);
+            entriesFollow.check(index === this.#lastIndex + 1, { index, lastIndex: this.#lastIndex });
+            termsNeverFall.check(term >= this.#lastTerm, { index, term, lastTerm: this.#lastTerm });
             const crc = chain(this.#lastCrc, index, term, kind, data);
             this.#insert.run(index, term, kind, data, crc);
             this.#lastIndex = index;
+            this.#lastTerm = term;
             this.#lastCrc = crc;
           }
         }
       })
       .immediate();
+  }
+
+  #writeHard({ term, vote }: NonNullable<LogWrite["hard"]>): void {
+    const { changes } = this.#db.query("UPDATE meta SET term = ?1, vote = ?2 WHERE term <= ?1").run(term, vote);
+    storedTermNeverFalls.check(changes === 1, { term, stored: this.term });
+  }
+
+  /** The end of the log on disk is the one that the next entry's checksum will cover. */
+  #assertEnd(): void {
+    const [index, crc] = [this.#lastIndex, this.#lastCrc];
+    this.#findEnd();
+    checksumsAreChained.check(index === this.#lastIndex && crc === this.#lastCrc, {
+      ...{ index, crc, storedIndex: this.#lastIndex, storedCrc: this.#lastCrc },
+    });
   }
 
   /**

@@ -7,6 +7,7 @@ import type { CommandResult } from "../actors/messages/commands.ts";
 import { HASHED_SINCE, type StateMark } from "../actors/rules/decide/agreement.ts";
 import { type Proposal, RULES, type Rules } from "../actors/rules/decide/once.ts";
 import type { Deciding, Decision, EntryEnvironment, Read, Reads, Write } from "../actors/rules/decide/state.ts";
+import { AFTER_WRITE, entriesFollow } from "./metadata-invariants.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./metadata-schema.ts";
 import { READ_SQL, WRITE_SQL } from "./metadata-statements.ts";
 import { RememberedRows } from "./remembered-rows.ts";
@@ -34,6 +35,8 @@ export class Metadata {
   readonly #setApplied: Statement<unknown, Params>;
   readonly #remembered = new RememberedRows();
   readonly #rules: Rules;
+  /** The last entry that was applied. */
+  #place: Pick<Applied, "index" | "term">;
   #version: number;
   #stateHash: number;
   #mark: StateMark;
@@ -58,7 +61,8 @@ export class Metadata {
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
     );
-    const { version, stateHash } = this.applied();
+    const { index, term, version, stateHash } = this.applied();
+    this.#place = { index, term };
     this.#version = version;
     this.#stateHash = stateHash;
     this.#mark = this.#storedMark();
@@ -107,11 +111,14 @@ export class Metadata {
   }
 
   #applyAll(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+    let { index, term } = this.#place;
     let version = this.#version;
     let stateHash = this.#stateHash;
     const results = this.#db
       .transaction(() => {
         const results = entries.map(({ proposal, env }) => {
+          entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
+          ({ index, term } = env);
           const decision = this.#decide(this.#rules.decide(proposal, { ...env, version, stateHash }));
           for (const write of decision.writes) {
             this.#write(write);
@@ -125,6 +132,7 @@ export class Metadata {
         return results;
       })
       .immediate();
+    this.#place = { index, term };
     this.#version = version;
     this.#stateHash = stateHash;
     if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
@@ -146,7 +154,10 @@ export class Metadata {
 
   #write(write: Write): void {
     const [name, ...params] = write;
-    (this.#writes[name] as Statement<unknown, Params>).run(...(params as Params));
+    const statement = this.#writes[name] as Statement<unknown, Params>;
+    const judge = AFTER_WRITE[name];
+    if (judge) judge((statement.get(...(params as Params)) ?? undefined) as Parameters<typeof judge>[0]);
+    else statement.run(...(params as Params));
     this.#remembered.written(write);
   }
 
@@ -208,6 +219,7 @@ export class Metadata {
         this.#remembered.forget();
       })
       .immediate();
+    this.#place = { index, term };
     this.makeDurable();
   }
 

@@ -2,7 +2,7 @@
  * The rows that nearly every command and question passes: the directories on the way to a name, and the session that a
  * command belongs to. Kept as they were read, until a write touches them.
  */
-import type { Read, Write } from "../actors/rules/decide/state.ts";
+import type { Read, Write, Writes } from "../actors/rules/decide/state.ts";
 
 /** Beyond it all are forgotten: a plain end to growth, and what is in use is soon back. */
 const MOST = 4096;
@@ -12,7 +12,7 @@ const isDirectory = (key: unknown): boolean => (key as string).endsWith("/");
 const sessionKey = (id: unknown): string => `session ${id}`;
 
 /** Which rows a write changes, of those that may be remembered. Every write to their tables is named here. */
-export const TOUCHES: { [name: string]: (params: readonly unknown[]) => string[] } = {
+export const TOUCHES: { [K in keyof Writes]?: (params: Writes[K]) => string[] } = {
   putEntry: ([parent, key]) => [entryKey(parent, key)],
   moveEntry: ([parent, key, oldParent, oldKey]) => [entryKey(parent, key), entryKey(oldParent, oldKey)],
   dropEntry: ([parent, key]) => [entryKey(parent, key)],
@@ -46,7 +46,8 @@ export class RememberedRows {
   }
 
   written([name, ...params]: Write): void {
-    for (const key of TOUCHES[name]?.(params) ?? []) this.#rows.delete(key);
+    const touched = TOUCHES[name] as ((params: readonly unknown[]) => string[]) | undefined;
+    for (const key of touched?.(params) ?? []) this.#rows.delete(key);
   }
 
   /** After anything else that changed the tables. */

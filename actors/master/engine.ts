@@ -20,7 +20,7 @@ import { Metadata } from "../../databases/metadata.ts";
 import { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Command, CommandResult, ValueOf } from "../messages/commands.ts";
 import { type ErrorCode, Refusal } from "../messages/errors.ts";
-import type { NodeId } from "../messages/primitives.ts";
+import { MAX_TERM, type NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import { type Clock, systemClock } from "../node/clock.ts";
 import { decode, encode } from "../node/wire.ts";
@@ -116,6 +116,12 @@ export class MetadataEngine {
     this.identity = this.#log.identity;
     this.incarnation = this.#log.incarnation;
     const recovered = this.#log.recover();
+    if (recovered.term > MAX_TERM) {
+      this.#log.close();
+      throw new LogDamaged(
+        `the stored term, ${recovered.term}, is one that no election reaches. Stop all masters, and start each of them once with --reset-term`,
+      );
+    }
     const path = statePath(dataDirectory, recovered.stateGeneration);
     this.#metadata = openState(path, this.rules, recovered, () => this.#log.close());
     dropOtherGenerations(dataDirectory, recovered.stateGeneration);

@@ -49,7 +49,7 @@ export async function foundingConfiguration(parts: FoundingParts): Promise<Confi
   if (joins) return OUTSIDER;
   const others = config.masters.filter(({ id }) => id !== nodeId);
   if (others.length === 0) return founders;
-  const server = answerMeanwhile(parts);
+  const server = answerMeanwhile(parts, "founding", 0);
   try {
     return (await meetOthers(parts, others)) ? founders : OUTSIDER;
   } finally {
@@ -64,13 +64,21 @@ const deadId = (nodeId: string, why: string): StartRefused =>
     ExitCode.dataDirectoryRefused,
   );
 
-/** The others are waiting for us as we are for them. */
-function answerMeanwhile({ nodeId, url, identity, log }: FoundingParts) {
+/**
+ * The others are waiting for us as we are for them: tells them who is here, and nothing else.
+ *
+ * @param term what there is of terms in the log
+ */
+export function answerMeanwhile(
+  { nodeId, url, identity, log }: Pick<FoundingParts, "nodeId" | "url" | "identity" | "log">,
+  role: "founding" | "resetting",
+  term: number,
+) {
   const status: MasterStatusAnswer = {
     id: nodeId,
     url,
-    role: "founding",
-    term: 0,
+    role,
+    term,
     leader: null,
     commitIndex: 0,
     appliedIndex: 0,
@@ -80,7 +88,7 @@ function answerMeanwhile({ nodeId, url, identity, log }: FoundingParts) {
     configuration: null,
   };
   const notYet = () => {
-    throw new Refusal("NOT_READY", `${nodeId} waits for the other masters of config.json`);
+    throw new Refusal("NOT_READY", `${nodeId} waits for the other masters`);
   };
   const handlers = Object.fromEntries(Object.keys(MasterMailbox).map((type) => [type, notYet])) as unknown;
   const app = new Elysia(SERVER_OPTIONS)

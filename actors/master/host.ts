@@ -6,12 +6,14 @@ import { DatabaseRefused } from "../../databases/sqlite.ts";
 import type { Config } from "../messages/config.ts";
 import { ErrorCodes } from "../messages/errors.ts";
 import { MasterMailbox } from "../messages/master.ts";
+import { ROUTE_SENDERS } from "../messages/senders.ts";
 import { refusalResponse } from "../node/answers.ts";
 import { systemClock } from "../node/clock.ts";
 import { entrance, rawPath, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { assertMaySend, listedRoles } from "../node/sender.ts";
 import { verifySignature } from "../node/signature.ts";
 import { CannotApply } from "../rules/decide/state.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
@@ -27,6 +29,7 @@ import { Office } from "./office.ts";
 import { PassingDesk } from "./passing-desk.ts";
 import { RaftTransport } from "./raft-transport.ts";
 import { answerPassed, reception } from "./reception.ts";
+import { rolesAtMaster } from "./roles.ts";
 import { Snapshots } from "./snapshots.ts";
 import { staleReads } from "./stale-reads.ts";
 import { Standing } from "./standing.ts";
@@ -57,11 +60,13 @@ export interface Master {
 export async function startMaster(options: MasterOptions): Promise<Master> {
   const { config, nodeId, url, dataDirectory, secret, log, joins = false } = options;
   const clusterId = clusterIdOf(secret);
-  const identity: Identity = { nodeId, secret, clusterId: () => clusterId };
+  let rolesOf = listedRoles(config);
+  const identity: Identity = { nodeId, secret, clusterId: () => clusterId, rolesOf: (id) => rolesOf(id) };
   const transport = new RaftTransport(identity, config.masters, log);
   const standing = new Standing();
   const founders = await foundingConfiguration({ config, nodeId, url, dataDirectory, identity, log, joins });
   const engine = await openEngineOrRebuild();
+  rolesOf = rolesAtMaster(config, engine);
   const snapshots = new Snapshots({
     engine,
     identity,
@@ -76,6 +81,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     mark: () => engine.metadata.mark,
     configuration: () => engine.raft.state.configuration,
     receive: (message) => engine.raft.receive(message),
+    inadmissible: (message) => engine.raft.inadmissible(message),
     unreachable: (id) => engine.raft.send({ type: "peer.unreachable", id }),
     isDead: (reason) => {
       log.fatal({ event: "dead-master", reason }, ErrorCodes.DEAD_MASTER.next);
@@ -134,7 +140,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     .use(mailbox(MasterMailbox, handlers, identity, log))
     .get("/raft/backup", async ({ request }) => {
       try {
-        verifySignature(secret, request.headers.get("authorization"), "GET", "/raft/backup", "");
+        const sender = verifySignature(secret, request.headers.get("authorization"), "GET", "/raft/backup", "");
+        assertMaySend("A backup's request", ROUTE_SENDERS["GET /raft/backup"], sender, rolesOf);
         inOffice();
         await engine.confirmRead();
         const { manifest, body } = await snapshots.backup();
@@ -146,7 +153,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     })
     .get("/raft/snapshots/:index", async ({ params, request }) => {
       try {
-        verifySignature(secret, request.headers.get("authorization"), "GET", rawPath(request.url), "");
+        const sender = verifySignature(secret, request.headers.get("authorization"), "GET", rawPath(request.url), "");
+        assertMaySend("A snapshot's request", ROUTE_SENDERS["GET /raft/snapshots/{index}"], sender, rolesOf);
         return await snapshots.serve(params.index, request.headers.get("range"));
       } catch (error) {
         return refusalResponse(error, log);

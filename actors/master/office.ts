@@ -12,6 +12,7 @@ import type { Clock } from "../node/clock.ts";
 import type { Logger } from "../node/log.ts";
 import type { Handlers, Identity } from "../node/mailbox.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
+import { membersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { MembershipDesk } from "./membership-desk.ts";
 import { Orders } from "./orders.ts";
@@ -74,9 +75,15 @@ export class Office {
     const metadata = this.#metadata;
     const queries = this.#queries;
     return {
-      EXECUTE: async ({ command, sessionId, seq, lowestUnacked, idempotencyKey }) => {
+      EXECUTE: async ({ command, sessionId, seq, lowestUnacked, idempotencyKey }, sender) => {
         if (sessionId === 0 && command.type !== "OPEN_SESSION")
           throw new Refusal("INVALID_MESSAGE", `${command.type} needs a session`);
+        const client = command.type === "OPEN_SESSION" ? command.clientId : metadata.row("session", sessionId)?.client;
+        // A session that has ended is refused where the command is decided.
+        if (client !== undefined && client !== sender)
+          throw new Refusal("WRONG_SENDER", `The session is of ${client}, and ${sender} signed the command`, {
+            ...{ sender, what: command.type, allowed: [client] },
+          });
         const outcome = await engine.execute({ command, sessionId, seq, lowestUnacked, idempotencyKey });
         if (command.type === "SET_WORKER_MODE" && outcome.result.ok)
           await workers.setMode(command.workerId, command.mode);
@@ -167,6 +174,7 @@ export class Office {
           heartbeatMs: config.heartbeatMs,
           mode: worker.mode,
           leaderTimeMs: leaderTimeMs(),
+          masters: membersOf(engine.raft.state.configuration),
         };
       },
       HEARTBEAT: async (message) => {

@@ -10,6 +10,7 @@ import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import type { Clock } from "../node/clock.ts";
 import { inspector } from "../node/recorder.ts";
+import { type Inadmissible, whyInadmissible } from "../rules/raft/admission.ts";
 import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
@@ -151,8 +152,14 @@ export class RaftDriver {
     return this.actor.getSnapshot().matches({ leader: { office: "ready" } });
   }
 
+  /** Why the machine is not to hear of it; null: it may. */
+  inadmissible(message: RaftMessage): Inadmissible | null {
+    return whyInadmissible(this.state, message);
+  }
+
+  /** What is not admissible, or for another master, is dropped, as a network would. */
   receive(message: RaftMessage): void {
-    if (message.to !== this.state.id) return;
+    if (message.to !== this.state.id || this.inadmissible(message) !== null) return;
     this.send({ type: message.type, message } as Unstamped<RaftEvent>);
   }
 

@@ -7,6 +7,7 @@
  * votes: it is told so, and stops.
  */
 import type { Static } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Config } from "../messages/config.ts";
 import { isErrorCode, Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
@@ -15,7 +16,7 @@ import {
   type Configuration,
   MAX_APPEND_BYTES,
   MAX_BATCH_MESSAGES,
-  type RaftBatchAnswer,
+  RaftBatchAnswer,
   type RaftMessage,
 } from "../messages/raft.ts";
 import type { Logger } from "../node/log.ts";
@@ -23,6 +24,7 @@ import type { Identity, MessageOf } from "../node/mailbox.ts";
 import { send } from "../node/outbox.ts";
 import { becauseOf } from "../node/recorder-cause.ts";
 import type { StateMark } from "../rules/decide/agreement.ts";
+import type { Inadmissible } from "../rules/raft/admission.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 
 type Lane = "control" | "data";
@@ -57,6 +59,8 @@ export interface RaftEnd {
   mark(): StateMark;
   configuration(): Configuration;
   receive(message: RaftMessage): void;
+  /** Why a message is not to be received. */
+  inadmissible(message: RaftMessage): Inadmissible | null;
   unreachable(id: NodeId): void;
   /** The others know another data directory under our id. */
   isDead(reason: string): void;
@@ -64,6 +68,24 @@ export interface RaftEnd {
 
 const bytesOf = (message: RaftMessage): number =>
   message.type === "rpc.append" ? message.entries.reduce((sum, { data }) => sum + data.length + 32, 64) : 128;
+
+const answerCheck = TypeCompiler.Compile(RaftBatchAnswer);
+
+/** @throws IMPLAUSIBLE_TERM, INVALID_MESSAGE: then none of them is taken, for they come from one state */
+function assertAdmissible(messages: readonly RaftMessage[], end: RaftEnd): void {
+  for (const message of messages) {
+    const wrong = end.inadmissible(message);
+    if (wrong) throw new Refusal(wrong.code, wrong.reason);
+  }
+}
+
+/** @throws as above, and for an answer that another master cannot have given */
+function answersOf(answer: Static<typeof RaftBatchAnswer>, from: NodeId, end: RaftEnd): RaftMessage[] {
+  if (!answerCheck.Check(answer) || answer.messages.some((message) => message.from !== from))
+    throw new Refusal("INVALID_MESSAGE", `What answers for ${from} is not an answer of ${from}`);
+  assertAdmissible(answer.messages, end);
+  return answer.messages;
+}
 
 export class RaftTransport {
   readonly #identity: Identity;
@@ -161,9 +183,10 @@ export class RaftTransport {
           },
           { timeoutMs: kind === "control" ? CONTROL_TIMEOUT_MS : DATA_TIMEOUT_MS, apart: true },
         );
+        const answers = answersOf(answer, to, end);
         this.#note(to, url, answer);
         becauseOf(answer, () => {
-          for (const message of answer.messages) end.receive(message);
+          for (const message of answers) end.receive(message);
         });
       } catch (error) {
         this.#complain(to, error);
@@ -178,7 +201,9 @@ export class RaftTransport {
     const code = error instanceof Refusal && isErrorCode(error.code) ? error.code : "INTERNAL";
     if (performance.now() - (this.#complainedAt.get(to) ?? Number.NEGATIVE_INFINITY) < COMPLAIN_EVERY_MS) return;
     this.#complainedAt.set(to, performance.now());
-    this.#log.info({ event: "peer-unreachable", peer: to, code, err: error }, "another master does not answer");
+    const entry = { event: "peer-unreachable", peer: to, code, err: error };
+    if (code === "IMPLAUSIBLE_TERM") this.#log.error(entry, `${to} and this master cannot follow each other's terms`);
+    else this.#log.info(entry, "another master does not answer");
   }
 
   /** Takes a batch in, and answers with what the flush that it caused made us say to the sender. */
@@ -193,6 +218,7 @@ export class RaftTransport {
     const { nodeId } = this.#identity;
     if (messages.some(({ to }) => to !== nodeId)) throw new Refusal("NO_SUCH_MASTER", `At this address runs ${nodeId}`);
     this.#checkIncarnations(from, batch, end);
+    assertAdmissible(messages, end);
     this.#note(from, url, batch);
     const isFirst = !this.#collecting.has(from);
     const answers = this.#collecting.get(from) ?? [];

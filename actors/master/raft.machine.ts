@@ -24,6 +24,7 @@ import {
   raisesTerm,
   startElection,
 } from "../rules/raft/election.ts";
+import { checkStep } from "../rules/raft/invariants.ts";
 import { compact } from "../rules/raft/log-tail.ts";
 import { forgetMember } from "../rules/raft/membership.ts";
 import { votersOf } from "../rules/raft/quorum.ts";
@@ -68,11 +69,17 @@ const raftSetup = setup({
   types: { context: {} as RaftContext, input: {} as RaftContext, events: {} as RaftEvent },
 });
 
-/** The one bridge between pure handlers and the machine: the patch is assigned, the effects are queued. */
+/**
+ * The one bridge between pure handlers and the machine: the patch is assigned, the effects are queued. A step that breaks
+ * an invariant leaves nothing behind: it throws before either, and the driver carries out no effect any more.
+ */
 export const handle = <E extends RaftEvent>(handler: (state: RaftContext, event: E) => Step) =>
   raftSetup.enqueueActions(({ context, event, enqueue }) => {
     const { patch, effects = [] } = handler(context, event as E);
-    if (patch) enqueue.assign(patch);
+    if (patch) {
+      checkStep(context, patch);
+      enqueue.assign(patch);
+    }
     context.ports.effects.push(...effects);
   });
 

@@ -7,6 +7,7 @@ import {
   BoundedList,
   ByteCount,
   ChunkId,
+  Count,
   Crc32,
   FilePath,
   LogIndex,
@@ -14,6 +15,7 @@ import {
   NodeId,
   Nullable,
   PlacementDecision,
+  PositiveCount,
   StoredChunk,
   Term,
   Url,
@@ -72,7 +74,7 @@ export const OpenUpload = Type.Object({
   path: FilePath,
   replicationFactor: Type.Integer({ minimum: 1, maximum: 16 }),
   minReplicas: Type.Integer({ minimum: 1, maximum: 16 }),
-  chunkSizeBytes: Type.Integer({ minimum: 1 }),
+  chunkSizeBytes: PositiveCount,
   leaseMs: Milliseconds,
   condition: WriteCondition,
   ...FileAttributes,
@@ -197,7 +199,7 @@ export const Noop = Type.Object({ type: Type.Literal("NOOP") });
 /** All masters know the commands of this version; from here on the log may hold them. It is never lowered. */
 export const SetClusterVersion = Type.Object({
   type: Type.Literal("SET_CLUSTER_VERSION"),
-  version: Type.Integer({ minimum: 1 }),
+  version: PositiveCount,
 });
 
 /** A master whose state had another hash at the CHECK_STATE in entry `index` stops; the others note their hash for the next. */
@@ -205,7 +207,7 @@ export const CheckState = Type.Object({
   type: Type.Literal("CHECK_STATE"),
   /** 0: nothing is known of a majority; only a new mark is made. */
   index: LogIndex,
-  hash: Type.Integer({ minimum: 0 }),
+  hash: Count,
 });
 
 export const Command = Type.Union([
@@ -263,7 +265,7 @@ export const FileInfo = Type.Object({
   sizeBytes: ByteCount,
   etag: Type.String({ description: "without quotes" }),
   crc32: Crc32,
-  chunkCount: Type.Integer({ minimum: 0 }),
+  chunkCount: Count,
   replicationFactor: Type.Integer(),
   createdAt: Milliseconds,
   modifiedAt: Milliseconds,

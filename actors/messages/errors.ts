@@ -102,6 +102,11 @@ export const ErrorCodes = {
     next: "Another data directory stood behind this id: remove the master, and start it under a new id with --join.",
   },
   UNKNOWN_WORKER: { status: 404, next: "Register first." },
+  WRONG_SENDER: { status: 403, next: "This node may not send such a message; the details say which nodes may." },
+  IMPLAUSIBLE_TERM: {
+    status: 409,
+    next: 'No election reaches this term from the known one: something else wrote it. README, "Several machines", says what to do.',
+  },
   STALE_TERM: { status: 409, next: "A newer leader exists; this order is void." },
   ORDER_EXPIRED: { status: 409, next: "The order came too late and is void; the leader decides anew." },
   CHECKSUM_MISMATCH: { status: 422, next: "The block was damaged on its way; send it again." },

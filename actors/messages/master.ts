@@ -5,6 +5,7 @@ import {
   BoundedList,
   ByteCount,
   ChunkId,
+  Count,
   Crc32,
   FilePath,
   LogIndex,
@@ -12,6 +13,7 @@ import {
   NodeId,
   Nullable,
   PlacementDecision,
+  PositiveCount,
   Term,
   Url,
   WorkerCondition,
@@ -27,9 +29,10 @@ import { Configuration, Incarnation, RaftBatch, RaftBatchAnswer } from "./raft.t
  */
 export const Execute = Type.Object({
   type: Type.Literal("EXECUTE"),
-  sessionId: Type.Integer({ minimum: 0, description: "0 only for OPEN_SESSION" }),
-  seq: Type.Integer({ minimum: 0 }),
-  lowestUnacked: Type.Integer({ minimum: 0 }),
+  /** 0 only for OPEN_SESSION. */
+  sessionId: Count,
+  seq: Count,
+  lowestUnacked: Count,
   idempotencyKey: Nullable(Type.String({ minLength: 1, maxLength: 255 })),
   command: ClientCommand,
 });
@@ -77,7 +80,7 @@ export const ReplacementWorkers = Type.Object({ workers: Type.Array(WorkerAddres
 /** `eventual`: any master may answer, from a state of a bounded age that it tells. */
 export const Consistency = Type.Optional(Type.Union([Type.Literal("strong"), Type.Literal("eventual")]));
 /** The answer shows every change acknowledged this long ago; left out by a leader: every change acknowledged. */
-const Age = Type.Optional(Type.Integer({ minimum: 0, description: "ms" }));
+const Age = Type.Optional(Milliseconds);
 
 export const Stat = Type.Object({ type: Type.Literal("STAT"), path: FilePath, consistency: Consistency });
 export const StatAnswer = Type.Object({ entry: Nullable(EntryInfo), index: LogIndex, ageMs: Age });
@@ -94,7 +97,7 @@ export const Locate = Type.Object({
 });
 export const LocatedChunk = Type.Object({
   chunkId: ChunkId,
-  index: Type.Integer({ minimum: 0 }),
+  index: Count,
   offset: ByteCount,
   lengthBytes: ByteCount,
   crc32: Crc32,
@@ -162,7 +165,7 @@ export const ReplicaState = Type.Union([
 export const Explain = Type.Object({
   type: Type.Literal("EXPLAIN"),
   path: FilePath,
-  fromIndex: Type.Integer({ minimum: 0 }),
+  fromIndex: Count,
   limit: Type.Integer({ minimum: 1, maximum: 1000 }),
 });
 export const ExplainAnswer = Type.Object({
@@ -218,6 +221,7 @@ export const ClusterStateAnswer = Type.Object({
       lag: Nullable(
         Type.Integer({
           minimum: 0,
+          maximum: Number.MAX_SAFE_INTEGER,
           description: "committed entries that it has not confirmed yet; null: the leader has not heard it of late",
         }),
       ),
@@ -291,7 +295,7 @@ export const Register = Type.Object({
   url: Url,
   zone: Type.String({ maxLength: 64 }),
   incarnation: Type.String({ minLength: 8, maxLength: 64 }),
-  epoch: Type.Integer({ minimum: 1 }),
+  epoch: PositiveCount,
   /** The cluster this data belongs to; null for an empty directory. */
   clusterId: Nullable(Type.String({ maxLength: 64 })),
   capacityBytes: ByteCount,
@@ -305,6 +309,8 @@ export const Registered = Type.Object({
   heartbeatMs: Milliseconds,
   mode: WorkerMode,
   leaderTimeMs: LeaderTime,
+  /** Who the masters are: the only ones that give orders. Left out by older leaders. */
+  masters: Type.Optional(Type.Array(NodeId, { maxItems: 64 })),
 });
 
 /** Worker → leader, every `heartbeatMs`: alive, how full, and what it found. */
@@ -312,7 +318,7 @@ export const Heartbeat = Type.Object({
   type: Type.Literal("HEARTBEAT"),
   workerId: NodeId,
   incarnation: Type.String({ maxLength: 64 }),
-  epoch: Type.Integer({ minimum: 1 }),
+  epoch: PositiveCount,
   condition: WorkerCondition,
   capacityBytes: ByteCount,
   freeBytes: ByteCount,
@@ -320,10 +326,10 @@ export const Heartbeat = Type.Object({
   /** What is wanted of it, as far as it knows. */
   mode: WorkerMode,
   /** Sealed here, and being written here. */
-  chunkCount: Type.Integer({ minimum: 0 }),
-  openChunks: Type.Integer({ minimum: 0 }),
+  chunkCount: Count,
+  openChunks: Count,
   /** Requests being served, for placement. */
-  load: Type.Integer({ minimum: 0 }),
+  load: Count,
   /**
    * Chunks that it is copying to itself by order. An order that is neither answered nor named was lost. Left out by older
    * workers.
@@ -355,10 +361,10 @@ export const Reconcile = Type.Object({
   type: Type.Literal("RECONCILE"),
   workerId: NodeId,
   incarnation: Type.String({ maxLength: 64 }),
-  epoch: Type.Integer({ minimum: 1 }),
-  fromId: Type.Integer({ minimum: 0 }),
-  toId: Type.Integer({ minimum: 0 }),
-  count: Type.Integer({ minimum: 0 }),
+  epoch: PositiveCount,
+  fromId: Count,
+  toId: Count,
+  count: Count,
   /** `rules/inventory-digest.ts` over the chunks of the range. */
   digest: Type.String({ maxLength: 64 }),
   chunks: Nullable(BoundedList(Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 }), 4096)),
@@ -369,8 +375,8 @@ export const Reconciled = Type.Object({
   trash: BoundedList(ChunkId, 4096),
   /** The log index at which `trash` was decided; see the orders in `worker.ts`. */
   decidedAt: LogIndex,
-  adopted: Type.Integer({ minimum: 0 }),
-  missing: Type.Integer({ minimum: 0 }),
+  adopted: Count,
+  missing: Count,
 });
 
 // ── about the masters ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -380,7 +386,10 @@ export const MasterStatus = Type.Object({ type: Type.Literal("MASTER_STATUS") })
 export const MasterStatusAnswer = Type.Object({
   id: NodeId,
   url: Url,
-  /** follower, precandidate, candidate, leader; `founding`: its data directory is new, and it waits for the others. */
+  /**
+   * follower, precandidate, candidate, leader; `founding`: its data directory is new, and it waits for the others;
+   * `resetting`: its term is to be replaced, it waits for the others, and `term` is that of its last log entry.
+   */
   role: Type.String({ maxLength: 32 }),
   term: Term,
   leader: Nullable(NodeId),
@@ -388,7 +397,7 @@ export const MasterStatusAnswer = Type.Object({
   appliedIndex: LogIndex,
   lastIndex: LogIndex,
   /** How old its state is at most; null: it cannot tell, no leader has confirmed it. */
-  stateAgeMs: Nullable(Type.Integer({ minimum: 0 })),
+  stateAgeMs: Nullable(Count),
   incarnation: Nullable(Incarnation),
   /** Who belongs to the group, as far as it knows; null while founding. */
   configuration: Nullable(Configuration),

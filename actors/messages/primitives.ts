@@ -17,7 +17,12 @@ export type ChunkId = Static<typeof ChunkId>;
 export const ByteCount = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "bytes" });
 export const Crc32 = Type.Integer({ minimum: 0, maximum: 0xffff_ffff, description: "CRC-32 (ISO-HDLC), unsigned" });
 export const Milliseconds = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "ms" });
-export const Term = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "Raft term, the fence" });
+/** No election reaches it: a group that holds one each millisecond takes 140,000 years. */
+export const MAX_TERM = 2 ** 52;
+export const Term = Type.Integer({ minimum: 0, maximum: MAX_TERM, description: "Raft term, the fence" });
+/** Whatever is counted. Beyond 2^53 - 1 a number is not what it says. */
+export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+export const PositiveCount = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export const LogIndex = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
 /** A whole path, already checked by `rules/path.ts`: no leading slash, no empty, `.` or `..` segment. */

@@ -3,7 +3,7 @@
  * They travel in batches; an HTTP answer carries whatever the receiver has to say back by then.
  */
 import { type Static, Type } from "@sinclair/typebox";
-import { LogIndex, NodeId, Nullable, Term, Url } from "./primitives.ts";
+import { Count, LogIndex, NodeId, Nullable, PositiveCount, Term, Url } from "./primitives.ts";
 
 /** Entries of one append, and their bytes, at most. */
 export const MAX_APPEND_ENTRIES = 512;
@@ -82,12 +82,12 @@ export const Beat = Type.Object({
   type: Type.Literal("rpc.beat"),
   ...header,
   commit: LogIndex,
-  readSeq: Type.Integer({ minimum: 0 }),
+  readSeq: Count,
 });
 export const BeatReply = Type.Object({
   type: Type.Literal("rpc.beatReply"),
   ...header,
-  readSeq: Type.Integer({ minimum: 0 }),
+  readSeq: Count,
 });
 
 /** "Start an election now": leadership is handed to you. */
@@ -101,7 +101,7 @@ export const SnapshotOffer = Type.Object({
   snapshotTerm: Term,
   configuration: Configuration,
   url: Type.String({ maxLength: 512 }),
-  sizeBytes: Type.Integer({ minimum: 0 }),
+  sizeBytes: Count,
   sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
 });
 /** Installed, or not needed, up to `match`; or failed, to be offered again. */
@@ -131,9 +131,9 @@ export type RaftMessageOf<T extends RaftMessage["type"]> = Extract<RaftMessage, 
 const ofTheSender = {
   incarnation: Incarnation,
   /** The cluster version up to which its program knows all commands; programs that do not say: 1. */
-  knows: Type.Optional(Type.Integer({ minimum: 1 })),
+  knows: Type.Optional(PositiveCount),
   /** Its state's hash at the last CHECK_STATE, and where in the log that is. */
-  mark: Type.Optional(Type.Object({ index: LogIndex, hash: Type.Integer({ minimum: 0 }) })),
+  mark: Type.Optional(Type.Object({ index: LogIndex, hash: Count })),
 };
 
 /** One POST between masters, and its answer. */

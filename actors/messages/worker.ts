@@ -15,6 +15,7 @@ import {
   Milliseconds,
   NodeId,
   Nullable,
+  PositiveCount,
   Term,
   Url,
 } from "./primitives.ts";
@@ -48,7 +49,7 @@ export const SealChunk = Type.Object({
   type: Type.Literal("SEAL_CHUNK"),
   chunkId: ChunkId,
   lengthBytes: ByteCount,
-  blockSizeBytes: Type.Integer({ minimum: 1 }),
+  blockSizeBytes: PositiveCount,
   crc32: Crc32,
 });
 export const SealedChunk = Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 });
@@ -59,7 +60,7 @@ export const PutSmallChunks = Type.Object({
   chunks: BoundedList(
     Type.Object({
       chunkId: ChunkId,
-      blockSizeBytes: Type.Integer({ minimum: 1 }),
+      blockSizeBytes: PositiveCount,
       crc32: Crc32,
       bytes: Type.Uint8Array({ minByteLength: 1, maxByteLength: 1 << 20 }),
     }),
@@ -86,7 +87,7 @@ export const ChunkDescription = Type.Object({
   state: Type.Union([Type.Literal("sealed"), Type.Literal("open"), Type.Literal("trash"), Type.Literal("quarantined")]),
   lengthBytes: ByteCount,
   crc32: Crc32,
-  blockSizeBytes: Type.Integer({ minimum: 1 }),
+  blockSizeBytes: PositiveCount,
   /** Little-endian u32 per block. */
   blockCrcs: Type.Uint8Array(),
   sealedAt: Nullable(Milliseconds),
@@ -118,7 +119,7 @@ export const CopyChunk = Type.Object({
   crc32: Crc32,
   sources: Type.Array(Type.Object({ id: NodeId, url: Url }), { minItems: 1, maxItems: 16 }),
   /** Pace for this copy; null = as fast as it goes. */
-  bytesPerSecond: Nullable(Type.Integer({ minimum: 1 })),
+  bytesPerSecond: Nullable(PositiveCount),
 });
 export const CopiedChunk = Type.Object({
   chunkId: ChunkId,

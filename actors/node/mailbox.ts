@@ -1,7 +1,7 @@
 /**
  * A node's mailbox: `POST /messages`, one msgpack envelope in, one answer out; `POST /messages/batch`, several in, and
  * each one's answer as soon as it is there. The message's `type` picks the schema and the handler; what does not fit its
- * schema, is not signed, or belongs to another cluster never reaches a handler. The other end is `outbox.ts`.
+ * schema, is not signed, belongs to another cluster, or is not its sender's to say never reaches a handler. The other end is `outbox.ts`.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
@@ -15,6 +15,7 @@ import { cutLink } from "./link-cut.ts";
 import type { Logger } from "./log.ts";
 import { recordsHandlers } from "./recorder.ts";
 import { CAUSE_HEADER, currentCause, formatCause, parseCause, withCause } from "./recorder-cause.ts";
+import { assertMessageFrom, type RolesOf } from "./sender.ts";
 import { verifySignature } from "./signature.ts";
 import { decode, type Envelope, WIRE_VERSION } from "./wire.ts";
 
@@ -32,6 +33,8 @@ export interface Identity {
   secret: string;
   /** null until the node has joined a cluster. */
   clusterId(): string | null;
+  /** What is known here of those who send. Left out: nothing. */
+  rolesOf?: RolesOf;
 }
 
 const MAX_MESSAGE_BYTES = 4 << 20;
@@ -71,6 +74,7 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
       if (!check) throw new Refusal("INVALID_MESSAGE", `This node takes no message of type ${type}`);
       const wrong = check.Check(message) ? undefined : check.Errors(message).First();
       if (wrong) throw new Refusal("INVALID_MESSAGE", `${type}${wrong.path}: ${wrong.message}`);
+      assertMessageFrom(message, sender, identity.rolesOf);
       const handler = handles[type as keyof typeof handles] as (m: unknown, sender: string) => unknown;
       return await withCause(parseCause(cause), async () => {
         const value = await handler(message, sender);

@@ -4,10 +4,12 @@
  */
 import { Elysia } from "elysia";
 import { Refusal } from "../messages/errors.ts";
+import { ROUTE_SENDERS } from "../messages/senders.ts";
 import { BlockHeader, type BlockOutcomes, type PutSmallChunks, type SmallChunkOutcome } from "../messages/worker.ts";
 import { refusalResponse } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, SERVER_OPTIONS } from "../node/mailbox.ts";
+import { assertMaySend } from "../node/sender.ts";
 import { blockContent, verifySignature } from "../node/signature.ts";
 import { encode, WIRE_TYPE } from "../node/wire.ts";
 import { formatChunkId, parseChunkId } from "../rules/chunk-id.ts";
@@ -88,6 +90,14 @@ export function blockRoutes(host: BlockHost) {
     });
 }
 
+/** @throws UNAUTHENTICATED, WRONG_SENDER */
+function assertSender({ identity }: BlockHost, method: "GET" | "PUT", { headers }: Request, id: string, n: string) {
+  const path = `/chunks/${id}/blocks/${n}`;
+  const { secret, rolesOf } = identity;
+  const sender = verifySignature(secret, headers.get("authorization"), method, path, blockContent(headers));
+  if (rolesOf) assertMaySend("A block", ROUTE_SENDERS[`${method} /chunks/{id}/blocks/{n}`], sender, rolesOf);
+}
+
 async function putOne(
   host: BlockHost,
   request: Request,
@@ -96,13 +106,7 @@ async function putOne(
   contentLength: number,
 ): Promise<Response> {
   const { headers } = request;
-  verifySignature(
-    host.identity.secret,
-    headers.get("authorization"),
-    "PUT",
-    `/chunks/${id}/blocks/${n}`,
-    blockContent(headers),
-  );
+  assertSender(host, "PUT", request, id, n);
   host.assertReady("write");
   const { chunkId, block } = parseAddress(id, n);
   const blockSizeBytes = wholeNumber(headers.get(BlockHeader.blockSize), BlockHeader.blockSize, 1, MAX_BLOCK_BYTES);
@@ -218,13 +222,7 @@ const failed = (workerId: string, error: unknown): BlockOutcomes[number] => ({
 });
 
 function getSome(host: BlockHost, request: Request, id: string, n: string, countText: string | undefined): Response {
-  verifySignature(
-    host.identity.secret,
-    request.headers.get("authorization"),
-    "GET",
-    `/chunks/${id}/blocks/${n}`,
-    blockContent(request.headers),
-  );
+  assertSender(host, "GET", request, id, n);
   host.assertReady("read");
   const { chunkId, block } = parseAddress(id, n);
   const count = wholeNumber(countText ?? "1", "count", 1, MAX_BLOCKS_PER_READ, "INVALID_PARAMETER");

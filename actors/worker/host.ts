@@ -8,6 +8,7 @@ import { ChunkIndex, IndexInUse } from "../../databases/chunk-index.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
+import { MAX_TERM } from "../messages/primitives.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
 import { entrance, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
@@ -25,6 +26,7 @@ import { handlers } from "./orders.ts";
 import { pause } from "./pace.ts";
 import { probes } from "./probes.ts";
 import { reconcilePage } from "./reconcile.ts";
+import { RolesAtWorker } from "./roles.ts";
 import { type ScrubProgress, scrub } from "./scrub.ts";
 import { workerMachine } from "./worker.machine.ts";
 
@@ -38,6 +40,8 @@ export interface WorkerOptions {
   config: Config;
   log: Logger;
   rhythm?: Partial<Rhythm>;
+  /** The stored term is no leader's: the next registration's replaces it. */
+  resetTerm?: boolean;
 }
 
 /** How often what happens beside the work. In ms. */
@@ -66,7 +70,13 @@ const RHYTHM: Rhythm = {
 /** Blocks are counted into the record, never told one by one. */
 const TRAFFIC_SAMPLE_MS = 1000;
 /** Refusals that waiting does not cure. */
-const NEEDS_A_PERSON: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "WRONG_CLUSTER", "WRONG_NODE"]);
+const NEEDS_A_PERSON: ReadonlySet<string> = new Set([
+  "UNAUTHENTICATED",
+  "WRONG_CLUSTER",
+  "WRONG_NODE",
+  "WRONG_SENDER",
+  "IMPLAUSIBLE_TERM",
+]);
 /** A report holds at most this many chunks of a kind; the next one the rest. */
 const REPORT_LIMIT = 256;
 
@@ -85,15 +95,28 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   const rhythm = { ...RHYTHM, ...options.rhythm };
   const index = openIndex(directory, log);
   const me = index.beginEpoch();
+  if (me.highestTerm > MAX_TERM && !options.resetTerm) {
+    index.close();
+    throw new StartRefused(
+      `${id} cannot start: the term that it has stored, ${me.highestTerm}, is no leader's. Start it once with --reset-term, when a leader is there.`,
+      ExitCode.dataDirectoryRefused,
+    );
+  }
   let clusterId = me.clusterId;
-  const identity: Identity = { nodeId: id, secret: options.secret, clusterId: () => clusterId };
+  const roles = new RolesAtWorker(config);
+  const identity: Identity = {
+    nodeId: id,
+    secret: options.secret,
+    clusterId: () => clusterId,
+    rolesOf: roles.rolesOf,
+  };
   const disk = new Disk({
     directory,
     capacityBytes: options.capacityBytes,
     reservedBytes: config.limits.reservedBytes,
   });
   const store = new ChunkStore(index, { directory, inlineChunkBytes: config.inlineChunkBytes, disk, log });
-  const fence = new Fence(index);
+  const fence = new Fence(index, undefined, options.resetTerm);
   const copier = new Copier(identity, store);
   const leader = new LeaderLink(
     identity,
@@ -191,12 +214,13 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         askTimeoutMs,
       );
       if (background.signal.aborted) return;
-      fence.pass(answer.term);
+      fence.follow(answer.term);
       fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
       if (clusterId === null) {
         index.joinCluster(answer.clusterId);
         clusterId = answer.clusterId;
       }
+      roles.learn(answer.masters);
       const { term, mode, heartbeatMs } = answer;
       store.takesNew = mode === "active";
       becauseOf(answer, () => machine.send({ type: "REGISTERED", term, mode, heartbeatMs }));
@@ -248,7 +272,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
 
   function tellSilence(error: unknown): void {
     if (background.signal.aborted) return;
-    if (error instanceof Refusal && error.code === "STALE_TERM") leader.distrust();
+    if (error instanceof Refusal && (error.code === "STALE_TERM" || error.code === "IMPLAUSIBLE_TERM"))
+      leader.distrust();
     if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
     const { silentMs } = leader;
     const reason = (error as Error).message;

@@ -3,6 +3,7 @@ import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/ma
 import type { Configuration } from "../../actors/messages/raft.ts";
 import type { Identity } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
+import { highestBelievable } from "../../actors/rules/term.ts";
 import type { MastersView, MasterView } from "../data-path-api.ts";
 
 const ASK_TIMEOUT_MS = 1000;
@@ -39,7 +40,9 @@ export async function askMasters(identity: Identity, known: ReadonlyMap<string, 
 
 /** What the master of the highest term that knows a leader says of the group counts. */
 function viewOf(urls: Map<string, string>, statuses: Map<string, MasterStatusAnswer | null>): MastersView {
-  const answered = [...statuses.values()].filter((status) => status !== null);
+  const told = [...statuses.values()].filter((status) => status !== null);
+  const believable = highestBelievable(told.map((status) => status.term));
+  const answered = told.filter((status) => status.term <= believable);
   const [authority] = answered.toSorted(
     (a, b) =>
       Number(b.role === "leader") - Number(a.role === "leader") || b.term - a.term || b.commitIndex - a.commitIndex,

@@ -4,6 +4,7 @@
  */
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
 import { hasQuorum } from "../../actors/rules/raft/quorum.ts";
+import { highestBelievable } from "../../actors/rules/term.ts";
 
 /** One master, as it last answered when it was asked for its status, or did not. Times are of one monotonic clock. */
 export interface Sighting {
@@ -48,7 +49,9 @@ export const isSilent = (sighting: Sighting, now: number): boolean => hearing(si
 
 export function outlookOf(sightings: readonly Sighting[], now: number): Outlook {
   const heard = sightings.filter((sighting) => hearing(sighting, now) === "heard");
-  const told = heard.map(({ status, url }) => ({ ...(status as MasterStatusAnswer), url }));
+  const statuses = heard.map(({ status, url }) => ({ ...(status as MasterStatusAnswer), url }));
+  const believable = highestBelievable(statuses.map(({ term }) => term));
+  const told = statuses.filter(({ term }) => term <= believable);
   const latest = told.toSorted((a, b) => b.term - a.term);
   const leads = latest.find(({ role }) => role === "leader");
   if (leads) return { kind: "leads", url: leads.url };

@@ -2,7 +2,13 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Command } from "../../actors/messages/commands.ts";
-import { commonVersion, majorityHash, PROGRAM_VERSION, type StateMark } from "../../actors/rules/decide/agreement.ts";
+import {
+  commonVersion,
+  KNOWN_SINCE,
+  majorityHash,
+  PROGRAM_VERSION,
+  type StateMark,
+} from "../../actors/rules/decide/agreement.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/once.ts";
 import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/state.ts";
 import { Metadata } from "../../databases/metadata.ts";
@@ -170,6 +176,32 @@ test("32c. a kind of command that nobody announced stops a master as well", () =
   const apply = () => metadata.apply([{ proposal, env: { index: 1, term: 1, logTime: 0, wallTime: 0 } }]);
   expect(apply).toThrow(CannotApply);
   expect(metadata.applied().index).toBe(0);
+});
+
+/** What the first program knew. A command that came later must not be here. */
+const OF_VERSION_1 = [
+  ...["OPEN_SESSION", "GRANT_CHUNKS", "RENEW_GRANTS", "CLOSE_GRANTS", "PUT_FILE", "OPEN_UPLOAD", "STAGE_CHUNKS"],
+  ...["COMMIT_UPLOAD", "ABORT_UPLOAD", "DELETE_PATH", "RENAME_PATH", "COPY_PATH", "MAKE_DIRECTORY"],
+  ...["REGISTER_WORKER", "SET_WORKER_LIVENESS", "SET_WORKER_MODE", "ADD_REPLICAS", "MARK_REPLICAS", "DROP_REPLICA"],
+  ...["FORGET_GARBAGE", "EXPIRE", "REAP_DELETED", "NOOP", "SET_CLUSTER_VERSION"],
+];
+
+test("32e. a command says since which version it is known: none that came later claims the first, or one that is not there yet", () => {
+  const versions = Object.entries<number>(KNOWN_SINCE);
+  expect(versions.flatMap(([type, since]) => (since === 1 ? [type] : [])).sort()).toEqual(OF_VERSION_1.sort());
+  expect(Math.max(...versions.map(([, since]) => since))).toBe(PROGRAM_VERSION);
+});
+
+test("32f. CHECK_STATE is refused, and changes nothing, where the log is of version 1: by the leader, and by who applies it all the same", async () => {
+  const command = { type: "CHECK_STATE", index: 0, hash: 0 } as const;
+  begin({ agreement: { tickMs: 1e9, checkEveryMs: 1e9 } });
+  const leader = await group.untilLeader();
+  await expect(async () => leader.propose(command)).toThrow("CHECK_STATE needs cluster version 2; it is 1");
+  const metadata = new Metadata(":memory:");
+  const proposal = { command, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null };
+  const [result] = metadata.apply([{ proposal, env: { index: 1, term: 1, logTime: 0, wallTime: 0 } }]);
+  expect(result).toMatchObject({ ok: false, code: "VERSION_TOO_LOW" });
+  expect(metadata.mark).toEqual({ index: 0, hash: 0 });
 });
 
 test("32d. the cluster version is that which all know; one who has not said holds it back", () => {

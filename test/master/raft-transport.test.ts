@@ -17,6 +17,7 @@ function newcomer(configuration: Configuration) {
     mark: () => ({ index: 0, hash: 0 }),
     configuration: () => configuration,
     receive: (message) => received.push(message),
+    inadmissible: () => null,
     unreachable: () => {},
     isDead: (reason) => died.push(reason),
   });

@@ -1,4 +1,5 @@
 /** One seed's life: a stormy time of its own kind, then calm. */
+import { InvariantBroken } from "../../actors/rules/invariant.ts";
 import { drawKnobs, type Knobs } from "./knobs.ts";
 import { Violation } from "./raft-checks.ts";
 import { type GroupOptions, RaftGroup } from "./raft-group.ts";
@@ -36,7 +37,13 @@ export const STORM_MS = 20_000;
 const MOST_EVENTS = 600_000;
 
 const ruleOf = (cause: unknown): string =>
-  cause instanceof Violation ? cause.rule : cause instanceof Error ? cause.message : String(cause);
+  cause instanceof Violation
+    ? cause.rule
+    : cause instanceof InvariantBroken
+      ? cause.claim
+      : cause instanceof Error
+        ? cause.message
+        : String(cause);
 
 export function simulateRaft(seed: number, options: RunOptions = {}): Run | Failure {
   const { knobs: fixed, stormMs = STORM_MS, prepare, ...groupOptions } = options;

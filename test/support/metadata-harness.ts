@@ -1,17 +1,21 @@
 /** Runs commands against real SQLite in memory, as the log would, with a clock that the test turns. */
 import type { Command, CommandResult } from "../../actors/messages/commands.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import { RULES } from "../../actors/rules/decide/once.ts";
 import type { EntryEnvironment } from "../../actors/rules/decide/state.ts";
 import { Metadata } from "../../databases/metadata.ts";
 import { MetadataQueries } from "../../databases/metadata-queries.ts";
 
 export class MetadataHarness {
-  readonly metadata = new Metadata(":memory:");
-  readonly queries = new MetadataQueries(this.metadata);
+  readonly metadata: Metadata;
+  readonly queries: MetadataQueries;
   logTime = 0;
   #index = 0;
 
-  constructor(workers = ["w1", "w2", "w3", "w4", "w5"]) {
+  /** @param rules another make of the program, with a mistake planted in it */
+  constructor(workers = ["w1", "w2", "w3", "w4", "w5"], rules = RULES) {
+    this.metadata = new Metadata(":memory:", rules);
+    this.queries = new MetadataQueries(this.metadata);
     for (const workerId of workers)
       this.accept({
         type: "REGISTER_WORKER",

@@ -210,6 +210,13 @@ export class RealCluster {
     return process.exitCode;
   }
 
+  /** Until it ends by itself. @returns its exit code */
+  async exited(id: string): Promise<number | null> {
+    const { process } = this.#node(id);
+    await process.exited;
+    return process.exitCode;
+  }
+
   freeze(id: string): void {
     this.#node(id).process.kill("SIGSTOP");
   }

@@ -45,6 +45,13 @@ describe("F13. a gateway tells an election under way from masters that can elect
     });
   });
 
+  test("S3. one that leads in a term out of all others' reach is not believed", () => {
+    expect(look({ role: "leader", term: 2 ** 40 }, { role: "leader", term: 5 }, follower("m2", { term: 5 }))).toEqual({
+      kind: "leads",
+      url: "http://m2",
+    });
+  });
+
   test("masters that hear each other and have none are electing, unless they have been at it for very long", () => {
     expect(kindOf("refuses", follower(null), follower(null))).toBe("electing");
     expect(kindOf("silent", "silent", follower(null))).toBe("electing");

@@ -17,6 +17,9 @@ import { freePorts } from "../support/free-ports.ts";
 export const SECRET = "5ec2e7".padEnd(64, "0");
 export const silent = createLogger("test", "silent" as "debug");
 export const tester: Identity = { nodeId: "tester", secret: SECRET, clusterId: () => null };
+/** The only master of `testConfig`: orders come from masters. */
+const leader: Identity = { ...tester, nodeId: "master-1" };
+const ORDERS: readonly string[] = ["COPY_CHUNK", "TRASH_CHUNKS", "VERIFY_CHUNK"];
 export const BLOCK = 4096;
 
 export function temporaryFolder(): { path: string } & Disposable {
@@ -54,7 +57,8 @@ export const startTestWorker = (directory: string, changes: Partial<WorkerOption
 export const tell = <T extends keyof typeof WorkerMailbox & string>(
   url: string,
   message: MessageOf<typeof WorkerMailbox, T> & { type: T },
-): Promise<AnswerOf<typeof WorkerMailbox, T>> => send<typeof WorkerMailbox, T>(tester, url, message);
+): Promise<AnswerOf<typeof WorkerMailbox, T>> =>
+  send<typeof WorkerMailbox, T>(ORDERS.includes(message.type) ? leader : tester, url, message);
 
 export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);

@@ -14,11 +14,40 @@ export const HASHED_SINCE = 2;
 /** From this version on, a file whose type or metadata cannot travel in headers is refused. Older logs hold such files. */
 export const HEADERS_CHECKED_SINCE = 3;
 
-/** Kinds of commands that came after version 1. */
-const KNOWN_SINCE: Partial<Record<Command["type"], number>> = { CHECK_STATE: 2 };
+/**
+ * The cluster version from which on the log may hold such a command. A new one begins with the next version, which
+ * `PROGRAM_VERSION` is raised to: a master that does not know it stops at the first.
+ */
+export const KNOWN_SINCE = {
+  OPEN_SESSION: 1,
+  GRANT_CHUNKS: 1,
+  RENEW_GRANTS: 1,
+  CLOSE_GRANTS: 1,
+  PUT_FILE: 1,
+  OPEN_UPLOAD: 1,
+  STAGE_CHUNKS: 1,
+  COMMIT_UPLOAD: 1,
+  ABORT_UPLOAD: 1,
+  DELETE_PATH: 1,
+  RENAME_PATH: 1,
+  COPY_PATH: 1,
+  MAKE_DIRECTORY: 1,
+  REGISTER_WORKER: 1,
+  SET_WORKER_LIVENESS: 1,
+  SET_WORKER_MODE: 1,
+  ADD_REPLICAS: 1,
+  MARK_REPLICAS: 1,
+  DROP_REPLICA: 1,
+  FORGET_GARBAGE: 1,
+  EXPIRE: 1,
+  REAP_DELETED: 1,
+  NOOP: 1,
+  SET_CLUSTER_VERSION: 1,
+  CHECK_STATE: 2,
+} as const satisfies Record<Command["type"], number>;
 
-/** The cluster version from which on the log may hold such a command. */
-export const knownSince = (type: Command["type"]): number => KNOWN_SINCE[type] ?? 1;
+/** 0 for a kind that only a newer program knows: `decide` stops at it, whatever the version. */
+export const knownSince = (type: Command["type"]): number => KNOWN_SINCE[type] ?? 0;
 
 export function setClusterVersion({ version }: CommandOf<"SET_CLUSTER_VERSION">, env: Environment): Decision {
   if (version > PROGRAM_VERSION)

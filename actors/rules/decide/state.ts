@@ -117,7 +117,7 @@ export interface Reads {
   /** The first chunk of a file that lies on fewer workers than that. */
   shortChunk: [params: [fileId: number, minReplicas: number], row: { id: number; workers: string }];
   totals: [params: [], row: TotalsRow];
-  session: [params: [sessionId: number], row: { id: number; lowest: number; last_active: number }];
+  session: [params: [sessionId: number], row: { id: number; client: string; lowest: number; last_active: number }];
   outcome: [params: [sessionId: number, seq: number], row: { result: string }];
   keyedOutcome: [params: [key: string], row: { fingerprint: string; result: string }];
   idleSessions: [params: [before: number, limit: number], row: { id: number }];

@@ -2,11 +2,17 @@
 
 import type { NodeId } from "../../messages/primitives.ts";
 import { MAX_APPEND_BYTES, type RaftEntry, type RaftMessageOf } from "../../messages/raft.ts";
+import { declareInvariant, type Invariant } from "../invariant.ts";
 import { append, emptyLog, type LogTail, lastIndex, lastIndexNotAbove, slice, termAt, truncate } from "./log-tail.ts";
 import { decodeConfiguration } from "./membership.ts";
 import { isVoter, membersOf, quorumValue } from "./quorum.ts";
 import { confirmReads } from "./reads.ts";
-import { chain, type Effect, invariant, type Progress, type RaftEvent, type RaftState, type Step } from "./state.ts";
+import { chain, type Effect, type Progress, type RaftEvent, type RaftState, type Step } from "./state.ts";
+
+const oneLeaderPerTerm: Invariant = declareInvariant("raft: one leader a term");
+const followersMatchOurLog: Invariant = declareInvariant("raft: a follower matches no more than the leader's log");
+const committedIsKept: Invariant = declareInvariant("raft: a committed entry is never cut off");
+const earlierIsKnown: Invariant = declareInvariant("raft: the configuration before a truncated one is known");
 
 // ── the leader ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,7 +188,8 @@ export function noteAppendReply(state: RaftState, event: Extract<RaftEvent, { ty
   if (!known) return {};
   const answered: Progress = { ...known, lastActiveAt: event.at };
   if (success) {
-    invariant(match <= lastIndex(state.log), "a follower matches no more than the leader's log");
+    const last = lastIndex(state.log);
+    followersMatchOurLog.check(match <= last, { from, match, last });
     if (isOldNews(state, known, match, prevIndex))
       return { patch: { progress: { ...state.progress, [from]: answered } } };
     const progress: Progress = {
@@ -330,13 +337,17 @@ const heard = (state: RaftState, from: NodeId, at: number): Step => ({
   effects: state.leaderId === from ? [] : [{ kind: "leaderChanged", leaderId: from, term: state.term }],
 });
 
+function assertOneLeader({ leaderId, term }: RaftState, from: NodeId): void {
+  oneLeaderPerTerm.check(leaderId === null || leaderId === from, { term, leaderId, from });
+}
+
 /**
  * R9: entries are cut off only from the first one whose term differs, never at or below the commit index; what is
  * committed is no more than this message proves.
  */
 export function followAppend(state: RaftState, event: Extract<RaftEvent, { type: "rpc.append" }>): Step {
   const { message, at } = event;
-  invariant(state.leaderId === null || state.leaderId === message.from, "one leader per term");
+  assertOneLeader(state, message.from);
   return chain(state, heard(state, message.from, at), (next) => acceptEntries(next, message));
 }
 
@@ -366,7 +377,7 @@ function acceptEntries(state: RaftState, message: RaftMessageOf<"rpc.append">): 
 }
 
 function storeFrom(state: RaftState, index: number, received: readonly RaftEntry[]): Step {
-  invariant(index > state.commitIndex, "a committed entry is never cut off");
+  committedIsKept.check(index > state.commitIndex, { index, commitIndex: state.commitIndex });
   const entries = received.filter((entry) => entry.index >= index);
   const cuts = index <= lastIndex(state.log);
   const kept = cuts ? truncate(state.log, index) : state.log;
@@ -385,7 +396,7 @@ function storeFrom(state: RaftState, index: number, received: readonly RaftEntry
 
 export function followBeat(state: RaftState, event: Extract<RaftEvent, { type: "rpc.beat" }>): Step {
   const { message, at } = event;
-  invariant(state.leaderId === null || state.leaderId === message.from, "one leader per term");
+  assertOneLeader(state, message.from);
   return chain(state, heard(state, message.from, at), (next) => {
     const commitIndex = Math.max(next.commitIndex, Math.min(message.commit, lastIndex(next.log)));
     const answered: Step = {
@@ -412,6 +423,7 @@ export function followBeat(state: RaftState, event: Extract<RaftEvent, { type: "
 
 export function followSnapshotOffer(state: RaftState, event: Extract<RaftEvent, { type: "rpc.snapshotOffer" }>): Step {
   const { message, at } = event;
+  assertOneLeader(state, message.from);
   return chain(state, heard(state, message.from, at), (next) =>
     message.snapshotIndex <= next.commitIndex
       ? { effects: [snapshotReply(next, message.from, true, next.commitIndex)] }
@@ -478,7 +490,7 @@ function configurationBefore(state: RaftState, index: number): Partial<RaftState
   if (state.configurationIndex < index) return {};
   const earlier = state.earlierConfigurations.filter((known) => known.index < index);
   const latest = earlier.at(-1);
-  invariant(latest !== undefined, "the configuration before a truncated one is known");
+  earlierIsKnown.check(latest !== undefined, { index, configurationIndex: state.configurationIndex });
   return {
     configuration: latest.configuration,
     configurationIndex: latest.index,

@@ -7,6 +7,7 @@
 
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
+import { declareInvariant, type Invariant } from "../invariant.ts";
 import type { LogTail } from "./log-tail.ts";
 
 /** Times in ms; the asserts in `checkTimings` hold between them. */
@@ -132,13 +133,10 @@ export interface Step {
   effects?: Effect[];
 }
 
-/** What we got wrong ourselves; never caught, so the node stops. */
-export function invariant(holds: boolean, claim: string): asserts holds {
-  if (!holds) throw new Error(`invariant broken: ${claim}`);
-}
+const electionsAreRare: Invariant = declareInvariant("raft: electionMs >= 10 * heartbeatMs");
 
 export function checkTimings({ heartbeatMs, electionMs }: RaftTimings): void {
-  invariant(electionMs >= 10 * heartbeatMs, "electionMs >= 10 * heartbeatMs");
+  electionsAreRare.check(electionMs >= 10 * heartbeatMs, { heartbeatMs, electionMs });
 }
 
 /** Runs one step on top of another: the second sees what the first changed. */

@@ -1,0 +1,20 @@
+/** What a master knows of other nodes: config.json, who belongs to the masters, and which workers have registered. */
+import type { Config } from "../messages/config.ts";
+import type { Role } from "../messages/senders.ts";
+import { listedRoles, type RolesOf, STRANGER } from "../node/sender.ts";
+import { membersOf } from "../rules/raft/quorum.ts";
+import type { MetadataEngine } from "./engine.ts";
+
+const MASTER: readonly Role[] = ["master"];
+const WORKER: readonly Role[] = ["worker"];
+
+export function rolesAtMaster(config: Config, engine: MetadataEngine): RolesOf {
+  const listed = listedRoles(config);
+  return (id) => {
+    const roles = listed(id);
+    if (roles !== STRANGER) return roles;
+    const { configuration } = engine.raft.state;
+    if (membersOf(configuration).includes(id) || configuration.retired?.includes(id)) return MASTER;
+    return engine.metadata.row("worker", id) ? WORKER : STRANGER;
+  };
+}

@@ -1,0 +1,30 @@
+/** What a worker knows of other nodes: config.json, and the masters as the leader tells them at each registration. */
+import type { Config } from "../messages/config.ts";
+import type { Role } from "../messages/senders.ts";
+import { listedRoles, type RolesOf, STRANGER } from "../node/sender.ts";
+
+const MASTER: readonly Role[] = ["master"];
+const PERHAPS_MASTER: readonly Role[] = ["stranger", "master"];
+
+export class RolesAtWorker {
+  readonly #listed: RolesOf;
+  readonly #masters = new Set<string>();
+  #unlisted = STRANGER;
+
+  constructor(config: Config) {
+    this.#listed = listedRoles(config);
+  }
+
+  /** @param masters undefined: an older leader, which does not tell; any stranger may be a master then */
+  learn(masters: readonly string[] | undefined): void {
+    this.#unlisted = masters === undefined ? PERHAPS_MASTER : STRANGER;
+    this.#masters.clear();
+    for (const id of masters ?? []) this.#masters.add(id);
+  }
+
+  readonly rolesOf: RolesOf = (id) => {
+    if (this.#masters.has(id)) return MASTER;
+    const roles = this.#listed(id);
+    return roles === STRANGER ? this.#unlisted : roles;
+  };
+}
