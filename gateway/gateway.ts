@@ -1,5 +1,7 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
+
 import { dataDirectoryOf, loadConfig } from "../actors/node/config.ts";
+import { logIgnoredEvents } from "../actors/node/inspector.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -46,6 +48,7 @@ await run(async () => {
 
   const log = createLogger(id, config.logLevel);
   stopOnBrokenInvariant(log);
+  logIgnoredEvents(log);
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
