@@ -12,6 +12,7 @@ import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, checkNodeId, loadConfig } from "./node/config.ts";
+import { logIgnoredEvents } from "./node/inspector.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
@@ -51,6 +52,7 @@ await run(async () => {
   if (!Value.Check(Url, self.url)) throw new ConfigError(`--url is ${self.url}; allowed: ${Url.description}`);
   const log = createLogger(self.id, config.logLevel);
   stopOnBrokenInvariant(log);
+  logIgnoredEvents(log);
   const dataDirectory = flags.data ?? settleNodeData(config.dataDirectory, checkNodeId(self.id));
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);

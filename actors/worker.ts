@@ -9,6 +9,7 @@ import { InvalidArgumentError } from "commander";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openRecords } from "../databases/records.ts";
 import { ConfigError, checkNodeId, isEverywhere, loadConfig } from "./node/config.ts";
+import { logIgnoredEvents } from "./node/inspector.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
@@ -64,6 +65,7 @@ await run(async () => {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
   stopOnBrokenInvariant(log);
+  logIgnoredEvents(log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -1,6 +1,7 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { checkNodeId, loadConfig } from "../actors/node/config.ts";
 import { serve } from "../actors/node/entrance.ts";
+import { logIgnoredEvents } from "../actors/node/inspector.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -55,6 +56,7 @@ await run(async () => {
 
   const log = createLogger(id, config.logLevel);
   stopOnBrokenInvariant(log);
+  logIgnoredEvents(log);
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };

@@ -57,6 +57,8 @@ export const livenessMachine = setup({
   },
 }).createMachine({
   id: "liveness",
+  // Told to all; the dead have no time to be given.
+  meta: { mayComeLate: ["LEADER_WAS_LATE"] },
   context: ({ input }) => input,
   type: "parallel",
   states: {

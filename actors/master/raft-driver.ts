@@ -9,7 +9,7 @@ import { type Actor, createActor } from "xstate";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import type { Clock } from "../node/clock.ts";
-import { inspector } from "../node/recorder.ts";
+import { inspector } from "../node/inspector.ts";
 import { type Inadmissible, whyInadmissible } from "../rules/raft/admission.ts";
 import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";

@@ -83,6 +83,11 @@ export const handle = <E extends RaftEvent>(handler: (state: RaftContext, event:
     context.ports.effects.push(...effects);
   });
 
+const MAY_COME_LATE: RaftEvent["type"][] = [
+  ...(["rpc.preVoteReply", "rpc.voteReply", "rpc.appendReply", "rpc.beatReply", "rpc.snapshotReply"] as const),
+  ...(["rpc.timeoutNow", "host.late", "peer.unreachable", "admin.forget", "admin.transfer"] as const),
+];
+
 const isRpc = (event: RaftEvent): event is RpcEvent => event.type.startsWith("rpc.");
 
 export const raftMachine = raftSetup
@@ -158,6 +163,8 @@ export const raftMachine = raftSetup
   })
   .createMachine({
     id: "raft",
+    // Answers to what was asked in a state that is left behind; and what only a leader has a use for.
+    meta: { mayComeLate: MAY_COME_LATE },
     context: ({ input }) => input,
     initial: "booting",
     on: {

@@ -31,6 +31,8 @@ export const stewardMachine = setup({
   },
 }).createMachine({
   id: "steward",
+  // Told after each look around, whatever the state.
+  meta: { mayComeLate: ["LEADER_WAS_LATE", "TROUBLE", "UNEVEN", "ALL_WELL"] },
   context: ({ input }) => input,
   initial: "safeMode",
   states: {

@@ -11,8 +11,9 @@ import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ChunkId, NodeId } from "../messages/primitives.ts";
 import type { Clock } from "../node/clock.ts";
+import { inspector } from "../node/inspector.ts";
 import type { Logger } from "../node/log.ts";
-import { inspector, recorder } from "../node/recorder.ts";
+import { recorder } from "../node/recorder.ts";
 import {
   betterZones,
   chooseTrim,

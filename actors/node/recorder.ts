@@ -643,9 +643,6 @@ export function lookUpRecorder(lookUp: () => Recorder | null): void {
 
 export const recorder = (): Recorder | null => recorderHere();
 
-/** For `createActor(machine, { inspect: inspector() })`: undefined, and so free, while nothing is recorded. */
-export const inspector = (): Recorder["inspect"] | undefined => recorder()?.inspect;
-
 /** Machines that this node runs sooner or later; they are drawn whether recording is on or not. */
 export function registerMachines(...machines: AnyStateMachine[]): void {
   for (const machine of machines) known.set(machine.id, machine);

@@ -69,7 +69,7 @@ export class Fence {
     if (!isWithinReach(term, this.#highestTerm))
       throw new Refusal(
         "IMPLAUSIBLE_TERM",
-        `Term ${term} is out of reach of ${this.#highestTerm}, the highest that this worker knows`,
+        `Term ${term} is out of reach of ${this.#highestTerm}, the highest that this worker knows. If it is the leader's, start the worker once with --reset-term`,
         { term: this.#highestTerm },
       );
     this.#index.raiseTerm(term);

@@ -4,7 +4,7 @@ import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
-import { inspector } from "../../actors/node/recorder.ts";
+import { inspector } from "../../actors/node/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import type { ExecuteOptions } from "../cluster/command-session.ts";
