@@ -3,12 +3,16 @@ import { expect, test } from "bun:test";
 import { ddmin } from "./ddmin.ts";
 import { liveMany } from "./lives.ts";
 import { CLUSTERS, LifeThread } from "./system/lives.ts";
+import type { Trouble } from "./system/nemesis.ts";
 import type { SystemBug } from "./system/planted-bugs.ts";
+import { STILL } from "./system/system-knobs.ts";
 
 const FOR_MS = Number(Bun.env.SYSTEM_STORMS_MS ?? 90_000);
 /** The same lives in each run of the tests; `bun run simulate --of clusters --minutes 10` goes where nobody has been. */
 const SEED = Number(Bun.env.SEED ?? 1);
 const MOST_LIVES = 18;
+/** A life takes seconds; on a machine with much else to do, minutes. */
+const LONG_MS = 1_800_000;
 const MOST_SEEDS = 12;
 const BUGS: Record<SystemBug, { noticedBy: string[] }> = {
   "strong reads are not confirmed, and a leader does not miss its majority": { noticedBy: ["I10"] },
@@ -27,6 +31,24 @@ test("a seed lives the same life again", async () => {
   expect(await thread.live({ seed: 7, stormMs: 8000 })).toEqual(once);
   thread.end();
 }, 120_000);
+
+test(
+  "F14. a gateway that is cut off from the leader alone serves on through another master, and its clients are told the truth",
+  async () => {
+    const knobs = { ...STILL, gateways: 1, clients: 5, pauseMs: 50 };
+    const stormMs = 8000;
+    const cut = { atMs: 6500, kind: "cutOffGateway", whom: 0.5, forMs: stormMs } as const;
+    const thread = new LifeThread();
+    const live = (plan: Trouble[]) => thread.live({ seed: 3, knobs, plan, stormMs }, LONG_MS);
+    const [whole, cutOff] = [await live([]), await live([cut])];
+    thread.end();
+    for (const life of [whole, cutOff])
+      if (!life || "rule" in life) throw new Error(life?.message ?? "not over in time");
+    const operations = (life: typeof whole) => (life && "operations" in life ? life.operations : 0);
+    expect(operations(cutOff) / operations(whole)).toBeGreaterThan(0.5);
+  },
+  LONG_MS,
+);
 
 for (const [bug, { noticedBy }] of Object.entries(BUGS) as [SystemBug, { noticedBy: string[] }][])
   test(`a bug planted in a whole cluster is found within ${MOST_SEEDS} seeds: ${bug}`, async () => {

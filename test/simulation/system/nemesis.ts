@@ -19,6 +19,7 @@ const KINDS = [
   "halves",
   "oneWay",
   "minorityLeads",
+  "cutOffGateway",
   "slowDisk",
   "fullDisk",
   "failingDisk",
@@ -59,7 +60,7 @@ export function planTroubles(world: World, knobs: SystemKnobs, fromMs: number, u
   every(knobs.crashEveryMs, ["kill"], 6000);
   every(knobs.powerEveryMs, ["power", "power", "power", "blackout"], 6000);
   every(knobs.pauseEveryMs, ["pause"], 8000);
-  every(knobs.cutEveryMs, ["isolate", "halves", "oneWay", "minorityLeads"], 8000);
+  every(knobs.cutEveryMs, ["isolate", "halves", "oneWay", "minorityLeads", "cutOffGateway"], 8000);
   every(knobs.diskEveryMs, ["slowDisk", "fullDisk", "failingDisk"], 6000);
   every(knobs.wipeEveryMs, ["wipeWorker"], 3000);
   every(knobs.corruptEveryMs, ["corrupt"], 1);
@@ -143,6 +144,12 @@ export class Nemesis {
       case "minorityLeads": {
         const side = new Set([system.leader()?.id, among(system.of("gateway"))?.id]);
         cut((from, to) => side.has(from) !== side.has(to));
+        return;
+      }
+      // From the leader alone: the way through the others is open.
+      case "cutOffGateway": {
+        const ends = [system.leader()?.id, among(system.of("gateway"))?.id];
+        cut((from, to) => from !== to && ends.includes(from) && ends.includes(to));
         return;
       }
       case "halves": {
