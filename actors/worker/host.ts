@@ -15,16 +15,16 @@ import { type Identity, listenOptions, type MessageOf, mailbox, SERVER_OPTIONS }
 import { inspector, recorder } from "../node/recorder.ts";
 import { becauseOf } from "../node/recorder-cause.ts";
 import { blockRoutes, noTraffic } from "./block-routes.ts";
-import { ChunkStore } from "./chunk-store.ts";
 import { Copier } from "./copy-chunk.ts";
-import { Disk } from "./disk.ts";
 import { Fence } from "./fence.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { handlers } from "./orders.ts";
-import { pause } from "./pace.ts";
 import { probes } from "./probes.ts";
 import { reconcilePage } from "./reconcile.ts";
-import { type ScrubProgress, scrub } from "./scrub.ts";
+import { ChunkStore } from "./store/chunk-store.ts";
+import { Disk } from "./store/disk.ts";
+import { pause } from "./store/pace.ts";
+import { type ScrubProgress, scrub } from "./store/scrub.ts";
 import { workerMachine } from "./worker.machine.ts";
 
 export interface WorkerOptions {

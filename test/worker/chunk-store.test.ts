@@ -14,8 +14,8 @@ import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Refusal } from "../../actors/messages/errors.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import { ChunkStore, type StoreOptions } from "../../actors/worker/chunk-store.ts";
-import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
+import { ChunkStore, type StoreOptions } from "../../actors/worker/store/chunk-store.ts";
+import { DirectorySync, Disk } from "../../actors/worker/store/disk.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { BLOCK, blocksOf, crc32Of, randomBytes, silent, temporaryFolder } from "./support.ts";
 

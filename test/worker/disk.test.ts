@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
-import { FlushQueue } from "../../actors/worker/flush-queue.ts";
-import { OpenChunk } from "../../actors/worker/open-chunk.ts";
+import { DirectorySync, Disk } from "../../actors/worker/store/disk.ts";
+import { FlushQueue } from "../../actors/worker/store/flush-queue.ts";
+import { OpenChunk } from "../../actors/worker/store/open-chunk.ts";
 import { randomBytes, temporaryFolder, until } from "./support.ts";
 
 const failing = (code: string) => Object.assign(new Error(code), { code });

@@ -2,8 +2,8 @@
  * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop, in practice all that
  * arrived while the commit before was under way, share one transaction; nobody is answered before it is on disk.
  */
-import type { ChunkIndex } from "../../databases/chunk-index.ts";
-import { Refusal } from "../messages/errors.ts";
+import type { ChunkIndex } from "../../../databases/chunk-index.ts";
+import { Refusal } from "../../messages/errors.ts";
 
 interface Change {
   durable: boolean;

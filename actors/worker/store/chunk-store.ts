@@ -10,13 +10,13 @@
 import { closeSync, existsSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { type FileHandle, open as openHandle, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { ChunkIndex, ChunkRow, ChunkState } from "../../databases/chunk-index.ts";
-import { Refusal } from "../messages/errors.ts";
-import type { ChunkId } from "../messages/primitives.ts";
-import type { ChunkDescription } from "../messages/worker.ts";
-import type { Logger } from "../node/log.ts";
-import { formatChunkId } from "../rules/chunk-id.ts";
-import { crc32OfBlocks } from "../rules/crc32.ts";
+import type { ChunkIndex, ChunkRow, ChunkState } from "../../../databases/chunk-index.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
+import type { ChunkDescription } from "../../messages/worker.ts";
+import type { Logger } from "../../node/log.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
+import { crc32OfBlocks } from "../../rules/crc32.ts";
 import {
   blockCount,
   decodeFooter,

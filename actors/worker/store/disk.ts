@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Refusal } from "../messages/errors.ts";
-import type { WorkerCondition } from "../messages/primitives.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { WorkerCondition } from "../../messages/primitives.ts";
 
 const fsyncAsync = promisify(fsync);
 const openAsync = promisify(openFile);

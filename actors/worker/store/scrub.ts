@@ -1,7 +1,7 @@
 /** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
-import type { ChunkIndex } from "../../databases/chunk-index.ts";
-import type { Logger } from "../node/log.ts";
-import { formatChunkId } from "../rules/chunk-id.ts";
+import type { ChunkIndex } from "../../../databases/chunk-index.ts";
+import type { Logger } from "../../node/log.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { Pace, pause } from "./pace.ts";
 
