@@ -25,6 +25,7 @@ import { ChunkStore } from "./store/chunk-store.ts";
 import { Disk } from "./store/disk.ts";
 import { pause } from "./store/pace.ts";
 import { type ScrubProgress, scrub } from "./store/scrub.ts";
+import { upkeep } from "./store/upkeep.ts";
 import { workerMachine } from "./worker.machine.ts";
 
 export interface WorkerOptions {
@@ -167,7 +168,16 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     "the data directory is open",
   );
   machine.send({ type: "OPENED" });
-  void sweepOn();
+  const { sweepMs, probeMs, recheckAfterMs } = rhythm;
+  const upkeepOptions = {
+    keepMs: config.trash.keepMs,
+    sweepMs,
+    probeMs,
+    recheckAfterMs,
+    signal: background.signal,
+    log,
+  };
+  void upkeep(store, disk, upkeepOptions);
   void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
 
   async function register(): Promise<void> {
@@ -292,34 +302,10 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     }
   }
 
-  /** Empties the trash, and tries a failing disk again. */
-  async function sweepOn(): Promise<void> {
-    const { signal } = background;
-    let probedAt = 0;
-    let recheckedAt = 0;
-    while (!signal.aborted) {
-      try {
-        if (disk.failure === null)
-          await store.sweep(config.trash.keepMs, () => disk.space(store.usedBytes).freeBytes === 0);
-        else if (Date.now() - probedAt >= rhythm.probeMs) {
-          probedAt = Date.now();
-          if (disk.probe()) log.info({ event: "disk-recovered" }, "the disk takes writes again");
-        }
-        if (disk.failure === null && Date.now() - recheckedAt >= rhythm.probeMs) {
-          recheckedAt = Date.now();
-          await store.recheck(rhythm.recheckAfterMs);
-        }
-      } catch (error) {
-        log.error({ event: "sweep-failed", err: disk.refusal(error) }, "the trash could not be emptied");
-      }
-      await pause(rhythm.sweepMs, signal);
-    }
-  }
-
   async function finishWork(): Promise<void> {
     background.abort();
-    while (traffic.requests > 0) await Bun.sleep(10);
-    machine.send({ type: "DRAINED" });
+    while (traffic.requests > 0 && states().status === "active") await Bun.sleep(10);
+    if (states().status === "active") machine.send({ type: "DRAINED" });
   }
 
   return {

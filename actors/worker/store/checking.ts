@@ -1,13 +1,14 @@
 /** Reads copies back: bad ones go to quarantine, and come back from there if they turn out to be whole. */
-import { existsSync, renameSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { ChunkRow, ChunkState } from "../../../databases/chunk-index.ts";
+import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
 import { unpackCrcs } from "./chunk-file.ts";
 import type { FiledState } from "./chunk-folders.ts";
+import type { Settling } from "./settling.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import { readProblem, rowOf, trailerOrProblem } from "./trailer.ts";
 import type { OpenChunks } from "./writing.ts";
@@ -20,10 +21,12 @@ export type Verdict = "good" | "corrupt" | "missing";
 export class Checking {
   readonly #parts: StoreParts;
   readonly #open: OpenChunks;
+  readonly #settling: Settling;
 
-  constructor(parts: StoreParts, open: OpenChunks) {
+  constructor(parts: StoreParts, open: OpenChunks, settling: Settling) {
     this.#parts = parts;
     this.#open = open;
+    this.#settling = settling;
   }
 
   /**
@@ -52,7 +55,7 @@ export class Checking {
       return "good";
     }
     if (problem === "missing") {
-      await this.markMissing(row);
+      await this.#settling.settle(chunkId);
       return "missing";
     }
     await this.quarantine(chunkId, problem);
@@ -104,23 +107,33 @@ export class Checking {
       "a bad copy was quarantined",
     );
     if (row.state === "trash") return;
-    if (!row.inline) {
-      const [from, to] = [
-        this.#parts.folders.file(chunkId, row.state),
-        this.#parts.folders.file(chunkId, "quarantined"),
-      ];
-      try {
-        await rename(from, to);
-        await this.#parts.directories.sync(dirname(to));
-        await this.#parts.directories.sync(dirname(from));
-      } catch (error) {
-        this.#parts.log.error(
-          { event: "quarantine-failed", err: this.#parts.disk.refusal(error) },
-          "a bad copy could not be moved",
-        );
-      }
+    try {
+      if (!row.inline) await this.#moveAway(chunkId);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return void (await this.#settling.settle(chunkId));
+      // The copy is out of service all the same; its file follows.
+      this.#settling.fellBehind(chunkId);
+      this.#parts.log.error(
+        { event: "quarantine-failed", err: this.#parts.disk.refusal(error) },
+        "a bad copy could not be moved",
+      );
     }
-    await this.changeState([row], "quarantined", true);
+    try {
+      await this.#parts.inventory.change(true, (rows) => {
+        if (rows.find(chunkId)?.state === "sealed") rows.setState(chunkId, "quarantined");
+      });
+    } catch (error) {
+      this.#settling.fellBehind(chunkId);
+      throw error;
+    }
+  }
+
+  async #moveAway(chunkId: ChunkId): Promise<void> {
+    const { folders, directories } = this.#parts;
+    const [from, to] = [folders.file(chunkId, "sealed"), folders.file(chunkId, "quarantined")];
+    await rename(from, to);
+    await directories.sync(dirname(to));
+    await directories.sync(dirname(from));
   }
 
   /**
@@ -134,8 +147,9 @@ export class Checking {
     let restored = 0;
     for (const { chunkId } of this.#parts.index.toRecheck(this.#parts.now(), afterMs, RECHECKED_AT_ONCE)) {
       const row = this.#rowOfQuarantined(chunkId);
-      const isWhole = row !== null && (await this.#problemOf(row, () => null)) === null;
-      if (isWhole && (await this.#restore(row))) restored++;
+      const problem = row === null ? "it does not tell what it is" : await this.#problemOf(row, () => null);
+      if (row !== null && problem === null && (await this.#restore(row))) restored++;
+      else if (problem === "missing") await this.#settling.settle(chunkId);
       else
         await this.#parts.inventory.commits.add(false, () => this.#parts.index.setVerified(chunkId, this.#parts.now()));
     }
@@ -157,43 +171,28 @@ export class Checking {
     const now = this.#parts.index.find(chunkId);
     if (this.#open.get(chunkId) || now?.state !== "quarantined" || now.sealedAt > row.sealedAt) return false;
     if (!row.inline) {
-      const [from, to] = [
-        this.#parts.folders.file(chunkId, "quarantined"),
-        this.#parts.folders.file(chunkId, "sealed"),
-      ];
-      renameSync(from, to);
-      await this.#parts.directories.sync(dirname(to));
+      const { folders, directories } = this.#parts;
+      const path = folders.file(chunkId, "sealed");
+      renameSync(folders.file(chunkId, "quarantined"), path);
+      await directories.sync(dirname(path));
     }
     const sealed: ChunkRow = { ...row, state: "sealed", verifiedAt: this.#parts.now() };
     let isRestored = false;
-    await this.#parts.inventory.change(true, (rows) => {
-      if (rows.find(chunkId)?.state !== "quarantined") return;
-      rows.put(sealed, row.inline ? (this.#parts.index.inlineBytes(chunkId) ?? undefined) : undefined);
-      isRestored = true;
-    });
+    try {
+      await this.#parts.inventory.change(true, (rows) => {
+        if (this.#open.get(chunkId) || rows.find(chunkId)?.state !== "quarantined") return;
+        if (!row.inline && this.#parts.folders.whereIs(chunkId) !== "sealed") return;
+        rows.put(sealed, row.inline ? (this.#parts.index.inlineBytes(chunkId) ?? undefined) : undefined);
+        isRestored = true;
+      });
+    } finally {
+      if (!isRestored) this.#settling.fellBehind(chunkId);
+    }
     if (!isRestored) return false;
     this.#parts.log.info(
       { event: "chunk-restored", chunk: formatChunkId(chunkId) },
       "a quarantined copy is whole after all",
     );
     return true;
-  }
-
-  /** A file that lies in another folder is on its way there, and its row will follow. */
-  async markMissing(row: ChunkRow): Promise<void> {
-    const elsewhere = (["trash", "quarantined"] as const).map((state) => this.#parts.folders.file(row.chunkId, state));
-    if (!row.inline && row.state === "sealed" && elsewhere.some((path) => existsSync(path))) return;
-    this.#parts.log.warn(
-      { event: "chunk-missing", chunk: formatChunkId(row.chunkId) },
-      "the bytes of a chunk are gone",
-    );
-    await this.changeState([row], "missing", true);
-  }
-
-  /** Rows that meanwhile changed their state are left alone. */
-  changeState(rows: readonly ChunkRow[], state: ChunkState, durable: boolean): Promise<void> {
-    return this.#parts.inventory.change(durable, (now) => {
-      for (const row of rows) if (now.find(row.chunkId)?.state === row.state) now.setState(row.chunkId, state);
-    });
   }
 }

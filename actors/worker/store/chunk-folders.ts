@@ -6,7 +6,7 @@
  *     trash/         <id>.chunk       deleted, still readable
  *     quarantine/    <id>.chunk       found bad
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ChunkId } from "../../messages/primitives.ts";
@@ -15,6 +15,7 @@ import { chunkFileName, chunkIdOfFileName } from "./chunk-file.ts";
 
 /** The states that have a file of their own. */
 export type FiledState = "sealed" | "trash" | "quarantined";
+const FILED_STATES = ["sealed", "trash", "quarantined"] as const;
 const FOLDERS = { sealed: "chunks", trash: "trash", quarantined: "quarantine" } as const;
 
 export class ChunkFolders {
@@ -46,6 +47,12 @@ export class ChunkFolders {
     return join(this.#root, FOLDERS[state], state === "sealed" ? name : name.slice(3));
   }
 
+  /** @returns the folder that holds the chunk's file, the sealed one first; null if none does */
+  whereIs(chunkId: ChunkId): FiledState | null {
+    const isThere = (state: FiledState) => statSync(this.file(chunkId, state), { throwIfNoEntry: false }) !== undefined;
+    return FILED_STATES.find(isThere) ?? null;
+  }
+
   async discardParts(): Promise<number> {
     const folder = join(this.#root, "parts");
     const names = await readdir(folder);
@@ -55,7 +62,7 @@ export class ChunkFolders {
 
   /** Every chunk file, folder by folder. */
   async *files(): AsyncGenerator<{ chunkId: ChunkId; state: FiledState }[]> {
-    for (const state of ["sealed", "trash", "quarantined"] as const) {
+    for (const state of FILED_STATES) {
       const folder = join(this.#root, FOLDERS[state]);
       const places = state === "sealed" ? (await readdir(folder)).map((name) => join(folder, name)) : [folder];
       for (const place of places)

@@ -24,6 +24,7 @@ import type { FlushQueue } from "./flush-queue.ts";
 import type { GroupCommit } from "./group-commit.ts";
 import { Inventory } from "./inventory.ts";
 import { type Recovered, recover } from "./recovery.ts";
+import { Settling } from "./settling.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import { Trash } from "./trash.ts";
 import { OpenChunks } from "./writing.ts";
@@ -51,6 +52,7 @@ export class ChunkStore {
   readonly flushes: FlushQueue;
   readonly #parts: StoreParts;
   readonly #open: OpenChunks;
+  readonly #settling: Settling;
   readonly #checking: Checking;
   readonly #trash: Trash;
 
@@ -60,7 +62,7 @@ export class ChunkStore {
     this.folders.make();
     this.#parts = {
       index,
-      inventory: new Inventory(index, now),
+      inventory: new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId)),
       folders: this.folders,
       directories: new DirectorySync(),
       disk: options.disk,
@@ -71,15 +73,34 @@ export class ChunkStore {
     this.commits = this.#parts.inventory.commits;
     this.#open = new OpenChunks(this.#parts, options.inlineChunkBytes, () => this.usedBytes);
     this.flushes = this.#open.flushes;
-    this.#checking = new Checking(this.#parts, this.#open);
-    this.#trash = new Trash(this.#parts, this.#open, this.#checking);
+    this.#settling = new Settling(this.#parts, this.#open);
+    this.#checking = new Checking(this.#parts, this.#open, this.#settling);
+    this.#trash = new Trash(this.#parts, this.#open, this.#settling);
   }
 
   /** Makes index and files agree. To be called once, before anything else. */
   async recover(): Promise<Recovered> {
     const found = await recover(this.#parts);
-    this.#parts.inventory.count();
+    this.#parts.inventory.recount();
     return found;
+  }
+
+  /** Notes an unexpected error as the disk's. @returns what to tell whoever asked */
+  refusal(error: unknown): unknown {
+    return this.#parts.disk.refusal(error);
+  }
+
+  /** Whatever an operation throws unexpectedly is the disk's: noted there, it starts the probe. */
+  #guarded<T>(work: () => T): T {
+    try {
+      const done = work();
+      if (!(done instanceof Promise)) return done;
+      return done.catch((error) => {
+        throw this.refusal(error);
+      }) as T;
+    } catch (error) {
+      throw this.refusal(error);
+    }
   }
 
   // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -91,22 +112,22 @@ export class ChunkStore {
 
   /** As `OpenChunks.writeBlock`. */
   writeBlock(...block: Parameters<OpenChunks["writeBlock"]>): Promise<void> | null {
-    return this.#open.writeBlock(...block);
+    return this.#guarded(() => this.#open.writeBlock(...block));
   }
 
   /** As `OpenChunks.sealWhole`. */
   sealWhole(...chunk: Parameters<OpenChunks["sealWhole"]>): Promise<void> {
-    return this.#open.sealWhole(...chunk);
+    return this.#guarded(() => this.#open.sealWhole(...chunk));
   }
 
   /** As `OpenChunks.seal`. */
   seal(expected: Expected, blockSizeBytes: number): Promise<void> {
-    return this.#open.seal(expected, blockSizeBytes);
+    return this.#guarded(() => this.#open.seal(expected, blockSizeBytes));
   }
 
   /** As `OpenChunks.abort`. */
   abort(chunkId: ChunkId): Promise<boolean> {
-    return this.#open.abort(chunkId);
+    return this.#guarded(() => this.#open.abort(chunkId));
   }
 
   /** As `OpenChunks.idle`. */
@@ -118,6 +139,10 @@ export class ChunkStore {
 
   /** @returns null if nothing is known of the chunk */
   describe(chunkId: ChunkId): ChunkDescription | null {
+    return this.#guarded(() => this.#describe(chunkId));
+  }
+
+  #describe(chunkId: ChunkId): ChunkDescription | null {
     const chunk = this.#open.get(chunkId);
     if (chunk) {
       const { crcs, lengthBytes } = chunk.prefix();
@@ -134,6 +159,10 @@ export class ChunkStore {
     }
     const row = this.#parts.index.find(chunkId);
     if (!row || row.state === "missing") return null;
+    if (!row.inline && this.folders.whereIs(chunkId) === null) {
+      this.#later(this.#settling.settle(chunkId));
+      return null;
+    }
     return {
       chunkId,
       state: row.state,
@@ -153,6 +182,10 @@ export class ChunkStore {
    * @throws NO_SUCH_CHUNK, CHUNK_CORRUPT (quarantined), INVALID_PARAMETER (no such block)
    */
   readBlocks(chunkId: ChunkId, first: number, count: number): BlockRead {
+    return this.#guarded(() => this.#readBlocks(chunkId, first, count));
+  }
+
+  #readBlocks(chunkId: ChunkId, first: number, count: number): BlockRead {
     const chunk = this.#open.get(chunkId);
     if (chunk) {
       const crcs: number[] = [];
@@ -200,12 +233,16 @@ export class ChunkStore {
         throw new Refusal("CHUNK_CORRUPT", `The copy of chunk ${name} here is cut short`);
       }
     }
-    this.#later(this.#checking.markMissing(row));
+    this.#later(this.#settling.settle(chunkId));
     throw new Refusal("NO_SUCH_CHUNK", `Chunk ${name} should be here, but its bytes are gone`);
   }
 
   /** Whether a sealed copy of exactly this is here, as far as the index and the file's size tell. */
-  holds({ chunkId, lengthBytes, crc32 }: Expected): boolean {
+  holds(expected: Expected): boolean {
+    return this.#guarded(() => this.#holds(expected));
+  }
+
+  #holds({ chunkId, lengthBytes, crc32 }: Expected): boolean {
     const row = this.#parts.index.find(chunkId);
     if (row?.state !== "sealed" || row.lengthBytes !== lengthBytes || row.crc32 !== crc32) return false;
     if (row.inline) return true;
@@ -215,7 +252,7 @@ export class ChunkStore {
 
   /** Notes an order to copy a chunk that is here already. */
   async orderedAgain(chunkId: ChunkId, decidedAt: number): Promise<void> {
-    await this.commits.add(true, () => this.#parts.index.setCopyDecidedAt(chunkId, decidedAt));
+    await this.#guarded(() => this.commits.add(true, () => this.#parts.index.setCopyDecidedAt(chunkId, decidedAt)));
   }
 
   /** Whether the chunk is being written and has this block. */
@@ -224,7 +261,7 @@ export class ChunkStore {
   }
 
   /** For what a reader has found and does not wait for. */
-  #later(work: Promise<void>): void {
+  #later(work: Promise<unknown>): void {
     work.catch((err) =>
       this.#parts.log.error(
         { event: "index-failed", err: this.#parts.disk.refusal(err) },
@@ -237,27 +274,47 @@ export class ChunkStore {
 
   /** As `Checking.verify`. */
   verify(...order: Parameters<Checking["verify"]>): Promise<Verdict> {
-    return this.#checking.verify(...order);
+    return this.#guarded(() => this.#checking.verify(...order));
   }
 
   /** As `Checking.quarantine`. */
   quarantine(chunkId: ChunkId, problem: string): Promise<void> {
-    return this.#checking.quarantine(chunkId, problem);
+    return this.#guarded(() => this.#checking.quarantine(chunkId, problem));
   }
 
   /** As `Checking.recheck`. */
   recheck(afterMs: number): Promise<number> {
-    return this.#checking.recheck(afterMs);
+    return this.#guarded(() => this.#checking.recheck(afterMs));
+  }
+
+  /** As `Settling.catchUp`. */
+  catchUp(): Promise<number> {
+    return this.#guarded(() => this.#settling.catchUp());
+  }
+
+  /** As `Settling.settleAll`. */
+  settleAll(): Promise<number> {
+    return this.#guarded(() => this.#settling.settleAll());
+  }
+
+  /**
+   * Checks what must hold of the store as a whole.
+   *
+   * @param everyRow too, which takes a while where there are very many
+   */
+  async audit(everyRow: boolean): Promise<void> {
+    this.#open.audit();
+    if (everyRow) await this.#parts.inventory.audit();
   }
 
   /** As `Trash.trash`. */
   trash(chunkIds: readonly ChunkId[], decidedAt: number): Promise<{ trashed: ChunkId[]; absent: ChunkId[] }> {
-    return this.#trash.trash(chunkIds, decidedAt);
+    return this.#guarded(() => this.#trash.trash(chunkIds, decidedAt));
   }
 
   /** As `Trash.sweep`. */
   sweep(keepMs: number, isShort: () => boolean): Promise<number> {
-    return this.#trash.sweep(keepMs, isShort);
+    return this.#guarded(() => this.#trash.sweep(keepMs, isShort));
   }
 
   // ── what is told to the leader ─────────────────────────────────────────────────────────────────────────────────

@@ -83,21 +83,34 @@ export class Disk {
     }
   }
 
-  /** Turns an error of a write into what the sender should know; a failing disk is remembered. */
+  /** Notes why nothing may be written, until a probe succeeds. */
+  fail(reason: string): void {
+    this.failure = reason;
+  }
+
+  /** Turns an error of a store operation into what the sender should know; a failing disk is remembered. */
   refusal(error: unknown): unknown {
     if (error instanceof Refusal) return error;
     const { code = "", message } = error as NodeJS.ErrnoException;
     if (code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL")
       return new Refusal("NO_SPACE", `The disk is full: ${message}`);
-    if (
-      !["EIO", "EROFS", "EACCES", "EPERM", "ENXIO", "ENODEV"].includes(code) &&
-      !code.startsWith("SQLITE_IOERR") &&
-      code !== "SQLITE_READONLY"
-    )
-      return error;
-    this.failure = message;
+    if (!isSystemError(error)) return error;
+    this.fail(message);
     return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
   }
+}
+
+/** Of SQLite's errors, those that a mistake of this program makes. */
+const OUR_MISTAKES = /^SQLITE_(CONSTRAINT|MISUSE|RANGE|MISMATCH|TOOBIG)/;
+
+/**
+ * Whether an error comes from the operating system or from the database below the store. Which of them there are is for no
+ * list to say, so an unknown one is the disk's until a probe has found the disk to be well.
+ */
+export function isSystemError(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  if (typeof code !== "string") return false;
+  return code.startsWith("SQLITE_") ? !OUR_MISTAKES.test(code) : /^E(?!RR_)[A-Z0-9]+$/.test(code);
 }
 
 /** Makes names in a directory durable. Those who ask while a flush is under way share the next one. */

@@ -1,9 +1,9 @@
 /** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
-import type { ChunkIndex } from "../../../databases/chunk-index.ts";
+import type { ChunkIndex, ChunkRow } from "../../../databases/chunk-index.ts";
 import type { Logger } from "../../node/log.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
-import { Pace, pause } from "./pace.ts";
+import { Pace, pause, turn } from "./pace.ts";
 
 const MAX_WAIT_MS = 60_000;
 /** After a check that failed for a reason of ours. */
@@ -32,24 +32,32 @@ export async function scrub(
 ): Promise<void> {
   const pace = new Pace(bytesPerSecond);
   while (!signal.aborted) {
-    const row = index.leastRecentlyVerified();
-    const dueInMs = row ? row.verifiedAt + intervalMs - now() : MAX_WAIT_MS;
-    if (!row || dueInMs > 0) {
-      await pause(Math.min(dueInMs, MAX_WAIT_MS, intervalMs), signal);
-      continue;
-    }
+    let row: ChunkRow | null = null;
     try {
-      const verdict = await store.verify(row.chunkId, null, (bytes) => {
+      row = index.leastRecentlyVerified();
+      const dueInMs = row ? row.verifiedAt + intervalMs - now() : MAX_WAIT_MS;
+      if (!row || dueInMs > 0) {
+        await pause(Math.min(dueInMs, MAX_WAIT_MS, intervalMs), signal);
+        continue;
+      }
+      await store.verify(row.chunkId, null, (bytes) => {
         signal.throwIfAborted();
         progress.bytesChecked += bytes;
         return pace.take(bytes, signal);
       });
       progress.chunksChecked++;
-      if (verdict !== "good") progress.badFound++;
+      const found = index.find(row.chunkId);
+      if (found?.state === "quarantined" || found?.state === "missing") progress.badFound++;
+      // Whoever moves its file gets a turn; and a chunk that is as it was before is not looked at again at once.
+      await (isAsBefore(row, found) ? pause(RETRY_MS, signal) : turn());
     } catch (err) {
       if (signal.aborted) return;
-      log.error({ event: "scrub-failed", err, chunk: formatChunkId(row.chunkId) }, "a chunk could not be checked");
+      const chunk = row && formatChunkId(row.chunkId);
+      log.error({ event: "scrub-failed", err: store.refusal(err), chunk }, "a chunk could not be checked");
       await pause(RETRY_MS, signal);
     }
   }
 }
+
+const isAsBefore = (before: ChunkRow, now: ChunkRow | null): boolean =>
+  now?.state === before.state && now.verifiedAt === before.verifiedAt;

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { decodeFooter, decodeTrailer, FOOTER_BYTES, packCrcs, type Trailer } from "./chunk-file.ts";
+import { isSystemError } from "./disk.ts";
 
 /** @returns in words what is wrong with it. Throws what the file system throws. */
 export function readTrailer(path: string): Trailer | string {
@@ -29,11 +30,14 @@ export function trailerOrProblem(path: string): Trailer | string {
   }
 }
 
-/** What an error of reading says of the copy; one that speaks of us and not of the copy is thrown on. */
+/** Errors of opening and reading that speak of this process and not of the copy. */
+const OF_THE_PROCESS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"]);
+
+/** What an error of reading says of the copy; one that does not is thrown on. */
 export function readProblem(error: unknown): string {
-  const { code = "", message } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT") return "missing";
-  if (["EIO", "EBADMSG", "EUCLEAN", "ENXIO"].includes(code)) return `it cannot be read: ${message}`;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT" || code === "ENOTDIR") return "missing";
+  if (isSystemError(error) && !OF_THE_PROCESS.has(String(code))) return `it cannot be read: ${message}`;
   throw error;
 }
 

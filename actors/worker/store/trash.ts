@@ -1,25 +1,29 @@
 /** The way of chunks into the trash, and their end. */
-import { existsSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
-import type { Checking } from "./checking.ts";
+import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
 import type { FiledState } from "./chunk-folders.ts";
+import type { Settling } from "./settling.ts";
 import type { StoreParts } from "./store-parts.ts";
 import type { OpenChunks } from "./writing.ts";
+
+const sweptIsGone: Invariant = declareInvariant("store: what was swept is not in the trash any more");
+
+const isAbsence = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";
 
 export class Trash {
   readonly #parts: StoreParts;
   readonly #open: OpenChunks;
-  readonly #checking: Checking;
+  readonly #settling: Settling;
   /** Of files that are destroyed and whose rows are about to follow. */
   #sweptBytes = 0;
 
-  constructor(parts: StoreParts, open: OpenChunks, checking: Checking) {
+  constructor(parts: StoreParts, open: OpenChunks, settling: Settling) {
     this.#parts = parts;
     this.#open = open;
-    this.#checking = checking;
+    this.#settling = settling;
   }
 
   get sweptBytes(): number {
@@ -36,7 +40,7 @@ export class Trash {
       throw new Refusal("READ_ONLY", `The disk refuses writes: ${this.#parts.disk.failure}`);
     const trashed: ChunkId[] = [];
     const absent: ChunkId[] = [];
-    const rows: ChunkRow[] = [];
+    const moves: Promise<unknown>[] = [];
     for (const chunkId of new Set(chunkIds)) {
       if ((this.#open.get(chunkId)?.copyDecidedAt ?? 0) > decidedAt) continue;
       await this.#open.get(chunkId)?.sealing?.done.catch(() => {});
@@ -49,18 +53,41 @@ export class Trash {
       }
       trashed.push(chunkId);
       if (row.state !== "sealed") continue;
-      try {
-        if (!row.inline)
-          await rename(this.#parts.folders.file(chunkId, "sealed"), this.#parts.folders.file(chunkId, "trash"));
-        rows.push(row);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw this.#parts.disk.refusal(error);
-        if (existsSync(this.#parts.folders.file(chunkId, "trash"))) rows.push(row);
-        else await this.#checking.markMissing(row);
-      }
+      const file = row.inline ? null : await this.#moveFile(chunkId);
+      moves.push(this.#letRowFollow(row, file));
+      if (file !== null && !isAbsence(file)) break;
     }
-    if (rows.length > 0) await this.#checking.changeState(rows, "trash", false);
+    // All of them, also when one has failed: a row follows its file within a turn of the event loop.
+    for (const failure of await Promise.all(moves)) if (failure !== null) throw this.#parts.disk.refusal(failure);
     return { trashed, absent };
+  }
+
+  /** @returns what the file system says against it */
+  #moveFile(chunkId: ChunkId): Promise<unknown> {
+    const { folders } = this.#parts;
+    return rename(folders.file(chunkId, "sealed"), folders.file(chunkId, "trash")).then(
+      () => null,
+      (error) => error,
+    );
+  }
+
+  /**
+   * @param problem why the file could not be moved
+   * @returns why the row is not that of a trashed chunk, or null
+   */
+  async #letRowFollow(row: ChunkRow, problem: unknown): Promise<unknown> {
+    const { chunkId } = row;
+    try {
+      if (problem !== null && !isAbsence(problem)) return problem;
+      if (problem !== null) return (await this.#settling.settle(chunkId)) === "sealed" ? problem : null;
+      await this.#parts.inventory.change(false, (rows) => {
+        if (rows.find(chunkId)?.state === "sealed") rows.setState(chunkId, "trash");
+      });
+      return null;
+    } catch (error) {
+      this.#settling.fellBehind(chunkId);
+      return error;
+    }
   }
 
   /**
@@ -87,6 +114,8 @@ export class Trash {
           // A new copy may have been sealed in its place meanwhile.
           for (const { chunkId, state } of doomed) if (now.find(chunkId)?.state === state) now.remove(chunkId);
         });
+        for (const { chunkId, state } of doomed)
+          sweptIsGone.check(index.find(chunkId)?.state !== state, { chunkId, state });
       } finally {
         this.#sweptBytes = 0;
       }

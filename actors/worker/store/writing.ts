@@ -6,6 +6,7 @@ import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
+import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
 import { encodeTrailer, packCrcs, type Trailer, unpackCrcs } from "./chunk-file.ts";
 import { FlushQueue, fdatasyncAsync } from "./flush-queue.ts";
 import { GivenUp } from "./given-up.ts";
@@ -14,6 +15,11 @@ import type { Expected, StoreParts } from "./store-parts.ts";
 import { rowOf } from "./trailer.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
+
+const openBytesFit: Invariant = declareInvariant(
+  "store: bytes being written are not negative, and none without a chunk",
+);
+const openBytesAreSum: Invariant = declareInvariant("store: bytes being written are the sum of the open chunks");
 
 export class OpenChunks {
   readonly flushes = new FlushQueue();
@@ -36,6 +42,12 @@ export class OpenChunks {
 
   get(chunkId: ChunkId): OpenChunk | undefined {
     return this.#open.get(chunkId);
+  }
+
+  /** Whether blocks of it are still awaited. */
+  isBeingWritten(chunkId: ChunkId): boolean {
+    const chunk = this.#open.get(chunkId);
+    return chunk !== undefined && !chunk.sealing;
   }
 
   get count(): number {
@@ -67,7 +79,7 @@ export class OpenChunks {
     let chunk = this.#open.get(chunkId);
     if (!chunk) {
       this.#refuseIfGivenUp(chunkId, copyDecidedAt);
-      const row = this.#parts.index.find(chunkId);
+      const row = this.#rowOf(chunkId);
       if (row && !mayBeWritten(row, copyDecidedAt)) {
         if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
         throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is ${row.state} here and does not change`);
@@ -88,12 +100,20 @@ export class OpenChunks {
     try {
       chunk.throwIfFailed();
       this.#parts.disk.claim(this.#usedBytes(), bytes.length);
-      this.#openBytes += chunk.write(block, bytes, crc32);
+      this.#grow(chunk.write(block, bytes, crc32));
     } catch (error) {
       throw this.#parts.disk.refusal(error);
     }
     this.flushes.wrote(chunk, bytes.length);
     return this.flushes.room();
+  }
+
+  /** The row of a chunk that is not being written. A sealed copy without its bytes is none, and its row says so then. */
+  #rowOf(chunkId: ChunkId): ChunkRow | null {
+    const row = this.#parts.index.find(chunkId);
+    if (row?.state !== "sealed" || row.inline || this.#parts.folders.whereIs(chunkId) !== null) return row;
+    this.#parts.inventory.changeNow(true, (rows) => rows.setState(chunkId, "missing"));
+    return this.#parts.index.find(chunkId);
   }
 
   /** A block that comes after its chunk was given up would open it again, and nobody would ever close it. */
@@ -134,6 +154,8 @@ export class OpenChunks {
     const blockCrcs = packCrcs(Uint32Array.of(crc32));
     let before: ChunkRow | null = null;
     let stored = false;
+    /** Blocks of it that came before are of no use any more. */
+    let written: OpenChunk | undefined;
     try {
       await this.#parts.inventory.change(true, (rows) => {
         before = rows.find(chunkId);
@@ -141,6 +163,8 @@ export class OpenChunks {
           assertSame(before, expected);
           return;
         }
+        written = this.#open.get(chunkId);
+        if (written && !written.sealing) this.#takeOut(written);
         rows.put(
           {
             chunkId,
@@ -160,10 +184,10 @@ export class OpenChunks {
       });
     } catch (error) {
       throw this.#parts.disk.refusal(error);
+    } finally {
+      if (written && !written.sealing) await this.#destroy(written);
     }
-    if (!stored) return;
-    this.#removeOldFile(before);
-    await this.discard(chunkId);
+    if (stored) this.#removeOldFile(before);
   }
 
   /**
@@ -174,7 +198,7 @@ export class OpenChunks {
   async seal(expected: Expected, blockSizeBytes: number): Promise<void> {
     const chunk = this.#open.get(expected.chunkId);
     if (!chunk) {
-      const row = this.#parts.index.find(expected.chunkId);
+      const row = this.#rowOf(expected.chunkId);
       if (!row || row.state === "missing")
         throw new Refusal("NO_SUCH_CHUNK", `No block of chunk ${formatChunkId(expected.chunkId)} is here`);
       return assertSame(row, expected);
@@ -213,7 +237,7 @@ export class OpenChunks {
       this.#removeOldFile(before);
     } catch (error) {
       // After a failed flush nobody knows what is on the disk: this copy is lost.
-      rmSync(chunk.path, { force: true });
+      this.#remove(chunk.path);
       throw this.#parts.disk.refusal(error);
     } finally {
       this.#forget(chunk);
@@ -221,15 +245,42 @@ export class OpenChunks {
   }
 
   #forget(chunk: OpenChunk): void {
-    this.#open.delete(chunk.chunkId);
-    this.#openBytes -= chunk.writtenBytes;
+    this.#takeOut(chunk);
     chunk.close();
+  }
+
+  #takeOut(chunk: OpenChunk): void {
+    this.#open.delete(chunk.chunkId);
+    this.#grow(-chunk.writtenBytes);
+  }
+
+  #grow(bytes: number): void {
+    this.#openBytes += bytes;
+    const [chunks, openBytes] = [this.#open.size, this.#openBytes];
+    openBytesFit.check(openBytes >= 0 && (chunks > 0 || openBytes === 0), { chunks, openBytes });
+  }
+
+  /** Checks the sum over all chunks being written. */
+  audit(): void {
+    let sum = 0;
+    for (const { writtenBytes } of this.#open.values()) sum += writtenBytes;
+    openBytesAreSum.check(sum === this.#openBytes, { sum, openBytes: this.#openBytes });
   }
 
   /** A copy took the place of one that lay in trash or quarantine. */
   #removeOldFile(before: ChunkRow | null): void {
     if (before && !before.inline && (before.state === "trash" || before.state === "quarantined"))
-      rmSync(this.#parts.folders.file(before.chunkId, before.state), { force: true });
+      this.#remove(this.#parts.folders.file(before.chunkId, before.state));
+  }
+
+  /** A file that cannot be removed is in nobody's way: the next start does it. */
+  #remove(path: string): void {
+    try {
+      rmSync(path, { force: true });
+    } catch (error) {
+      const err = this.#parts.disk.refusal(error);
+      this.#parts.log.warn({ event: "file-left-over", path, err }, "a file could not be removed");
+    }
   }
 
   /**
@@ -246,12 +297,15 @@ export class OpenChunks {
   async discard(chunkId: ChunkId): Promise<boolean> {
     const chunk = this.#open.get(chunkId);
     if (!chunk || chunk.sealing) return false;
-    this.#open.delete(chunkId);
-    this.#openBytes -= chunk.writtenBytes;
-    rmSync(chunk.path, { force: true });
+    this.#takeOut(chunk);
+    await this.#destroy(chunk);
+    return true;
+  }
+
+  async #destroy(chunk: OpenChunk): Promise<void> {
+    this.#remove(chunk.path);
     await this.flushes.leave(chunk);
     chunk.close();
-    return true;
   }
 
   /** Unsealed chunks of gateways that nobody has written to for so long. A copy under way looks after itself. */
