@@ -23,6 +23,7 @@ import { probes } from "./probes.ts";
 import { reconcilePage } from "./reconcile.ts";
 import { ChunkStore } from "./store/chunk-store.ts";
 import { Disk } from "./store/disk.ts";
+import { Ground } from "./store/ground.ts";
 import { pause } from "./store/pace.ts";
 import { type ScrubProgress, scrub } from "./store/scrub.ts";
 import { upkeep } from "./store/upkeep.ts";
@@ -168,16 +169,13 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     "the data directory is open",
   );
   machine.send({ type: "OPENED" });
-  const { sweepMs, probeMs, recheckAfterMs } = rhythm;
-  const upkeepOptions = {
+  void upkeep(store, disk, new Ground([directory, index.path], store.folders.all), {
+    ...rhythm,
     keepMs: config.trash.keepMs,
-    sweepMs,
-    probeMs,
-    recheckAfterMs,
     signal: background.signal,
     log,
-  };
-  void upkeep(store, disk, upkeepOptions);
+    onLost: (path) => endWithout(path, log),
+  });
   void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
 
   async function register(): Promise<void> {
@@ -257,7 +255,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   function tellSilence(error: unknown): void {
     if (background.signal.aborted) return;
     if (error instanceof Refusal && error.code === "STALE_TERM") leader.distrust();
-    if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
+    if (!(error instanceof Refusal))
+      log.error({ event: "report-failed", err: disk.refusal(error) }, "a report to the leader failed");
     const { silentMs } = leader;
     const reason = (error as Error).message;
     if (error instanceof Refusal && NEEDS_A_PERSON.has(error.code) && reason !== toldReason) {
@@ -294,6 +293,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         if (next === null) quick = false;
         fromId = next ?? 0;
       } catch (error) {
+        disk.refusal(error);
         log.debug({ event: "reconcile-failed", reason: (error as Error).message }, "a page could not be compared");
         await pause(config.heartbeatMs, signal);
         continue;
@@ -320,6 +320,12 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
       await store.close();
     },
   };
+}
+
+/** Whatever would be acknowledged from now on would be gone with the process. */
+function endWithout(path: string, log: Logger): never {
+  log.fatal({ event: "ground-lost", path }, `${path} is not there any more, or not the one that this worker opened`);
+  process.exit(ExitCode.diskFailed);
 }
 
 function openIndex(directory: string, log: Logger): ChunkIndex {

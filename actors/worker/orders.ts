@@ -27,6 +27,8 @@ export function handlers(host: OrderHost): Handlers<typeof WorkerMailbox> {
       traffic.requests++;
       try {
         return await handle(message, sender);
+      } catch (error) {
+        throw host.store.refusal(error);
       } finally {
         traffic.requests--;
       }

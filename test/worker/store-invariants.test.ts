@@ -57,7 +57,7 @@ const mistakes: Record<string, (opened: Opened) => Promise<unknown>> = {
     await put(store, 1, content);
     using _ = spyOn(store.folders, "whereIs").mockReturnValue("trash");
     using __ = spyOn(index, "setState").mockReturnValue(undefined);
-    await store.settleAll();
+    await store.lostFiles();
   },
 };
 

@@ -27,10 +27,13 @@ export class ChunkFolders {
 
   /** Makes what is not there yet. */
   make(): void {
-    for (const folder of ["parts", "chunks", "trash", "quarantine"])
-      mkdirSync(join(this.#root, folder), { recursive: true, mode: 0o700 });
-    for (let n = 0; n < 256; n++)
-      mkdirSync(join(this.#root, "chunks", n.toString(16).padStart(2, "0")), { recursive: true, mode: 0o700 });
+    for (const folder of this.all) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+
+  /** Every folder, each after the one that it lies in. */
+  get all(): string[] {
+    const chunks = Array.from({ length: 256 }, (_, n) => join("chunks", n.toString(16).padStart(2, "0")));
+    return ["parts", "chunks", "trash", "quarantine", ...chunks].map((folder) => join(this.#root, folder));
   }
 
   /** The folders whose own names must be durable before anything in them is. */

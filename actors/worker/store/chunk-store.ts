@@ -292,8 +292,9 @@ export class ChunkStore {
     return this.#guarded(() => this.#settling.catchUp());
   }
 
-  /** As `Settling.settleAll`. */
-  settleAll(): Promise<number> {
+  /** Files were taken away: rows say so, and what is being written is given up. @returns how many rows changed */
+  lostFiles(): Promise<number> {
+    this.#open.lostFiles();
     return this.#guarded(() => this.#settling.settleAll());
   }
 

@@ -19,18 +19,25 @@ const fsyncAsync = promisify(fsync);
 const openAsync = promisify(openFile);
 const closeAsync = promisify(closeFile);
 
+/** A disk with fewer free inodes takes no new file, however many bytes are free. */
+const RESERVED_INODES = 64;
+
 export interface DiskOptions {
   directory: string;
   /** Use no more than this; undefined: what the disk has. */
   capacityBytes?: number;
   /** Free disk below which the worker is full. */
   reservedBytes: number;
+  /** The file system's own account; for tests. */
+  statfs?: (path: string) => { bsize: number; blocks: number; bavail: number; files: number; ffree: number };
 }
 
 export class Disk {
   #options: DiskOptions;
-  /** Set by the first write error that is not for want of space, until a probe succeeds. */
+  /** Set by the first error that is not for want of space, until a probe succeeds. */
   failure: string | null = null;
+  /** No probe of the disk mends a damaged database. */
+  #isIndexDamaged = false;
 
   constructor(options: DiskOptions) {
     this.#options = options;
@@ -39,8 +46,11 @@ export class Disk {
   /** @param usedBytes what our own files take, for the configured capacity */
   space(usedBytes: number): { capacityBytes: number; freeBytes: number; condition: WorkerCondition } {
     const { capacityBytes: limit, reservedBytes } = this.#options;
-    const { bsize, blocks, bavail } = statfsSync(this.#options.directory);
-    const onDisk = Math.max(0, bavail * bsize - reservedBytes);
+    const { directory, statfs = statfsSync } = this.#options;
+    const { bsize, blocks, bavail, files, ffree } = statfs(directory);
+    // Some file systems have no fixed number of inodes, and tell 0.
+    const hasInodes = files === 0 || ffree > RESERVED_INODES;
+    const onDisk = hasInodes ? Math.max(0, bavail * bsize - reservedBytes) : 0;
     const freeBytes = limit === undefined ? onDisk : Math.max(0, Math.min(onDisk, limit - usedBytes));
     return {
       capacityBytes: limit === undefined ? blocks * bsize : limit,
@@ -65,6 +75,7 @@ export class Disk {
 
   /** Writes and flushes a little file. @returns true, and forgets the failure, if that works */
   probe(): boolean {
+    if (this.#isIndexDamaged) return false;
     const path = join(this.#options.directory, "parts", "probe");
     try {
       const file = openSync(path, "w", 0o600);
@@ -95,7 +106,12 @@ export class Disk {
     if (code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL")
       return new Refusal("NO_SPACE", `The disk is full: ${message}`);
     if (!isSystemError(error)) return error;
-    this.fail(message);
+    this.#isIndexDamaged ||= /^SQLITE_(CORRUPT|NOTADB)/.test(code);
+    this.fail(
+      this.#isIndexDamaged
+        ? `${message}: stop the worker and put chunk-index.db aside; the next start makes it again from the chunk files`
+        : message,
+    );
     return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
   }
 }

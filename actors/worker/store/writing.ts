@@ -308,6 +308,12 @@ export class OpenChunks {
     chunk.close();
   }
 
+  /** What is being written lost its files: it can only be given up. */
+  lostFiles(): void {
+    for (const chunk of this.#open.values())
+      chunk.fail(new Refusal("READ_ONLY", `The file of chunk ${formatChunkId(chunk.chunkId)} vanished`));
+  }
+
   /** Unsealed chunks of gateways that nobody has written to for so long. A copy under way looks after itself. */
   idle(limit: number, idleAfterMs: number): ChunkId[] {
     const before = this.#parts.now() - idleAfterMs;
