@@ -5,7 +5,7 @@ import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
 import type { Clock } from "../node/clock.ts";
-import { type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
+import { indispensable, type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
@@ -46,10 +46,11 @@ export class Reports {
     const totals = metadata.row("totals");
     const expectedOn = new Map<string, number>();
     const atRiskWithout = new Map<string, number>();
+    const isSure = (id: string): boolean => workers.get(id)?.condition !== "readOnly";
     for (const { set, verdict } of judged) {
       for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
-      if (verdict.durable.length - 1 < Math.min(config.minReplicas, set.target))
-        for (const id of verdict.durable) atRiskWithout.set(id, (atRiskWithout.get(id) ?? 0) + set.chunk_count);
+      for (const id of indispensable(verdict.durable, isSure, Math.min(config.minReplicas, set.target)))
+        atRiskWithout.set(id, (atRiskWithout.get(id) ?? 0) + set.chunk_count);
     }
     const redundancy = redundancyOf(judged);
     const now = clock.now();
