@@ -13,6 +13,7 @@ import type { Logger } from "../node/log.ts";
 import type { Verdict } from "../rules/classify-replicas.ts";
 import { type ChunkRow, splitWorkers } from "../rules/decide/state.ts";
 import { choose, rejection } from "../rules/placement.ts";
+import { afterFailure, isOfTheTarget, resting, type TargetRest } from "../rules/target-rests.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
@@ -87,6 +88,8 @@ export class RepairCrew {
   readonly #parts: Parts;
   readonly #active = new Map<ChunkId, ActiveRepair>();
   readonly #resting = new Map<ChunkId, Rest>();
+  /** Workers at which copies failed. */
+  readonly #targetRests = new Map<NodeId, TargetRest>();
   readonly counters = { healed: 0, failed: 0 };
   /** Called when a repair has ended, however it ended. */
   onEnd: () => void = () => {};
@@ -134,7 +137,7 @@ export class RepairCrew {
 
   /** @returns false if no worker can take or give a copy now, so that the rest of the set need not be tried */
   start(chunk: CopyWish, verdict: Verdict, { purpose, reason, among }: RepairPlan): boolean {
-    const { config, workers } = this.#parts;
+    const { config, workers, clock } = this.#parts;
     const { maxPerWorker, bytesPerSecond } = config.repair;
     const copiesBy = (id: NodeId, role: "from" | "to") =>
       [...this.#active.values()].filter(({ repair }) =>
@@ -146,7 +149,8 @@ export class RepairCrew {
     if (sourceIds.length === 0) return false;
     const candidates = workers.candidates().filter(({ id }) => among?.has(id) ?? true);
     const busy = candidates.filter(({ id }) => copiesBy(id, "to") >= maxPerWorker).map(({ id }) => id);
-    const wish = { count: 1, sizeBytes: chunk.length, exclude: new Set(busy), holders: new Set(verdict.durable) };
+    const exclude = new Set([...busy, ...resting(this.#targetRests, clock.now())]);
+    const wish = { count: 1, sizeBytes: chunk.length, exclude, holders: new Set(verdict.durable) };
     const { attempts: failures = 0, askFirst = null } = this.#resting.get(chunk.id) ?? {};
     const asked = candidates.find(({ id }) => id === askFirst);
     const [targetId] = asked && rejection(asked, wish) === null ? [asked.id] : choose(candidates, wish, Math.random);
@@ -191,11 +195,13 @@ export class RepairCrew {
                 { timeoutMs: repair.timeoutMs, bytesPerSecond, signal: abort.signal },
               )
               .then(({ badSources }) => {
+                this.#targetRests.delete(repair.targetId);
                 this.#checkSources(chunk.id, badSources);
                 actor.send({ type: "COPIED" });
               })
               .catch((error) => {
                 hasRefused = error instanceof Refusal && !isSilence(error);
+                if (error instanceof Refusal && isOfTheTarget(error.code)) this.#letTargetRest(repair.targetId);
                 fail(error);
               });
           },
@@ -262,6 +268,13 @@ export class RepairCrew {
     if (this.#resting.size >= MOST_RESTING) this.#resting.delete(this.#resting.keys().next().value as ChunkId);
     const until = this.#parts.clock.now() + Math.min(MOST_REST_MS, REST_MS * 2 ** (rest.attempts - 1));
     this.#resting.set(chunkId, { ...rest, until });
+  }
+
+  #letTargetRest(workerId: NodeId): void {
+    const { clock, log } = this.#parts;
+    const rest = afterFailure(this.#targetRests.get(workerId), clock.now());
+    this.#targetRests.set(workerId, rest);
+    log.warn({ event: "target-rests", worker: workerId, ...rest }, `copies to ${workerId} failed; others are taken`);
   }
 
   /** A worker that was to copy from these says that their copies are bad. */

@@ -5,7 +5,7 @@ import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../messages/master.ts";
 import type { Clock } from "../node/clock.ts";
-import { type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
+import { indispensable, type JudgedSet, redundancyOf } from "../rules/classify-replicas.ts";
 import { splitWorkers } from "../rules/decide/state.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 import type { MetadataEngine } from "./engine.ts";
@@ -47,7 +47,8 @@ export class Reports {
     const expectedOn = new Map<string, number>();
     for (const { set } of judged)
       for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
-    const { atRisk, unknown } = withoutEach(judged, config.minReplicas);
+    const isSure = (id: string): boolean => workers.get(id)?.condition !== "readOnly";
+    const { atRisk, unknown } = withoutEach(judged, config.minReplicas, isSure);
     const redundancy = redundancyOf(judged);
     const now = clock.now();
     const answer: ClusterStateAnswer = {
@@ -230,15 +231,15 @@ export class Reports {
 }
 
 /** For each worker, chunks that would have fewer than `minReplicas` copies without it, and those that perhaps would. */
-function withoutEach(judged: readonly JudgedSet[], minReplicas: number) {
+function withoutEach(judged: readonly JudgedSet[], minReplicas: number, isSure: (id: string) => boolean) {
   const atRisk = new Map<string, number>();
   const unknown = new Map<string, number>();
   for (const { set, verdict } of judged) {
     const needed = Math.min(minReplicas, set.target);
-    const isAtRisk = verdict.durable.length - 1 < needed;
+    const needing = new Set(indispensable(verdict.durable, isSure, needed));
     for (const id of verdict.durable) {
       const isKnown = verdict.heard.filter((other) => other !== id).length >= needed;
-      const count = isAtRisk ? atRisk : isKnown ? null : unknown;
+      const count = needing.has(id) ? atRisk : isKnown ? null : unknown;
       count?.set(id, (count.get(id) ?? 0) + set.chunk_count);
     }
   }

@@ -240,7 +240,7 @@ export class Steward {
       if (workerId === null) continue;
       const keep = durable
         .map(({ id }) => id)
-        .filter((id) => id !== workerId && verdict.lasting.includes(id) && this.#workers.get(id)?.isProven);
+        .filter((id) => id !== workerId && verdict.lasting.includes(id) && this.#isSure(id));
       if (keep.length < set.target) continue;
       for (const { id: chunkId } of this.#queries.chunksOfSet(set.id, 0, left)) {
         left--;
@@ -252,6 +252,12 @@ export class Steward {
       }
       if (left <= 0) return;
     }
+  }
+
+  /** It has told this leader what it holds, on a disk that works. */
+  #isSure(id: NodeId): boolean {
+    const { isProven = false, condition } = this.#workers.get(id) ?? {};
+    return isProven && condition !== "readOnly";
   }
 
   // ── zones ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -42,6 +42,17 @@ export function classifyReplicas(
 }
 
 /**
+ * Holders without which fewer than `needed` sure copies would be left.
+ *
+ * @param durable the workers whose copies count
+ * @param isSure whether a worker's copies can be relied on: those on a disk that fails may be gone already
+ */
+export function indispensable(durable: readonly NodeId[], isSure: (id: NodeId) => boolean, needed: number): NodeId[] {
+  const sure = durable.filter(isSure);
+  return durable.filter((id) => sure.filter((other) => other !== id).length < needed);
+}
+
+/**
  * Zones to which a copy can move so that no two copies share one: empty if none do, or if every zone with room has one.
  *
  * @param lasting the workers that hold the copies

@@ -15,7 +15,7 @@ import { encode, WIRE_TYPE } from "../node/wire.ts";
 import { formatChunkId, parseChunkId } from "../rules/chunk-id.ts";
 import { formatCrc32 } from "../rules/crc32.ts";
 import { type BlockToPut, type Hop, parseRoute, putBlock } from "./block-client.ts";
-import type { ChunkStore } from "./chunk-store.ts";
+import type { ChunkStore } from "./store/chunk-store.ts";
 
 /** Requests and bytes being taken in at once; above either, OVERLOADED. */
 const MAX_REQUESTS = 512;

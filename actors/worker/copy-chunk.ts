@@ -12,9 +12,9 @@ import type { CallOptions } from "../node/request.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../rules/crc32.ts";
 import { getBlocks, type Hop } from "./block-client.ts";
-import { blockCount, unpackCrcs } from "./chunk-file.ts";
-import type { ChunkStore } from "./chunk-store.ts";
-import { Pace } from "./pace.ts";
+import { blockCount, unpackCrcs } from "./store/chunk-file.ts";
+import type { ChunkStore } from "./store/chunk-store.ts";
+import { Pace } from "./store/pace.ts";
 
 type Order = Static<typeof CopyChunk>;
 type Copied = Static<typeof CopiedChunk>;

@@ -18,17 +18,19 @@ import { type Identity, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/
 import { recorder } from "../node/recorder.ts";
 import { becauseOf } from "../node/recorder-cause.ts";
 import { blockRoutes, noTraffic } from "./block-routes.ts";
-import { ChunkStore } from "./chunk-store.ts";
 import { Copier } from "./copy-chunk.ts";
-import { Disk } from "./disk.ts";
 import { Fence } from "./fence.ts";
 import { LeaderLink } from "./leader-link.ts";
 import { handlers } from "./orders.ts";
-import { pause } from "./pace.ts";
 import { probes } from "./probes.ts";
 import { reconcilePage } from "./reconcile.ts";
 import { RolesAtWorker } from "./roles.ts";
-import { type ScrubProgress, scrub } from "./scrub.ts";
+import { ChunkStore } from "./store/chunk-store.ts";
+import { Disk } from "./store/disk.ts";
+import { Ground } from "./store/ground.ts";
+import { pause } from "./store/pace.ts";
+import { type ScrubProgress, scrub } from "./store/scrub.ts";
+import { upkeep } from "./store/upkeep.ts";
 import { workerMachine } from "./worker.machine.ts";
 
 export interface WorkerOptions {
@@ -193,7 +195,13 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     "the data directory is open",
   );
   machine.send({ type: "OPENED" });
-  void sweepOn();
+  void upkeep(store, disk, new Ground([directory, index.path], store.folders.all), {
+    ...rhythm,
+    keepMs: config.trash.keepMs,
+    signal: background.signal,
+    log,
+    onLost: (path) => endWithout(path, log),
+  });
   void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
 
   async function register(): Promise<void> {
@@ -275,7 +283,8 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     if (background.signal.aborted) return;
     if (error instanceof Refusal && (error.code === "STALE_TERM" || error.code === "IMPLAUSIBLE_TERM"))
       leader.distrust();
-    if (!(error instanceof Refusal)) log.error({ event: "report-failed", err: error }, "a report to the leader failed");
+    if (!(error instanceof Refusal))
+      log.error({ event: "report-failed", err: disk.refusal(error) }, "a report to the leader failed");
     const { silentMs } = leader;
     const reason = (error as Error).message;
     if (error instanceof Refusal && NEEDS_A_PERSON.has(error.code) && reason !== toldReason) {
@@ -312,6 +321,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
         if (next === null) quick = false;
         fromId = next ?? 0;
       } catch (error) {
+        disk.refusal(error);
         log.debug({ event: "reconcile-failed", reason: (error as Error).message }, "a page could not be compared");
         await pause(config.heartbeatMs, signal);
         continue;
@@ -320,34 +330,10 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     }
   }
 
-  /** Empties the trash, and tries a failing disk again. */
-  async function sweepOn(): Promise<void> {
-    const { signal } = background;
-    let probedAt = 0;
-    let recheckedAt = 0;
-    while (!signal.aborted) {
-      try {
-        if (disk.failure === null)
-          await store.sweep(config.trash.keepMs, () => disk.space(store.usedBytes).freeBytes === 0);
-        else if (Date.now() - probedAt >= rhythm.probeMs) {
-          probedAt = Date.now();
-          if (disk.probe()) log.info({ event: "disk-recovered" }, "the disk takes writes again");
-        }
-        if (disk.failure === null && Date.now() - recheckedAt >= rhythm.probeMs) {
-          recheckedAt = Date.now();
-          await store.recheck(rhythm.recheckAfterMs);
-        }
-      } catch (error) {
-        log.error({ event: "sweep-failed", err: disk.refusal(error) }, "the trash could not be emptied");
-      }
-      await pause(rhythm.sweepMs, signal);
-    }
-  }
-
   async function finishWork(): Promise<void> {
     background.abort();
-    while (traffic.requests > 0) await Bun.sleep(10);
-    machine.send({ type: "DRAINED" });
+    while (traffic.requests > 0 && states().status === "active") await Bun.sleep(10);
+    if (states().status === "active") machine.send({ type: "DRAINED" });
   }
 
   return {
@@ -362,6 +348,12 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
       await store.close();
     },
   };
+}
+
+/** Whatever would be acknowledged from now on would be gone with the process. */
+function endWithout(path: string, log: Logger): never {
+  log.fatal({ event: "ground-lost", path }, `${path} is not there any more, or not the one that this worker opened`);
+  process.exit(ExitCode.diskFailed);
 }
 
 function openIndex(directory: string, log: Logger): ChunkIndex {

@@ -5,9 +5,9 @@ import type { Logger } from "../node/log.ts";
 import type { Handlers } from "../node/mailbox.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import { type BlockTraffic, putSmallChunks } from "./block-routes.ts";
-import type { ChunkStore } from "./chunk-store.ts";
 import type { Copier } from "./copy-chunk.ts";
 import type { Fence } from "./fence.ts";
+import type { ChunkStore } from "./store/chunk-store.ts";
 
 export interface OrderHost {
   store: ChunkStore;
@@ -27,6 +27,8 @@ export function handlers(host: OrderHost): Handlers<typeof WorkerMailbox> {
       traffic.requests++;
       try {
         return await handle(message, sender);
+      } catch (error) {
+        throw host.store.refusal(error);
       } finally {
         traffic.requests--;
       }

@@ -5,10 +5,10 @@ import type { SnapshotFrom } from "xstate";
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import { SERVER_OPTIONS } from "../node/mailbox.ts";
 import type { BlockTraffic } from "./block-routes.ts";
-import type { ChunkStore } from "./chunk-store.ts";
 import type { Copier } from "./copy-chunk.ts";
-import type { Disk } from "./disk.ts";
-import type { ScrubProgress } from "./scrub.ts";
+import type { ChunkStore } from "./store/chunk-store.ts";
+import type { Disk } from "./store/disk.ts";
+import type { ScrubProgress } from "./store/scrub.ts";
 import type { workerMachine } from "./worker.machine.ts";
 
 export interface ProbeHost {

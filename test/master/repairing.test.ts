@@ -359,3 +359,39 @@ describe("a copy too many", () => {
     expect(await cluster.reasons()).toContain("CHUNKS_SHORT");
   });
 });
+
+test("F4. a worker that fails every copy is not taken again and again: the others get them meanwhile", async () => {
+  await start({ zones: five });
+  for (let n = 0; n < 10; n++) await cluster.file(`f${n}`, [1, 2]);
+  cluster.w(3).copy = async () => {
+    throw new Refusal("READ_ONLY", "ENOENT: no such file or directory");
+  };
+  const full = () => Array.from({ length: 10 }, (_, n) => cluster.holders(`f${n}`)).every(({ length }) => length === 3);
+  const before = cluster.clock.now();
+  await cluster.until("every chunk has its copies", full);
+  const tookMs = cluster.clock.now() - before;
+  // Two at a time until the first refusal, then one more each time that its rest is over.
+  expect(cluster.w(3).copyOrders.length).toBeLessThanOrEqual(2 + Math.ceil(tookMs / 5_000));
+  expect(cluster.w(4).copyOrders.length + cluster.w(5).copyOrders.length).toBeGreaterThanOrEqual(10);
+});
+
+test("F4. while a worker's disk fails its copies are not sure: nobody is told that the others may be stopped", async () => {
+  await start();
+  await cluster.file("f", [1, 2, 3]);
+  const atRisk = async () => (await cluster.state()).workers.map(({ chunksAtRiskIfStopped }) => chunksAtRiskIfStopped);
+  expect(await atRisk()).toEqual([0, 0, 0]);
+  cluster.w(1).condition = "readOnly";
+  await cluster.pass(1000);
+  expect(await atRisk()).toEqual([0, 1, 1]);
+});
+
+test("F4. a copy too many is not given up on the strength of one on a failing disk", async () => {
+  await start({ zones: ["a", "b", "c", "d"] });
+  cluster.w(1).condition = "readOnly";
+  await cluster.pass(1000);
+  await cluster.file("f", [1, 2, 3, 4]);
+  await cluster.pass(20_000);
+  expect(cluster.holders("f").filter((id) => id !== "w1")).toEqual(["w2", "w3", "w4"]);
+  cluster.w(1).condition = "normal";
+  await cluster.until("one copy goes", () => cluster.holders("f").length === 3);
+});

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { chooseTrim, classifyReplicas, type Holder } from "../../actors/rules/classify-replicas.ts";
+import { chooseTrim, classifyReplicas, type Holder, indispensable } from "../../actors/rules/classify-replicas.ts";
 import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/placement.ts";
+import { afterFailure, isOfTheTarget, resting } from "../../actors/rules/target-rests.ts";
 import { SEED, seeded } from "../support/random.ts";
 
 const worker = (id: string, more: Partial<Candidate> = {}): Candidate => ({
@@ -119,6 +120,13 @@ describe("what a replica set needs", () => {
       ),
     ).toBe("draining");
   });
+  test("F4. a worker can be spared if enough sure copies are left, and those on a failing disk are not sure", () => {
+    const all = () => true;
+    expect(indispensable(["a", "b", "c"], all, 2)).toEqual([]);
+    expect(indispensable(["a", "b"], all, 2)).toEqual(["a", "b"]);
+    expect(indispensable(["a", "b", "c"], (id) => id !== "a", 2)).toEqual(["b", "c"]);
+    expect(indispensable(["a", "b", "c", "d"], (id) => id !== "a", 2)).toEqual([]);
+  });
   test("one copy too many goes from a shared zone first, then from the fullest worker", () => {
     expect(need("live", "live2", "live3", "live4")).toBe("trim");
     const holder = (id: string, zone: string, freeShare: number) => ({ id, zone, mode: "active" as const, freeShare });
@@ -126,4 +134,20 @@ describe("what a replica set needs", () => {
     expect(chooseTrim([holder("a", "z1", 0.9), holder("b", "z2", 0.1)])).toBe("b");
     expect(chooseTrim([])).toBeNull();
   });
+});
+
+test("F4. a worker where copies fail rests longer after each failure, up to a minute, and begins anew after a quiet while", () => {
+  let rest = afterFailure(undefined, 0);
+  const lasted = [rest.until];
+  for (let n = 0; n < 5; n++) {
+    const at = rest.until;
+    rest = afterFailure(rest, at);
+    lasted.push(rest.until - at);
+  }
+  expect(lasted).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000]);
+  expect(resting(new Map([["a", rest]]), rest.until - 1)).toEqual(["a"]);
+  expect(resting(new Map([["a", rest]]), rest.until)).toEqual([]);
+  expect(afterFailure(rest, rest.until + 60_001).failures).toBe(1);
+  expect(["NO_SPACE", "READ_ONLY", "INTERNAL"].every(isOfTheTarget)).toBeTrue();
+  expect(["SOURCE_UNAVAILABLE", "STALE_TERM", "PEER_UNREACHABLE", "CHUNK_SEALED"].some(isOfTheTarget)).toBeFalse();
 });

@@ -13,7 +13,7 @@ import { Office } from "../../actors/master/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
-import type { WorkerMode } from "../../actors/messages/primitives.ts";
+import type { WorkerCondition, WorkerMode } from "../../actors/messages/primitives.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { createLogger } from "../../actors/node/log.ts";
@@ -59,6 +59,7 @@ export class ScriptedWorker {
   incarnation = "first-disk";
   epoch = 1;
   capacityBytes = 1_000_000;
+  condition: WorkerCondition = "normal";
   openChunks = 0;
   load = 0;
   /** Copies that it will report as bad with its next heartbeat. */
@@ -247,7 +248,7 @@ export class ScriptedCluster {
         {
           type: "HEARTBEAT",
           ...who,
-          condition: "normal",
+          condition: worker.condition,
           mode: worker.mode,
           capacityBytes,
           freeBytes,

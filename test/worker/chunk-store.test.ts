@@ -1,63 +1,12 @@
 import { describe, expect, spyOn, test } from "bun:test";
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Refusal } from "../../actors/messages/errors.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import { ChunkStore, type StoreOptions } from "../../actors/worker/chunk-store.ts";
-import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
+import { DirectorySync } from "../../actors/worker/store/disk.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
-import { BLOCK, blocksOf, crc32Of, randomBytes, silent, temporaryFolder } from "./support.ts";
-
-async function openStore(directory: string, options: Partial<StoreOptions> & { capacityBytes?: number } = {}) {
-  const index = new ChunkIndex(directory);
-  const disk = new Disk({ directory, capacityBytes: options.capacityBytes, reservedBytes: 0 });
-  const store = new ChunkStore(index, { directory, inlineChunkBytes: 1024, disk, log: silent, ...options });
-  return { index, disk, store, found: await store.recover() };
-}
-
-function write(store: ChunkStore, chunkId: number, content: Uint8Array<ArrayBuffer>) {
-  for (const [n, bytes] of blocksOf(content).entries()) store.writeBlock(chunkId, n, BLOCK, bytes, crc32Of(bytes));
-  const crc32 = crc32OfBlocks(blocksOf(content).map(crc32Of), content.length, BLOCK);
-  return { chunkId, lengthBytes: content.length, crc32 };
-}
-
-async function put(store: ChunkStore, chunkId: number, content: Uint8Array<ArrayBuffer>) {
-  const expected = write(store, chunkId, content);
-  await store.seal(expected, BLOCK);
-  return expected;
-}
-
-const read = async (store: ChunkStore, chunkId: number) =>
-  new Uint8Array(await new Response(store.readBlocks(chunkId, 0, 1000).body).arrayBuffer());
-
-const codeOf = (work: () => unknown): string => {
-  try {
-    work();
-  } catch (error) {
-    return (error as Refusal).code;
-  }
-  return "no refusal";
-};
-
-function flipByte(path: string, offset: number): void {
-  const file = openSync(path, "r+");
-  const byte = new Uint8Array(1);
-  readSync(file, byte, 0, 1, offset);
-  byte[0] = (byte[0] as number) ^ 1;
-  writeSync(file, byte, 0, 1, offset);
-  closeSync(file);
-}
+import { codeOf, flipByte, openStore, put, read, write } from "./open-store.ts";
+import { BLOCK, blocksOf, crc32Of, randomBytes, temporaryFolder } from "./support.ts";
 
 const content = randomBytes(3 * BLOCK + 100);
 

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DirectorySync, Disk } from "../../actors/worker/disk.ts";
-import { FlushQueue } from "../../actors/worker/flush-queue.ts";
-import { OpenChunk } from "../../actors/worker/open-chunk.ts";
+import { DirectorySync, Disk } from "../../actors/worker/store/disk.ts";
+import { FlushQueue } from "../../actors/worker/store/flush-queue.ts";
+import { OpenChunk } from "../../actors/worker/store/open-chunk.ts";
 import { randomBytes, temporaryFolder, until } from "./support.ts";
 
 const failing = (code: string) => Object.assign(new Error(code), { code });
@@ -32,6 +32,54 @@ test("what is no fault of the disk is passed on as it is", () => {
   const bug = new TypeError("a bug");
   expect(disk.refusal(bug)).toBe(bug);
   expect(disk.space(0).condition).toBe("normal");
+});
+
+test("F4. an error that no list knows is the disk's, until a trial write has shown that the disk is well", () => {
+  using folder = temporaryFolder();
+  mkdirSync(join(folder.path, "parts"));
+  const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
+  for (const code of [
+    "ENOENT",
+    "EMFILE",
+    "ESTALE",
+    "EUCLEAN",
+    "ENOTDIR",
+    "EISDIR",
+    "ENEWTOMORROW",
+    "SQLITE_PROTOCOL",
+  ]) {
+    expect(disk.refusal(failing(code))).toMatchObject({ code: "READ_ONLY" });
+    expect(disk.space(0).condition).toBe("readOnly");
+    expect(disk.probe()).toBeTrue();
+  }
+  for (const code of ["ERR_INVALID_ARG_TYPE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_MISUSE"]) {
+    const ours = failing(code);
+    expect(disk.refusal(ours)).toBe(ours);
+    expect(disk.space(0).condition).toBe("normal");
+  }
+});
+
+test("F4. a damaged index is not mended by a trial write: the worker takes nothing, and says what to do", () => {
+  using folder = temporaryFolder();
+  mkdirSync(join(folder.path, "parts"));
+  const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
+  expect(disk.refusal(failing("SQLITE_CORRUPT"))).toMatchObject({ code: "READ_ONLY" });
+  expect(disk.probe()).toBeFalse();
+  expect(disk.space(0).condition).toBe("readOnly");
+  expect(disk.failure).toContain("put chunk-index.db aside");
+});
+
+test("F4. a disk without inodes is full, whatever bytes it has; one that counts none is not", () => {
+  const of = (files: number, ffree: number) =>
+    new Disk({
+      directory: ".",
+      reservedBytes: 0,
+      statfs: () => ({ bsize: 4096, blocks: 1000, bavail: 1000, files, ffree }),
+    });
+  expect(of(100_000, 50_000).space(0)).toMatchObject({ condition: "normal", freeBytes: 4_096_000 });
+  expect(of(0, 0).space(0)).toMatchObject({ condition: "normal" });
+  expect(of(100_000, 3).space(0)).toMatchObject({ condition: "full", freeBytes: 0 });
+  expect(() => of(100_000, 3).admit(0)).toThrow("full");
 });
 
 test("free space below the reserve makes a worker full", () => {

@@ -1,57 +1,27 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { getBlocks, putBlock } from "../../actors/worker/block-client.ts";
+import { spawnLogging, spawnWorker, untilListening } from "./spawn-worker.ts";
 import {
   BLOCK,
   crc32Of,
   freeUrl,
   randomBytes,
-  SECRET,
   storeChunk,
   tell,
   temporaryFolder,
-  testConfig,
   tester,
   writeChunk,
 } from "./support.ts";
-
-const SCRIPT = resolve(import.meta.dir, "../../actors/worker.ts");
-
-function spawnWorker(folder: string, ...flags: string[]) {
-  return spawnLogging(folder, "ignore", ...flags);
-}
-
-function spawnLogging<Out extends "ignore" | "pipe">(folder: string, stdout: Out, ...flags: string[]) {
-  const config = join(folder, "config.json");
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(config, JSON.stringify({ ...testConfig(), dataDirectory: "." }));
-  return Bun.spawn([process.execPath, SCRIPT, "--config", config, ...flags], {
-    env: { ...Bun.env, DFS_CLUSTER_SECRET: SECRET },
-    stdout,
-    stderr: "pipe",
-  });
-}
-
-async function listening(url: string): Promise<void> {
-  for (let attempt = 0; attempt < 400; attempt++) {
-    const ready = await fetch(`${url}/health/ready`).then(
-      (answer) => answer.text(),
-      () => "not there",
-    );
-    if (ready.includes("a leader")) return;
-    await Bun.sleep(25);
-  }
-  throw new Error(`${url} does not answer`);
-}
 
 test("after kill -9 every acknowledged chunk is there, and nothing of the others", async () => {
   using folder = temporaryFolder();
   const url = freeUrl();
   const flags = ["--id", "worker-x", "--port", new URL(url).port];
   const first = spawnWorker(folder.path, ...flags);
-  await listening(url);
+  await untilListening(url);
   const content = randomBytes(5 * BLOCK);
   const small = randomBytes(300);
   await storeChunk({ url }, 1, content);
@@ -61,7 +31,7 @@ test("after kill -9 every acknowledged chunk is there, and nothing of the others
   first.kill("SIGKILL");
   await first.exited;
   const second = spawnWorker(folder.path, ...flags);
-  await listening(url);
+  await untilListening(url);
   expect(await getBlocks(tester, url, 1, 0, 10, { timeoutMs: 5000 })).toEqual(content);
   expect(await getBlocks(tester, url, 2, 0, 1, { timeoutMs: 5000 })).toEqual(small);
   expect(tell(url, { type: "DESCRIBE_CHUNK", chunkId: 3 })).rejects.toMatchObject({ code: "NO_SUCH_CHUNK" });
@@ -73,7 +43,7 @@ test("F12. a node started alone logs to standard output, a JSON line per event, 
   using folder = temporaryFolder();
   const url = freeUrl();
   const worker = spawnLogging(folder.path, "pipe", "--id", "worker-x", "--port", new URL(url).port);
-  await listening(url);
+  await untilListening(url);
   worker.kill("SIGTERM");
   const lines = (await new Response(worker.stdout).text()).trimEnd().split("\n");
   for (const line of lines) expect(JSON.parse(line)).toMatchObject({ node: "worker-x", event: expect.any(String) });
@@ -91,7 +61,7 @@ test("a second worker on the same directory does not start, and says why", async
   const url = freeUrl();
   const data = join(folder.path, "data");
   const first = spawnWorker(folder.path, "--id", "worker-x", "--port", new URL(url).port, "--data", data);
-  await listening(url);
+  await untilListening(url);
   const second = spawnWorker(folder.path, "--id", "worker-y", "--port", new URL(freeUrl()).port, "--data", data);
   expect(await second.exited).toBe(ExitCode.dataDirectoryRefused);
   expect(await new Response(second.stderr).text()).toContain("in use by another worker");

@@ -31,3 +31,9 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", done);
   });
 }
+
+/**
+ * Lets the event loop take a turn: whatever files, sockets and timers have ready comes first. Awaiting what is settled
+ * already does not: a loop that awaits nothing else keeps the thread to itself for ever.
+ */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

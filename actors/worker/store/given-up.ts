@@ -1,5 +1,5 @@
 /** Chunks that their writer gave up a moment ago: what still comes of them comes late. */
-import type { ChunkId } from "../messages/primitives.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
 
 /** Longer than any block request lives. */
 const KEEP_MS = 60_000;

@@ -2,12 +2,13 @@
  * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop, in practice all that
  * arrived while the commit before was under way, share one transaction; nobody is answered before it is on disk.
  */
-import type { ChunkIndex } from "../../databases/chunk-index.ts";
-import { Refusal } from "../messages/errors.ts";
+import type { ChunkIndex } from "../../../databases/chunk-index.ts";
+import { Refusal } from "../../messages/errors.ts";
 
 interface Change {
   durable: boolean;
   apply: () => void;
+  undo: () => void;
   resolve: () => void;
   reject: (error: unknown) => void;
 }
@@ -26,11 +27,12 @@ export class GroupCommit {
   /**
    * @param durable whether the answer promises that the change survives a power cut
    * @param apply a Refusal thrown before it changes anything concerns this change alone
+   * @param undo takes back what `apply` has changed in memory, at once if the transaction fails; called in any case then
    * @returns when the transaction is committed
    */
-  add(durable: boolean, apply: () => void): Promise<void> {
+  add(durable: boolean, apply: () => void, undo: () => void = () => {}): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ durable, apply, resolve, reject }) === 1) setImmediate(() => this.flush());
+      if (this.#waiting.push({ durable, apply, undo, resolve, reject }) === 1) setImmediate(() => this.flush());
     });
   }
 
@@ -54,7 +56,10 @@ export class GroupCommit {
         },
       );
     } catch (error) {
-      for (const change of batch) change.reject(error);
+      for (const change of batch) {
+        change.undo();
+        change.reject(error);
+      }
       return;
     }
     this.commits++;

@@ -1,9 +1,9 @@
 /** A chunk while its blocks arrive: a part file, and in memory which blocks are there. It does not outlive the process. */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { Refusal } from "../messages/errors.ts";
-import type { ChunkId } from "../messages/primitives.ts";
-import { formatChunkId } from "../rules/chunk-id.ts";
-import { crc32OfBlocks } from "../rules/crc32.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
+import { crc32OfBlocks } from "../../rules/crc32.ts";
 import { blockCount } from "./chunk-file.ts";
 
 /** Offsets fit an unsigned 32-bit number, as does every length that a chunk may have. */

@@ -6,15 +6,16 @@
  *     trash/         <id>.chunk       deleted, still readable
  *     quarantine/    <id>.chunk       found bad
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { ChunkId } from "../messages/primitives.ts";
-import { formatChunkId } from "../rules/chunk-id.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
 import { chunkFileName, chunkIdOfFileName } from "./chunk-file.ts";
 
 /** The states that have a file of their own. */
 export type FiledState = "sealed" | "trash" | "quarantined";
+const FILED_STATES = ["sealed", "trash", "quarantined"] as const;
 const FOLDERS = { sealed: "chunks", trash: "trash", quarantined: "quarantine" } as const;
 
 export class ChunkFolders {
@@ -26,10 +27,13 @@ export class ChunkFolders {
 
   /** Makes what is not there yet. */
   make(): void {
-    for (const folder of ["parts", "chunks", "trash", "quarantine"])
-      mkdirSync(join(this.#root, folder), { recursive: true, mode: 0o700 });
-    for (let n = 0; n < 256; n++)
-      mkdirSync(join(this.#root, "chunks", n.toString(16).padStart(2, "0")), { recursive: true, mode: 0o700 });
+    for (const folder of this.all) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+
+  /** Every folder, each after the one that it lies in. */
+  get all(): string[] {
+    const chunks = Array.from({ length: 256 }, (_, n) => join("chunks", n.toString(16).padStart(2, "0")));
+    return ["parts", "chunks", "trash", "quarantine", ...chunks].map((folder) => join(this.#root, folder));
   }
 
   /** The folders whose own names must be durable before anything in them is. */
@@ -46,6 +50,12 @@ export class ChunkFolders {
     return join(this.#root, FOLDERS[state], state === "sealed" ? name : name.slice(3));
   }
 
+  /** @returns the folder that holds the chunk's file, the sealed one first; null if none does */
+  whereIs(chunkId: ChunkId): FiledState | null {
+    const isThere = (state: FiledState) => statSync(this.file(chunkId, state), { throwIfNoEntry: false }) !== undefined;
+    return FILED_STATES.find(isThere) ?? null;
+  }
+
   async discardParts(): Promise<number> {
     const folder = join(this.#root, "parts");
     const names = await readdir(folder);
@@ -55,7 +65,7 @@ export class ChunkFolders {
 
   /** Every chunk file, folder by folder. */
   async *files(): AsyncGenerator<{ chunkId: ChunkId; state: FiledState }[]> {
-    for (const state of ["sealed", "trash", "quarantined"] as const) {
+    for (const state of FILED_STATES) {
       const folder = join(this.#root, FOLDERS[state]);
       const places = state === "sealed" ? (await readdir(folder)).map((name) => join(folder, name)) : [folder];
       for (const place of places)

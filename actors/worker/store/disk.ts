@@ -12,12 +12,15 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Refusal } from "../messages/errors.ts";
-import type { WorkerCondition } from "../messages/primitives.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { WorkerCondition } from "../../messages/primitives.ts";
 
 const fsyncAsync = promisify(fsync);
 const openAsync = promisify(openFile);
 const closeAsync = promisify(closeFile);
+
+/** A disk with fewer free inodes takes no new file, however many bytes are free. */
+const RESERVED_INODES = 64;
 
 export interface DiskOptions {
   directory: string;
@@ -25,12 +28,16 @@ export interface DiskOptions {
   capacityBytes?: number;
   /** Free disk below which the worker is full. */
   reservedBytes: number;
+  /** The file system's own account; for tests. */
+  statfs?: (path: string) => { bsize: number; blocks: number; bavail: number; files: number; ffree: number };
 }
 
 export class Disk {
   #options: DiskOptions;
-  /** Set by the first write error that is not for want of space, until a probe succeeds. */
+  /** Set by the first error that is not for want of space, until a probe succeeds. */
   failure: string | null = null;
+  /** No probe of the disk mends a damaged database. */
+  #isIndexDamaged = false;
 
   constructor(options: DiskOptions) {
     this.#options = options;
@@ -39,8 +46,11 @@ export class Disk {
   /** @param usedBytes what our own files take, for the configured capacity */
   space(usedBytes: number): { capacityBytes: number; freeBytes: number; condition: WorkerCondition } {
     const { capacityBytes: limit, reservedBytes } = this.#options;
-    const { bsize, blocks, bavail } = statfsSync(this.#options.directory);
-    const onDisk = Math.max(0, bavail * bsize - reservedBytes);
+    const { directory, statfs = statfsSync } = this.#options;
+    const { bsize, blocks, bavail, files, ffree } = statfs(directory);
+    // Some file systems have no fixed number of inodes, and tell 0.
+    const hasInodes = files === 0 || ffree > RESERVED_INODES;
+    const onDisk = hasInodes ? Math.max(0, bavail * bsize - reservedBytes) : 0;
     const freeBytes = limit === undefined ? onDisk : Math.max(0, Math.min(onDisk, limit - usedBytes));
     return {
       capacityBytes: limit === undefined ? blocks * bsize : limit,
@@ -65,6 +75,7 @@ export class Disk {
 
   /** Writes and flushes a little file. @returns true, and forgets the failure, if that works */
   probe(): boolean {
+    if (this.#isIndexDamaged) return false;
     const path = join(this.#options.directory, "parts", "probe");
     try {
       const file = openSync(path, "w", 0o600);
@@ -83,21 +94,39 @@ export class Disk {
     }
   }
 
-  /** Turns an error of a write into what the sender should know; a failing disk is remembered. */
+  /** Notes why nothing may be written, until a probe succeeds. */
+  fail(reason: string): void {
+    this.failure = reason;
+  }
+
+  /** Turns an error of a store operation into what the sender should know; a failing disk is remembered. */
   refusal(error: unknown): unknown {
     if (error instanceof Refusal) return error;
     const { code = "", message } = error as NodeJS.ErrnoException;
     if (code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL")
       return new Refusal("NO_SPACE", `The disk is full: ${message}`);
-    if (
-      !["EIO", "EROFS", "EACCES", "EPERM", "ENXIO", "ENODEV"].includes(code) &&
-      !code.startsWith("SQLITE_IOERR") &&
-      code !== "SQLITE_READONLY"
-    )
-      return error;
-    this.failure = message;
+    if (!isSystemError(error)) return error;
+    this.#isIndexDamaged ||= /^SQLITE_(CORRUPT|NOTADB)/.test(code);
+    this.fail(
+      this.#isIndexDamaged
+        ? `${message}: stop the worker and put chunk-index.db aside; the next start makes it again from the chunk files`
+        : message,
+    );
     return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
   }
+}
+
+/** Of SQLite's errors, those that a mistake of this program makes. */
+const OUR_MISTAKES = /^SQLITE_(CONSTRAINT|MISUSE|RANGE|MISMATCH|TOOBIG)/;
+
+/**
+ * Whether an error comes from the operating system or from the database below the store. Which of them there are is for no
+ * list to say, so an unknown one is the disk's until a probe has found the disk to be well.
+ */
+export function isSystemError(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  if (typeof code !== "string") return false;
+  return code.startsWith("SQLITE_") ? !OUR_MISTAKES.test(code) : /^E(?!RR_)[A-Z0-9]+$/.test(code);
 }
 
 /** Makes names in a directory durable. Those who ask while a flush is under way share the next one. */

@@ -1,0 +1,130 @@
+/**
+ * What is here: the rows of the index and their totals, which change together. Whoever changes a row's state does it here,
+ * so that the totals are always the sums of the rows.
+ */
+import type { ChunkIndex, ChunkRow, ChunkState, Totals } from "../../../databases/chunk-index.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
+import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
+import { GroupCommit } from "./group-commit.ts";
+
+const totalsAreNotNegative: Invariant = declareInvariant("store: totals are not negative");
+const totalsAreSums: Invariant = declareInvariant("store: totals are the sums of the rows");
+const sealedIsNotWritten: Invariant = declareInvariant("store: a sealed chunk is not being written");
+
+const none = (): Totals => ({ chunkCount: 0, sealedBytes: 0, trashBytes: 0 });
+
+/** The rows inside a transaction. */
+export interface Rows {
+  find(chunkId: ChunkId): ChunkRow | null;
+  /** Inserts, or replaces whatever was known of the chunk. Inline chunks bring their bytes. */
+  put(row: ChunkRow, data?: Uint8Array): void;
+  setState(chunkId: ChunkId, state: ChunkState): void;
+  remove(chunkId: ChunkId): void;
+}
+
+export class Inventory {
+  readonly commits: GroupCommit;
+  readonly #index: ChunkIndex;
+  readonly #now: () => number;
+  readonly #isBeingWritten: (chunkId: ChunkId) => boolean;
+  #totals = none();
+
+  /** @param isBeingWritten whether blocks of a chunk are still awaited */
+  constructor(index: ChunkIndex, now: () => number, isBeingWritten: (chunkId: ChunkId) => boolean) {
+    this.#index = index;
+    this.#now = now;
+    this.#isBeingWritten = isBeingWritten;
+    this.commits = new GroupCommit(index);
+  }
+
+  get totals(): Readonly<Totals> {
+    return this.#totals;
+  }
+
+  /** Counts all rows, at the start. */
+  recount(): void {
+    this.#totals = this.#index.totals();
+  }
+
+  /**
+   * @param durable whether the change must survive a power cut
+   * @param apply is called inside the transaction, and sees the rows as they are then
+   * @returns when the transaction is committed. If it fails, nothing has changed
+   */
+  change(durable: boolean, apply: (rows: Rows) => void): Promise<void> {
+    let counted = none();
+    return this.commits.add(
+      durable,
+      () => {
+        const sums = none();
+        apply(this.#counted(sums));
+        this.#count(sums, 1);
+        counted = sums;
+      },
+      () => this.#count(counted, -1),
+    );
+  }
+
+  /** The same at once, for what cannot wait for a turn of the event loop; what waits goes first. */
+  changeNow(durable: boolean, apply: (rows: Rows) => void): void {
+    this.commits.flush();
+    const sums = none();
+    this.#index.transaction(durable, () => apply(this.#counted(sums)));
+    this.#count(sums, 1);
+  }
+
+  /** Counts all rows, and compares: takes a while where there are very many. */
+  async audit(): Promise<void> {
+    await this.commits.add(false, () => {
+      const [rows, totals] = [this.#index.totals(), this.#totals];
+      const isSame =
+        rows.chunkCount === totals.chunkCount &&
+        rows.sealedBytes === totals.sealedBytes &&
+        rows.trashBytes === totals.trashBytes;
+      totalsAreSums.check(isSame, { rows, totals });
+    });
+  }
+
+  #count(sums: Totals, sign: 1 | -1): void {
+    this.#totals.chunkCount += sign * sums.chunkCount;
+    this.#totals.sealedBytes += sign * sums.sealedBytes;
+    this.#totals.trashBytes += sign * sums.trashBytes;
+    if (sign < 0) return;
+    const { chunkCount, sealedBytes, trashBytes } = this.#totals;
+    totalsAreNotNegative.check(chunkCount >= 0 && sealedBytes >= 0 && trashBytes >= 0, { ...this.#totals });
+  }
+
+  /** @returns the rows, whose changes are summed up in `sums` */
+  #counted(sums: Totals): Rows {
+    const index = this.#index;
+    const noneIsWritten = (chunkId: ChunkId, state: ChunkState): void =>
+      sealedIsNotWritten.check(state !== "sealed" || !this.#isBeingWritten(chunkId), { chunkId });
+    const count = (row: Pick<ChunkRow, "state" | "lengthBytes"> | null, sign: 1 | -1): void => {
+      if (row?.state === "sealed") {
+        sums.chunkCount += sign;
+        sums.sealedBytes += sign * row.lengthBytes;
+      } else if (row && row.state !== "missing") sums.trashBytes += sign * row.lengthBytes;
+    };
+    return {
+      find: (chunkId) => index.find(chunkId),
+      put: (row, data) => {
+        noneIsWritten(row.chunkId, row.state);
+        count(index.find(row.chunkId), -1);
+        count(row, 1);
+        index.put(row, data);
+      },
+      setState: (chunkId, state) => {
+        const row = index.find(chunkId);
+        if (!row) return;
+        noneIsWritten(chunkId, state);
+        count(row, -1);
+        count({ ...row, state }, 1);
+        index.setState(chunkId, state, this.#now());
+      },
+      remove: (chunkId) => {
+        count(index.find(chunkId), -1);
+        index.remove(chunkId);
+      },
+    };
+  }
+}

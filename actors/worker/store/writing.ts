@@ -1,0 +1,352 @@
+/** The chunks being written: from their first block to their seal, or until they are given up. */
+import { rmSync, writeSync } from "node:fs";
+import { rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { ChunkRow } from "../../../databases/chunk-index.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { ChunkId } from "../../messages/primitives.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
+import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
+import { encodeTrailer, packCrcs, type Trailer, unpackCrcs } from "./chunk-file.ts";
+import { FlushQueue, fdatasyncAsync } from "./flush-queue.ts";
+import { GivenUp } from "./given-up.ts";
+import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
+import type { Expected, StoreParts } from "./store-parts.ts";
+import { rowOf } from "./trailer.ts";
+
+const MAX_OPEN_CHUNKS = 1024;
+
+const openBytesFit: Invariant = declareInvariant(
+  "store: bytes being written are not negative, and none without a chunk",
+);
+const openBytesAreSum: Invariant = declareInvariant("store: bytes being written are the sum of the open chunks");
+
+export class OpenChunks {
+  readonly flushes = new FlushQueue();
+  /** False: chunks being written go on, but gateways begin no new one here. */
+  takesNew = true;
+  readonly #parts: StoreParts;
+  readonly #inlineChunkBytes: number;
+  /** Of all chunks here, for the configured capacity. */
+  readonly #usedBytes: () => number;
+  readonly #open = new Map<ChunkId, OpenChunk>();
+  readonly #givenUp: GivenUp;
+  #openBytes = 0;
+
+  constructor(parts: StoreParts, inlineChunkBytes: number, usedBytes: () => number) {
+    this.#parts = parts;
+    this.#inlineChunkBytes = inlineChunkBytes;
+    this.#usedBytes = usedBytes;
+    this.#givenUp = new GivenUp(parts.now);
+  }
+
+  get(chunkId: ChunkId): OpenChunk | undefined {
+    return this.#open.get(chunkId);
+  }
+
+  /** Whether blocks of it are still awaited. */
+  isBeingWritten(chunkId: ChunkId): boolean {
+    const chunk = this.#open.get(chunkId);
+    return chunk !== undefined && !chunk.sealing;
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  get bytes(): number {
+    return this.#openBytes;
+  }
+
+  /**
+   * Stores one block; its CRC has been checked. The same block twice is one block.
+   *
+   * @param copyDecidedAt log index of the order to copy this chunk, which may replace a trashed or quarantined copy; 0: no
+   *   copy, a gateway's writing
+   * @returns null when it is stored already, or a promise if the caller has to wait because the disk is behind
+   * @throws CHUNK_SEALED, NO_SPACE, READ_ONLY, OVERLOADED, INVALID_PARAMETER
+   */
+  writeBlock(
+    chunkId: ChunkId,
+    block: number,
+    blockSizeBytes: number,
+    bytes: Uint8Array,
+    crc32: number,
+    copyDecidedAt = 0,
+  ): Promise<void> | null {
+    if (block * blockSizeBytes + bytes.length > MAX_CHUNK_BYTES)
+      throw new Refusal("INVALID_PARAMETER", `Block ${block} lies beyond the ${MAX_CHUNK_BYTES} bytes of a chunk`);
+    let chunk = this.#open.get(chunkId);
+    if (!chunk) {
+      this.#refuseIfGivenUp(chunkId, copyDecidedAt);
+      const row = this.#rowOf(chunkId);
+      if (row && !mayBeWritten(row, copyDecidedAt)) {
+        if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
+        throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is ${row.state} here and does not change`);
+      }
+      this.#refuseIfDraining(copyDecidedAt);
+      chunk = this.#begin(chunkId, blockSizeBytes);
+    }
+    chunk.lastTouchedAt = this.#parts.now();
+    chunk.copyDecidedAt = Math.max(chunk.copyDecidedAt, copyDecidedAt);
+    if (chunk.blockSizeBytes !== blockSizeBytes)
+      throw new Refusal(
+        "INVALID_PARAMETER",
+        `Chunk ${formatChunkId(chunkId)} has blocks of ${chunk.blockSizeBytes} bytes, not ${blockSizeBytes}`,
+      );
+    if (chunk.has(block, crc32, bytes.length)) return null;
+    if (chunk.sealing)
+      throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is being sealed and does not change`);
+    try {
+      chunk.throwIfFailed();
+      this.#parts.disk.claim(this.#usedBytes(), bytes.length);
+      this.#grow(chunk.write(block, bytes, crc32));
+    } catch (error) {
+      throw this.#parts.disk.refusal(error);
+    }
+    this.flushes.wrote(chunk, bytes.length);
+    return this.flushes.room();
+  }
+
+  /** The row of a chunk that is not being written. A sealed copy without its bytes is none, and its row says so then. */
+  #rowOf(chunkId: ChunkId): ChunkRow | null {
+    const row = this.#parts.index.find(chunkId);
+    if (row?.state !== "sealed" || row.inline || this.#parts.folders.whereIs(chunkId) !== null) return row;
+    this.#parts.inventory.changeNow(true, (rows) => rows.setState(chunkId, "missing"));
+    return this.#parts.index.find(chunkId);
+  }
+
+  /** A block that comes after its chunk was given up would open it again, and nobody would ever close it. */
+  #refuseIfGivenUp(chunkId: ChunkId, copyDecidedAt: number): void {
+    if (copyDecidedAt === 0 && this.#givenUp.has(chunkId))
+      throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} was given up and takes no more blocks`);
+  }
+
+  #refuseIfDraining(copyDecidedAt: number): void {
+    if (copyDecidedAt === 0 && !this.takesNew) throw new Refusal("NOT_READY", "This worker takes no new chunks");
+  }
+
+  #begin(chunkId: ChunkId, blockSizeBytes: number): OpenChunk {
+    if (this.#open.size >= MAX_OPEN_CHUNKS)
+      throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
+    try {
+      this.#parts.disk.admit(this.#usedBytes());
+      const chunk = new OpenChunk(chunkId, blockSizeBytes, this.#parts.folders.part(chunkId), this.#parts.now());
+      this.#open.set(chunkId, chunk);
+      return chunk;
+    } catch (error) {
+      throw this.#parts.disk.refusal(error);
+    }
+  }
+
+  /** A chunk that is one block, written and sealed in one step; small ones go into the index, many per flush. */
+  async sealWhole(expected: Expected, blockSizeBytes: number, bytes: Uint8Array, copyDecidedAt = 0): Promise<void> {
+    const { chunkId, lengthBytes, crc32 } = expected;
+    if (lengthBytes > this.#inlineChunkBytes) {
+      await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
+      return this.seal(expected, blockSizeBytes);
+    }
+    this.#refuseIfGivenUp(chunkId, copyDecidedAt);
+    this.#refuseIfDraining(copyDecidedAt);
+    this.#parts.disk.admit(this.#usedBytes());
+    this.#parts.disk.claim(this.#usedBytes(), lengthBytes);
+    const sealedAt = this.#parts.now();
+    const blockCrcs = packCrcs(Uint32Array.of(crc32));
+    let before: ChunkRow | null = null;
+    let stored = false;
+    /** Blocks of it that came before are of no use any more. */
+    let written: OpenChunk | undefined;
+    try {
+      await this.#parts.inventory.change(true, (rows) => {
+        before = rows.find(chunkId);
+        if (before && !mayBeWritten(before, copyDecidedAt)) {
+          assertSame(before, expected);
+          return;
+        }
+        written = this.#open.get(chunkId);
+        if (written && !written.sealing) this.#takeOut(written);
+        rows.put(
+          {
+            chunkId,
+            state: "sealed",
+            inline: true,
+            lengthBytes,
+            crc32,
+            blockSizeBytes,
+            blockCrcs,
+            sealedAt,
+            verifiedAt: sealedAt,
+            copyDecidedAt,
+          },
+          bytes,
+        );
+        stored = true;
+      });
+    } catch (error) {
+      throw this.#parts.disk.refusal(error);
+    } finally {
+      if (written && !written.sealing) await this.#destroy(written);
+    }
+    if (stored) this.#removeOldFile(before);
+  }
+
+  /**
+   * Makes a chunk durable and final. Sent again, it answers the same.
+   *
+   * @throws NO_SUCH_CHUNK, CHUNK_INCOMPLETE, CHECKSUM_MISMATCH, CHUNK_SEALED (as something else), NO_SPACE, READ_ONLY
+   */
+  async seal(expected: Expected, blockSizeBytes: number): Promise<void> {
+    const chunk = this.#open.get(expected.chunkId);
+    if (!chunk) {
+      const row = this.#rowOf(expected.chunkId);
+      if (!row || row.state === "missing")
+        throw new Refusal("NO_SUCH_CHUNK", `No block of chunk ${formatChunkId(expected.chunkId)} is here`);
+      return assertSame(row, expected);
+    }
+    if (chunk.sealing) {
+      if (chunk.sealing.lengthBytes !== expected.lengthBytes || chunk.sealing.crc32 !== expected.crc32)
+        throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(expected.chunkId)} is being sealed as something else`);
+      return chunk.sealing.done;
+    }
+    const blockCrcs = chunk.complete(expected.lengthBytes, blockSizeBytes, expected.crc32);
+    const done = this.#finish(chunk, { ...expected, blockSizeBytes, blockCrcs, sealedAt: this.#parts.now() });
+    chunk.sealing = { lengthBytes: expected.lengthBytes, crc32: expected.crc32, done };
+    return done;
+  }
+
+  async #finish(chunk: OpenChunk, trailer: Trailer): Promise<void> {
+    const { chunkId, lengthBytes } = trailer;
+    try {
+      await this.flushes.leave(chunk);
+      chunk.throwIfFailed();
+      const bytes = encodeTrailer(trailer);
+      for (let done = 0; done < bytes.length; )
+        done += writeSync(chunk.file, bytes, done, bytes.length - done, lengthBytes + done);
+      await fdatasyncAsync(chunk.file);
+      const path = this.#parts.folders.file(chunkId, "sealed");
+      await rename(chunk.path, path);
+      chunk.path = path;
+      await this.#parts.directories.sync(dirname(path));
+      const row = rowOf(trailer, chunk.copyDecidedAt);
+      let before: ChunkRow | null = null;
+      // The trailer lacks `copyDecidedAt`; it must be durable, so that an older order to trash the copy is refused.
+      await this.#parts.inventory.change(row.copyDecidedAt > 0, (rows) => {
+        before = rows.find(chunkId);
+        rows.put(row);
+      });
+      this.#removeOldFile(before);
+    } catch (error) {
+      // After a failed flush nobody knows what is on the disk: this copy is lost.
+      this.#remove(chunk.path);
+      throw this.#parts.disk.refusal(error);
+    } finally {
+      this.#forget(chunk);
+    }
+  }
+
+  #forget(chunk: OpenChunk): void {
+    this.#takeOut(chunk);
+    chunk.close();
+  }
+
+  #takeOut(chunk: OpenChunk): void {
+    this.#open.delete(chunk.chunkId);
+    this.#grow(-chunk.writtenBytes);
+  }
+
+  #grow(bytes: number): void {
+    this.#openBytes += bytes;
+    const [chunks, openBytes] = [this.#open.size, this.#openBytes];
+    openBytesFit.check(openBytes >= 0 && (chunks > 0 || openBytes === 0), { chunks, openBytes });
+  }
+
+  /** Checks the sum over all chunks being written. */
+  audit(): void {
+    let sum = 0;
+    for (const { writtenBytes } of this.#open.values()) sum += writtenBytes;
+    openBytesAreSum.check(sum === this.#openBytes, { sum, openBytes: this.#openBytes });
+  }
+
+  /** A copy took the place of one that lay in trash or quarantine. */
+  #removeOldFile(before: ChunkRow | null): void {
+    if (before && !before.inline && (before.state === "trash" || before.state === "quarantined"))
+      this.#remove(this.#parts.folders.file(before.chunkId, before.state));
+  }
+
+  /** A file that cannot be removed is in nobody's way: the next start does it. */
+  #remove(path: string): void {
+    try {
+      rmSync(path, { force: true });
+    } catch (error) {
+      const err = this.#parts.disk.refusal(error);
+      this.#parts.log.warn({ event: "file-left-over", path, err }, "a file could not be removed");
+    }
+  }
+
+  /**
+   * Throws an unsealed chunk away, and for a while refuses the blocks of it that are still on their way.
+   *
+   * @returns false if there is none, or it is being sealed
+   */
+  abort(chunkId: ChunkId): Promise<boolean> {
+    this.#givenUp.add(chunkId);
+    return this.discard(chunkId);
+  }
+
+  /** @returns false if there is none, or it is being sealed */
+  async discard(chunkId: ChunkId): Promise<boolean> {
+    const chunk = this.#open.get(chunkId);
+    if (!chunk || chunk.sealing) return false;
+    this.#takeOut(chunk);
+    await this.#destroy(chunk);
+    return true;
+  }
+
+  async #destroy(chunk: OpenChunk): Promise<void> {
+    this.#remove(chunk.path);
+    await this.flushes.leave(chunk);
+    chunk.close();
+  }
+
+  /** What is being written lost its files: it can only be given up. */
+  lostFiles(): void {
+    for (const chunk of this.#open.values())
+      chunk.fail(new Refusal("READ_ONLY", `The file of chunk ${formatChunkId(chunk.chunkId)} vanished`));
+  }
+
+  /** Unsealed chunks of gateways that nobody has written to for so long. A copy under way looks after itself. */
+  idle(limit: number, idleAfterMs: number): ChunkId[] {
+    const before = this.#parts.now() - idleAfterMs;
+    const idle: ChunkId[] = [];
+    for (const chunk of this.#open.values()) {
+      if (idle.length === limit) break;
+      if (!chunk.sealing && chunk.copyDecidedAt === 0 && chunk.lastTouchedAt < before) idle.push(chunk.chunkId);
+    }
+    return idle;
+  }
+
+  /** Throws away what is being written; seals under way are waited for. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map((chunk) => chunk.sealing?.done));
+    for (const chunkId of [...this.#open.keys()]) await this.discard(chunkId);
+  }
+}
+
+/** Missing copies may be written again by anyone, trashed and quarantined ones by an order to copy. */
+const mayBeWritten = (row: ChunkRow, copyDecidedAt: number): boolean =>
+  row.state === "missing" || (copyDecidedAt > 0 && row.state !== "sealed");
+
+function sameBlock(row: ChunkRow, block: number, lengthBytes: number, crc32: number): boolean {
+  const length = Math.min(row.blockSizeBytes, row.lengthBytes - block * row.blockSizeBytes);
+  return length === lengthBytes && unpackCrcs(row.blockCrcs.subarray(4 * block, 4 * block + 4))[0] === crc32;
+}
+
+function assertSame(row: ChunkRow, { chunkId, lengthBytes, crc32 }: Expected): void {
+  const name = formatChunkId(chunkId);
+  if (row.state === "quarantined") throw new Refusal("CHUNK_CORRUPT", `The copy of chunk ${name} here is bad`);
+  if (row.state !== "sealed" || row.lengthBytes !== lengthBytes || row.crc32 !== crc32)
+    throw new Refusal("CHUNK_SEALED", `Chunk ${name} is ${row.state} here, and not as what was asked`, {
+      lengthBytes: row.lengthBytes,
+      crc32: row.crc32,
+    });
+}
