@@ -10,6 +10,7 @@ import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
 import { isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
+import { AS_SENT } from "../../actors/node/whole-body.ts";
 import type { ChangeOptions, Consistency, ListPage, Masters, MastersOrder } from "../data-path-api.ts";
 import { LeaderWatch } from "./leader-watch.ts";
 import { askMasters, leaderAmong } from "./master-group.ts";
@@ -363,6 +364,7 @@ export class MasterClient implements Masters {
     await this.clusterState();
     const path = "/raft/backup";
     const response = await fetch(`${this.#leaderUrl}${path}`, {
+      ...AS_SENT,
       headers: { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") },
       signal,
     });
