@@ -6,7 +6,7 @@ import { askJson, fileUrl, sentenceOf } from "../ask.ts";
 import { Icon } from "../shell/icon.tsx";
 import { bytesInWords, dateInWords } from "../words.ts";
 import { download } from "./actions.ts";
-import { nameOf } from "./listing.ts";
+import { nameOf } from "./naming.ts";
 
 type Answer = Explanation & {
   next: number | null;

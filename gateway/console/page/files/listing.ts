@@ -22,8 +22,6 @@ export const problem = signal<string | null>(null);
 export const searchText = signal("");
 export const search = signal<{ found: ListedEntry[]; lookedAt: number; isDone: boolean } | null>(null);
 
-export const nameOf = (path: string): string => path.replace(/\/$/, "").split("/").pop() ?? path;
-
 const query = (parameters: Record<string, string>): string => `/files?${new URLSearchParams(parameters)}`;
 
 let loading = 0;
@@ -93,8 +91,8 @@ export async function find(text: string): Promise<void> {
 }
 
 /** Whether a file or folder is there, without asking for what may be missing. */
-export async function exists(path: string): Promise<boolean> {
-  const { entries: found } = await askJson<Page>(query({ prefix: path, limit: "1" }));
+export async function exists(path: string, cancelled: AbortSignal): Promise<boolean> {
+  const { entries: found } = await askJson<Page>(query({ prefix: path, limit: "1" }), { cancelled });
   return found.some((entry) => entry.path.replace(/\/$/, "") === path);
 }
 

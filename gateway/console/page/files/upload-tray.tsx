@@ -1,6 +1,7 @@
 import { Icon } from "../shell/icon.tsx";
 import { bytesInWords, percent } from "../words.ts";
-import { cancelAll, cancelUpload, clearFinished, skip, totals, tryAgain, type Upload, uploads } from "./uploads.ts";
+import type { Upload } from "./upload-queue.ts";
+import { queue, totals, uploads } from "./uploads.ts";
 
 /** More rows than this help nobody; the sum above counts them all. */
 const MOST_SHOWN = 50;
@@ -31,11 +32,11 @@ export function UploadTray() {
           {done} of {files} · {percent(sentBytes, bytes)}
         </span>
         {open > 0 ? (
-          <button type="button" class="button" onClick={cancelAll}>
+          <button type="button" class="button" onClick={() => queue.cancelAll()}>
             Cancel all
           </button>
         ) : (
-          <button type="button" class="icon-button" aria-label="Close" onClick={clearFinished}>
+          <button type="button" class="icon-button" aria-label="Close" onClick={() => queue.clearFinished()}>
             <Icon name="close" />
           </button>
         )}
@@ -60,7 +61,7 @@ function UploadRow({ upload }: { upload: Upload }) {
         </span>
         <span class="quiet">{stateInWords(upload, speed)}</span>
         {(state === "sending" || state === "waiting" || state === "finishing") && (
-          <button type="button" class="icon-button" aria-label={`Cancel ${name}`} onClick={() => cancelUpload(id)}>
+          <button type="button" class="icon-button" aria-label={`Cancel ${name}`} onClick={() => queue.cancel(id)}>
             <Icon name="close" />
           </button>
         )}
@@ -72,10 +73,10 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "exists" && (
         <div class="upload-choice">
           <span>{path} is there already.</span>
-          <button type="button" class="button" onClick={() => tryAgain(id, true)}>
+          <button type="button" class="button" onClick={() => queue.tryAgain(id, true)}>
             Replace
           </button>
-          <button type="button" class="button" onClick={() => skip(id)}>
+          <button type="button" class="button" onClick={() => queue.skip(id)}>
             Skip
           </button>
         </div>
@@ -83,10 +84,10 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "failed" && (
         <div class="upload-choice">
           <span>{problem}</span>
-          <button type="button" class="button" onClick={() => tryAgain(id)}>
+          <button type="button" class="button" onClick={() => queue.tryAgain(id)}>
             Try again
           </button>
-          <button type="button" class="button" onClick={() => skip(id)}>
+          <button type="button" class="button" onClick={() => queue.skip(id)}>
             Leave it
           </button>
         </div>
