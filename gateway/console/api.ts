@@ -81,7 +81,7 @@ export type NodeStatus = Static<typeof NodeStatus>;
 // ── stream ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 10 s keeps the connection. `id:` is the
+ * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 2 s tells that it lives. `id:` is the
  * cursor; it comes with `records` only. After a restart of the gateway the cursor is still good.
  */
 export interface StreamEvents {

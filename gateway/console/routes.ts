@@ -25,7 +25,8 @@ import type { Console, Viewer } from "./console.ts";
 import { checkRecording } from "./recording.ts";
 import { RECORDING_LIMITS } from "./recording-reader.ts";
 
-const HEARTBEAT_MS = 10_000;
+/** A page that hears nothing for three of these says that it shows what was. */
+const HEARTBEAT_MS = 2000;
 /** A page that falls this far behind is cut off; it comes back and resumes. */
 const MOST_BUFFERED_BYTES = 4 << 20;
 

@@ -17,7 +17,7 @@ test("C2. a name cannot lead out of its folder: a slash, a dot and two dots are 
 });
 
 test("C2. renaming keeps the folder, and begins with the stem selected", () => {
-  expect(folderOf("docs/files.png") + "plans.png").toBe("docs/plans.png");
+  expect(`${folderOf("docs/files.png")}plans.png`).toBe("docs/plans.png");
   expect([folderOf("docs/deep/"), folderOf("docs/"), folderOf("a.txt")]).toEqual(["docs/", "", ""]);
   expect([nameOf("docs/deep/"), nameOf("a.txt")]).toEqual(["deep", "a.txt"]);
   const stem = (path: string, kind: "file" | "directory"): string => nameOf(path).slice(0, stemLength({ path, kind }));

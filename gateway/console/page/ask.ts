@@ -18,6 +18,12 @@ export class AskError extends Error {
 export const token = storedSignal("dfs-token", "", sessionStorage);
 export const tokenWanted = signal(false);
 
+/** ms of the page's own clock, which never jumps; twice a second, for whatever shows an age. */
+export const pageClock = signal(performance.now());
+setInterval(() => {
+  pageClock.value = performance.now();
+}, 500);
+
 /** When the gateway last answered (page clock that never jumps); null: not yet. */
 export const lastAnswer = signal<number | null>(null);
 /** Why it does not answer now; null: it does. */

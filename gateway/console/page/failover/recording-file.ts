@@ -7,6 +7,7 @@ import { reportsOf } from "../../reports.ts";
 import { announce } from "../announce.ts";
 import { ask, sentenceOf } from "../ask.ts";
 import { route } from "../route.ts";
+import { takeBackQuestion } from "../shell/dialog.tsx";
 import { stopFollowing } from "./live.ts";
 import {
   addRecords,
@@ -28,6 +29,7 @@ import { followLink } from "./share.ts";
 /** Everything on the page shows the recording from now on, from its newest failover if it has one. */
 export function showRecording({ header, keyframe, records }: Recording, name: string): void {
   stopFollowing();
+  takeBackQuestion();
   batch(() => {
     const { cluster, software, exportedAt, seed = null } = header;
     source.value = { kind: "recording", name, cluster, software, seed, exportedAt };

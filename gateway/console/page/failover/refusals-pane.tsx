@@ -39,17 +39,23 @@ export function RefusalsPane() {
       list.value = refusalsOf(held.records, (record) => held.timeOf(held.positionOf(record.h)));
       return;
     }
+    let isGone = false;
     const load = async (): Promise<void> => {
       try {
-        list.value = await askJson<RefusalList>("/console/api/refusals?minutes=60");
+        const answer = await askJson<RefusalList>("/console/api/refusals?minutes=60");
+        if (isGone) return;
+        list.value = answer;
         problem.value = null;
       } catch (error) {
-        problem.value = sentenceOf(error);
+        if (!isGone) problem.value = sentenceOf(error);
       }
     };
     void load();
     const timer = setInterval(load, EVERY_MS);
-    return () => clearInterval(timer);
+    return () => {
+      isGone = true;
+      clearInterval(timer);
+    };
   }, [isLive, isLive ? 0 : version.value]);
   const answer = list.value;
   if (problem.value) return <p class="empty small">{problem.value}</p>;

@@ -3,6 +3,7 @@ import type { ListedEntry } from "../../../client/answers.ts";
 import { announce } from "../announce.ts";
 import { ask, fileUrl, postJson, sentenceOf, token } from "../ask.ts";
 import { confirmed, prompted } from "../shell/dialog.tsx";
+import { mayAct } from "../silence.ts";
 import { folder, reload } from "./listing.ts";
 import { folderOf, folderProblem, folderTyped, nameOf, nameProblem, stemLength } from "./naming.ts";
 
@@ -20,6 +21,7 @@ async function attempt(what: string, act: () => Promise<unknown>): Promise<boole
 }
 
 export async function newFolder(): Promise<void> {
+  if (!mayAct()) return;
   const into = folder.peek();
   const name = await prompted({
     title: "New folder",
@@ -33,6 +35,7 @@ export async function newFolder(): Promise<void> {
 
 /** Another name in the same folder. */
 export async function rename(entry: ListedEntry): Promise<void> {
+  if (!mayAct()) return;
   const from = entry.path.replace(/\/$/, "");
   const name = nameOf(from);
   const wanted = await prompted({
@@ -47,6 +50,7 @@ export async function rename(entry: ListedEntry): Promise<void> {
 
 /** The same name in another folder. */
 export async function move(entry: ListedEntry): Promise<void> {
+  if (!mayAct()) return;
   const from = entry.path.replace(/\/$/, "");
   const name = nameOf(from);
   const wanted = await prompted({
@@ -62,7 +66,7 @@ export async function move(entry: ListedEntry): Promise<void> {
 
 export async function remove(list: ListedEntry[]): Promise<boolean> {
   const [first] = list;
-  if (!first) return false;
+  if (!first || !mayAct()) return false;
   const folders = list.filter(({ kind }) => kind === "directory").length;
   const one = list.length === 1;
   const what = one ? nameOf(first.path) : `${list.length} entries`;

@@ -27,10 +27,11 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
     const load = async (): Promise<void> => {
       try {
         const answer = await askJson<Answer>(`${fileUrl(path)}?explain`);
-        if (!isGone) file.value = answer;
+        if (isGone) return;
+        file.value = answer;
         problem.value = null;
       } catch (error) {
-        problem.value = sentenceOf(error);
+        if (!isGone) problem.value = sentenceOf(error);
       }
     };
     void load();

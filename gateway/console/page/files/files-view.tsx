@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ListedEntry } from "../../../client/answers.ts";
 import { folderHash } from "../route.ts";
 import { Icon } from "../shell/icon.tsx";
+import { isStale, mayAct } from "../silence.ts";
 import { bytesInWords, dateInWords } from "../words.ts";
 import { download, move, newFolder, remove, rename } from "./actions.ts";
 import { filesOfDrop, filesOfInput } from "./dropped-files.ts";
@@ -21,7 +22,6 @@ import {
   searchText,
 } from "./listing.ts";
 import { folderOf, nameOf } from "./naming.ts";
-import { UploadTray } from "./upload-tray.tsx";
 import { queue } from "./uploads.ts";
 
 const marked = signal<ReadonlySet<string>>(new Set());
@@ -104,16 +104,17 @@ export function FilesView() {
       if (hasFiles(event)) event.preventDefault();
     };
     const enter = (event: DragEvent): void => {
-      if (hasFiles(event)) isDragOver.value = ++depth > 0;
+      if (hasFiles(event)) isDragOver.value = ++depth > 0 && !isStale.peek();
     };
     const leave = (event: DragEvent): void => {
-      if (hasFiles(event)) isDragOver.value = --depth > 0;
+      if (hasFiles(event)) isDragOver.value = --depth > 0 && !isStale.peek();
     };
     const drop = async (event: DragEvent): Promise<void> => {
       if (!event.dataTransfer || !hasFiles(event)) return;
       event.preventDefault();
       depth = 0;
       isDragOver.value = false;
+      if (!mayAct()) return;
       // Walking a folder takes its time, and meanwhile the person may have gone on to another one.
       const into = folder.peek();
       put(into, await filesOfDrop(event.dataTransfer));
@@ -153,13 +154,24 @@ export function FilesView() {
             />
           </label>
           <div class="buttons">
-            <button type="button" class="button" onClick={() => void newFolder()}>
+            <button type="button" class="button" disabled={isStale.value} onClick={() => void newFolder()}>
               <Icon name="newFolder" /> New folder
             </button>
-            <button type="button" class="button" onClick={() => folderChooser.current?.click()}>
+            <button
+              type="button"
+              class="button"
+              disabled={isStale.value}
+              onClick={() => folderChooser.current?.click()}
+            >
               <Icon name="folder" /> Upload folder
             </button>
-            <button type="button" class="button primary" id="choose-files" onClick={() => chooser.current?.click()}>
+            <button
+              type="button"
+              class="button primary"
+              id="choose-files"
+              disabled={isStale.value}
+              onClick={() => chooser.current?.click()}
+            >
               <Icon name="upload" /> Upload
             </button>
           </div>
@@ -186,7 +198,12 @@ export function FilesView() {
         {markedEntries.value.length > 0 && (
           <div class="marked-bar">
             <span>{markedEntries.value.length} marked</span>
-            <button type="button" class="button" onClick={() => void removeAll(markedEntries.value)}>
+            <button
+              type="button"
+              class="button"
+              disabled={isStale.value}
+              onClick={() => void removeAll(markedEntries.value)}
+            >
               <Icon name="trash" /> Delete
             </button>
             <button
@@ -220,7 +237,6 @@ export function FilesView() {
           }}
         />
       )}
-      <UploadTray />
       {isDragOver.value && (
         <div class="drop-target" aria-hidden="true">
           <div>
@@ -360,13 +376,31 @@ function Row({ entry }: { entry: ListedEntry }) {
             <Icon name="download" />
           </button>
         )}
-        <button type="button" class="icon-button" aria-label={`Rename ${name}`} onClick={() => void rename(entry)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Rename ${name}`}
+          disabled={isStale.value}
+          onClick={() => void rename(entry)}
+        >
           <Icon name="rename" />
         </button>
-        <button type="button" class="icon-button" aria-label={`Move ${name}`} onClick={() => void move(entry)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Move ${name}`}
+          disabled={isStale.value}
+          onClick={() => void move(entry)}
+        >
           <Icon name="move" />
         </button>
-        <button type="button" class="icon-button" aria-label={`Delete ${name}`} onClick={() => void removeAll([entry])}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Delete ${name}`}
+          disabled={isStale.value}
+          onClick={() => void removeAll([entry])}
+        >
           <Icon name="trash" />
         </button>
       </td>

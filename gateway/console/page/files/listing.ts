@@ -1,8 +1,9 @@
 /** The folder that is shown: its names, page by page, and what is found below it. */
 import { batch, computed, effect, signal } from "@preact/signals";
 import type { ListedEntry } from "../../../client/answers.ts";
-import { askJson, sentenceOf, silence } from "../ask.ts";
+import { askJson, sentenceOf } from "../ask.ts";
 import { route } from "../route.ts";
+import { isStale } from "../silence.ts";
 
 interface Page {
   entries: ListedEntry[];
@@ -109,9 +110,8 @@ effect(() => {
 });
 
 /** After a silence the list may be old. */
-let wasSilent = false;
+let wasStale = false;
 effect(() => {
-  const isSilent = silence.value !== null;
-  if (wasSilent && !isSilent && route.peek().view === "files") void reload();
-  wasSilent = isSilent;
+  if (wasStale && !isStale.value && route.peek().view === "files") void reload();
+  wasStale = isStale.value;
 });

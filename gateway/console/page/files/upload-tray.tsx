@@ -1,4 +1,6 @@
+import { source } from "../failover/playback.ts";
 import { Icon } from "../shell/icon.tsx";
+import { isStale } from "../silence.ts";
 import { bytesInWords, percent } from "../words.ts";
 import type { Upload } from "./upload-queue.ts";
 import { queue, totals, uploads } from "./uploads.ts";
@@ -16,7 +18,7 @@ const ORDER: Record<Upload["state"], number> = {
   cancelled: 5,
 };
 
-/** Uploads under way, in a corner, while one goes on working. */
+/** Uploads under way, in a corner of every view, while one goes on working. A recording does not stop them. */
 export function UploadTray() {
   const list = uploads.value.filter(({ state }) => state !== "cancelled");
   if (list.length === 0) return null;
@@ -26,6 +28,7 @@ export function UploadTray() {
     <section class="tray" aria-label="Uploads">
       <header>
         <strong>
+          {source.value.kind === "recording" && "Live cluster: "}
           {open > 0 ? `Storing ${files} ${files === 1 ? "file" : "files"}` : stuck > 0 ? "Waiting for you" : "Stored"}
         </strong>
         <span class="quiet">
@@ -73,7 +76,7 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "exists" && (
         <div class="upload-choice">
           <span>{path} is there already.</span>
-          <button type="button" class="button" onClick={() => queue.tryAgain(id, true)}>
+          <button type="button" class="button" disabled={isStale.value} onClick={() => queue.tryAgain(id, true)}>
             Replace
           </button>
           <button type="button" class="button" onClick={() => queue.skip(id)}>
@@ -84,7 +87,7 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "failed" && (
         <div class="upload-choice">
           <span>{problem}</span>
-          <button type="button" class="button" onClick={() => queue.tryAgain(id)}>
+          <button type="button" class="button" disabled={isStale.value} onClick={() => queue.tryAgain(id)}>
             Try again
           </button>
           <button type="button" class="button" onClick={() => queue.skip(id)}>

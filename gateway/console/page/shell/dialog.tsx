@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { isStale } from "../silence.ts";
 import { Icon } from "./icon.tsx";
 
 interface Question {
@@ -104,7 +105,11 @@ export function QuestionDialog() {
           <button type="button" class="button" onClick={() => close(null)}>
             Cancel
           </button>
-          <button type="submit" class={`button ${question.isDangerous ? "danger" : "primary"}`}>
+          <button
+            type="submit"
+            disabled={isStale.value}
+            class={`button ${question.isDangerous ? "danger" : "primary"}`}
+          >
             {question.verb}
           </button>
         </div>
