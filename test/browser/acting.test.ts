@@ -114,6 +114,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(changes).toEqual([]);
     await strip.getByRole("button", { name: "Close" }).click();
     await strip.waitFor({ state: "detached" });
+    expect(await page.locator("[data-node='worker-5']").count()).toBe(0);
     await page.getByRole("link", { name: "Files", exact: true }).click();
     await page.getByRole("link", { name: "All files" }).click();
     await page.locator('[data-path="kept.txt"]').waitFor();

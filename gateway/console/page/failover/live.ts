@@ -1,5 +1,5 @@
 /** The live cluster: what held a while ago, then the stream from there on, taken up again after every break. */
-import { computed, effect, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import type { About, Drill, MachineList, NodeStatus, RecordPage, Report, StateAt, StreamEvents } from "../../api.ts";
 import { msOf } from "../../order.ts";
 import { ask, askJson, noteAnswer, noteSilence, pageClock } from "../ask.ts";
@@ -135,7 +135,7 @@ export async function followLive(): Promise<void> {
   stopFollowing();
   const mine = new AbortController();
   attempt = mine;
-  source.value = { kind: "live" };
+  if (source.peek().kind === "recording") leaveRecording();
   let cursor: string | null = null;
   let tries = 0;
   while (!mine.signal.aborted) {
@@ -164,6 +164,16 @@ export async function followLive(): Promise<void> {
       }
     }
   }
+}
+
+/** What the recording showed is gone at once: none of it may pass for the cluster of now. */
+function leaveRecording(): void {
+  batch(() => {
+    source.value = { kind: "live" };
+    startAnew();
+    nodes.value = [];
+    drills.value = [];
+  });
 }
 
 export function stopFollowing(): void {

@@ -127,7 +127,7 @@ function clientsInWords({ errors, refused, longestWaitMs }: Report["clients"]): 
   const parts = [
     errors.count === 0 ? "0 errors" : `${errors.count.toLocaleString("en")} errors (${codesInWords(errors)})`,
     refused.count > 0 ? `${codesInWords(refused)} for their own requests` : "",
-    longestWaitMs === null ? "" : `longest wait ${durationInWords(longestWaitMs)}`,
+    !longestWaitMs ? "" : `longest wait ${durationInWords(longestWaitMs)}`,
   ];
   return `Clients: ${parts.filter(Boolean).join(", ")}`;
 }
