@@ -57,10 +57,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     for (let n = 0; n < 500 && puts === 0; n++) await page.waitForTimeout(20);
     await page.getByRole("button", { name: "Cancel all" }).click();
     const before = puts;
-    await page
-      .locator(".tray")
-      .waitFor({ state: "detached" })
-      .catch(() => {});
+    await page.getByRole("button", { name: "Cancel all" }).waitFor({ state: "detached" });
     await page.waitForTimeout(1000);
     expect(puts).toBe(before);
     const { entries } = (await (await call("GET", "/files?prefix=many-&limit=1000")).json()) as { entries: unknown[] };
