@@ -4,6 +4,7 @@ import { refusalOf } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
 import type { Identity } from "../node/mailbox.ts";
 import { sign } from "../node/signature.ts";
+import { AS_SENT } from "../node/whole-body.ts";
 
 const PATH = "/raft/backup";
 const ASK_EVERY_MS = 500;
@@ -20,7 +21,7 @@ export async function leadersState(
     for (const { id, url } of config.masters) {
       if (id === nodeId) continue;
       const authorization = sign(identity.secret, nodeId, "GET", PATH, "");
-      const response = await fetch(url + PATH, { headers: { authorization } }).catch(() => null);
+      const response = await fetch(url + PATH, { headers: { authorization }, ...AS_SENT }).catch(() => null);
       if (response?.ok && response.body) return response.body as ReadableStream<Uint8Array>;
       if (response && performance.now() - complainedAt > COMPLAIN_EVERY_MS) {
         complainedAt = performance.now();

@@ -13,6 +13,7 @@ import { refusalOf } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
 import type { Identity } from "../node/mailbox.ts";
 import { sign } from "../node/signature.ts";
+import { AS_SENT } from "../node/whole-body.ts";
 import { configurationAt } from "../rules/raft/membership.ts";
 import type { MetadataEngine } from "./engine.ts";
 
@@ -200,6 +201,7 @@ export class Snapshots {
     this.#part = part;
     const { pathname } = new URL(url);
     const response = await fetch(url, {
+      ...AS_SENT,
       headers: {
         authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, ""),
         range: `bytes=${part.bytes}-`,

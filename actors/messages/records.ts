@@ -30,7 +30,7 @@ export const StepRecord = Type.Object({
   q: Type.Integer({ minimum: 1, description: "counts the records of a boot; (n, b, q) names a record: n/b/q" }),
   h: Type.String({ pattern: "^[0-9a-f]{16}$", description: "hybrid clock: 12 hex digits of ms, 4 of a counter" }),
   t: Type.Number({ description: "ms since the epoch by the node's own clock; for people only" }),
-  m: Type.String({ maxLength: 64, description: "machine, or process, traffic, redundancy, requests, drill" }),
+  m: Type.String({ maxLength: 64, description: "machine, or process, traffic, redundancy, requests, clients, drill" }),
   a: Type.String({ maxLength: 128, description: "actor, e.g. liveness:worker-3; one life each, within a boot" }),
   s: Type.String({ maxLength: 128, description: "what it is about: a node, a chunk, an upload; default: the node" }),
   k: RecordKind,

@@ -20,6 +20,9 @@ import {
   Url,
 } from "./primitives.ts";
 
+/** No chunk has larger blocks. */
+export const MAX_BLOCK_BYTES = 1 << 24;
+
 /** Names of the headers on block requests and answers. All values are ASCII. */
 export const BlockHeader = {
   /** PUT: CRC-32 of the body, lower-case hex. GET answer: one per block, comma-separated. */

@@ -2,6 +2,7 @@
 import { type ErrorCode, isErrorCode, Refusal } from "../messages/errors.ts";
 import type { Logger } from "./log.ts";
 import { recorder } from "./recorder.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "./whole-body.ts";
 import { decode, encode, WIRE_TYPE } from "./wire.ts";
 
 export interface Answer {
@@ -51,7 +52,7 @@ export function refusalFrom({ status, value }: Answer, url: string): Refusal {
 }
 
 export async function refusalOf(response: Response, url: string): Promise<Refusal> {
-  const bytes = new Uint8Array(await response.arrayBuffer());
+  const bytes = await wholeBody(response, SHORT_ANSWER_BYTES);
   let value: unknown = null;
   try {
     value = decode(bytes);

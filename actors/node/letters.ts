@@ -17,7 +17,7 @@ export const MESSAGES = "/messages";
 export const BATCH = "/messages/batch";
 
 export const MAX_LETTERS = 64;
-const MAX_FRAME_BYTES = 256 << 20;
+export const MAX_FRAME_BYTES = 256 << 20;
 const LENGTH_BYTES = 4;
 
 export const encodeLetters = (letters: readonly Letter[]): Uint8Array<ArrayBuffer> => encode(letters);

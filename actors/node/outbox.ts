@@ -5,11 +5,20 @@
  */
 import { Refusal } from "../messages/errors.ts";
 import { refusalFrom, refusalOf } from "./answers.ts";
-import { BATCH, encodeLetters, type LetterAnswer, MAX_LETTERS, MESSAGES, readAnswers } from "./letters.ts";
+import {
+  BATCH,
+  encodeLetters,
+  type LetterAnswer,
+  MAX_FRAME_BYTES,
+  MAX_LETTERS,
+  MESSAGES,
+  readAnswers,
+} from "./letters.ts";
 import type { AnswerOf, Identity, MailboxSchema, MessageOf } from "./mailbox.ts";
 import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause } from "./recorder-cause.ts";
 import { type CallOptions, request } from "./request.ts";
 import { sign } from "./signature.ts";
+import { wholeBody } from "./whole-body.ts";
 import { decode, type Envelope, encode, WIRE_TYPE, WIRE_VERSION } from "./wire.ts";
 
 /** Together they may be this long; a message that is longer by itself travels alone. */
@@ -115,7 +124,7 @@ async function sendAlone(identity: Identity, url: string, sending: Sending): Pro
     const init = signed(identity, MESSAGES, envelope, cause === null ? {} : { [CAUSE_HEADER]: cause });
     const read = async (response: Response): Promise<unknown> => {
       if (!response.ok) throw await refusalOf(response, url);
-      const answer = decode(new Uint8Array(await response.arrayBuffer()));
+      const answer = decode(await wholeBody(response, MAX_FRAME_BYTES));
       noteAnswer(answer, parseCause(response.headers.get(CAUSE_HEADER)));
       return answer;
     };
@@ -161,7 +170,7 @@ async function sendTogether(identity: Identity, url: string, batch: readonly Sen
 
 /** A short answer is cheaper to take whole. */
 async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, void> {
-  if (response.headers.has("content-length")) yield new Uint8Array(await response.arrayBuffer());
+  if (response.headers.has("content-length")) yield await wholeBody(response, MAX_FRAME_BYTES);
   else yield* response.body as unknown as AsyncIterable<Uint8Array>;
 }
 

@@ -1,5 +1,6 @@
 /** One HTTP request to another node: with a deadline, with a way to give it up, and with every failure in our words. */
 import { Refusal } from "../messages/errors.ts";
+import { AS_SENT } from "./whole-body.ts";
 
 export interface CallOptions {
   /** After this the outcome is unknown: TIMEOUT. */
@@ -30,7 +31,7 @@ export async function request<T>(
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
-    return await read(await fetch(url, { ...init, signal: controller.signal }));
+    return await read(await fetch(url, { ...init, ...AS_SENT, signal: controller.signal }));
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
     if (isLate)

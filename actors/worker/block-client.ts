@@ -1,10 +1,11 @@
 /** The block routes of a worker, as other workers call them. */
 import { Refusal } from "../messages/errors.ts";
-import { BlockHeader, type BlockOutcomes } from "../messages/worker.ts";
+import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES } from "../messages/worker.ts";
 import { refusalOf } from "../node/answers.ts";
 import type { Identity } from "../node/mailbox.ts";
 import { type CallOptions, request } from "../node/request.ts";
 import { blockContent, sign } from "../node/signature.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "../node/whole-body.ts";
 import { decode } from "../node/wire.ts";
 import { formatChunkId } from "../rules/chunk-id.ts";
 import { formatCrc32 } from "../rules/crc32.ts";
@@ -65,7 +66,7 @@ export async function putBlock(
   headers.set("authorization", sign(identity.secret, identity.nodeId, "PUT", path, blockContent(headers)));
   return request(`${to.url}${path}`, { method: "PUT", body: block.bytes, headers }, options, async (response) => {
     if (response.status === 204) return [to, ...route].map(({ id }) => ({ workerId: id, stored: true }));
-    if (response.status === 207) return decode(new Uint8Array(await response.arrayBuffer())) as BlockOutcomes;
+    if (response.status === 207) return decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
     throw await refusalOf(response, to.url);
   });
 }
@@ -88,6 +89,6 @@ export async function getBlocks(
   const authorization = sign(identity.secret, identity.nodeId, "GET", path, blockContent(new Headers()));
   return request(`${url}${path}?count=${count}`, { headers: { authorization } }, options, async (response) => {
     if (response.status !== 200) throw await refusalOf(response, url);
-    return new Uint8Array(await response.arrayBuffer());
+    return wholeBody(response, count * MAX_BLOCK_BYTES);
   });
 }

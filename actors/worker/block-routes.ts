@@ -5,7 +5,13 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../messages/errors.ts";
 import { ROUTE_SENDERS } from "../messages/senders.ts";
-import { BlockHeader, type BlockOutcomes, type PutSmallChunks, type SmallChunkOutcome } from "../messages/worker.ts";
+import {
+  BlockHeader,
+  type BlockOutcomes,
+  MAX_BLOCK_BYTES,
+  type PutSmallChunks,
+  type SmallChunkOutcome,
+} from "../messages/worker.ts";
 import { refusalResponse } from "../node/answers.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, SERVER_OPTIONS } from "../node/mailbox.ts";
@@ -21,7 +27,6 @@ import type { ChunkStore } from "./store/chunk-store.ts";
 const MAX_REQUESTS = 512;
 const MAX_BYTES_IN_FLIGHT = 128 << 20;
 /** As config.json allows. */
-const MAX_BLOCK_BYTES = 1 << 24;
 const MAX_BLOCKS_PER_READ = 1024;
 const MAX_HOPS = 16;
 /** For each worker that is left on the route. */

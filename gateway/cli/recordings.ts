@@ -1,11 +1,11 @@
 /** `dfs record`, `dfs replay`, `dfs machines`: what the console shows, as files. */
-import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { DfsError } from "../client/client.ts";
 import { toMachineConfig, toMermaid } from "../console/chart-export.ts";
 import { drawnMachines } from "../console/layouts.ts";
-import { readRecording, serveReplay } from "../console/replay.ts";
+import { RECORDING_LIMITS, streamed } from "../console/recording-reader.ts";
+import { readHeader, serveReplay } from "../console/replay.ts";
 import { ExitCode } from "./exit-code.ts";
 import { formatBytes } from "./output.ts";
 import type { Session } from "./session.ts";
@@ -42,33 +42,40 @@ export async function record(
       problem.next ?? "",
     );
   }
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  const { header, records } = await readRecording(bytes).catch((error) => Promise.reject(asDfsError(error)));
+  const bytes = await wholeFile(response);
+  const { header, records } = await readHeader(bytes).catch((error) => Promise.reject(asDfsError(error)));
   const [, given] = /filename="([^"/]+)"/.exec(response.headers.get("content-disposition") ?? "") ?? [];
   const path = file ?? given ?? "dfs.recording.gz";
   await Bun.write(path, bytes);
   const seconds = Math.round((header.to - header.from) / 1000);
   output.result(
-    { file: path, bytes: bytes.length, records: records.length, from: header.from, to: header.to },
-    () => `${path}: ${records.length} records of ${seconds} s, ${formatBytes(bytes.length)}\n  dfs replay ${path}`,
+    { file: path, bytes: bytes.length, records, from: header.from, to: header.to },
+    () => `${path}: ${records} records of ${seconds} s, ${formatBytes(bytes.length)}\n  dfs replay ${path}`,
   );
   return ExitCode.ok;
 }
 
+async function wholeFile(response: Response): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of response.body ?? []) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes > RECORDING_LIMITS.packedBytes)
+      throw new DfsError("UNEXPECTED_ANSWER", `The recording has more than ${formatBytes(bytes)}.`, 0, "Ask for less.");
+  }
+  return Buffer.concat(pieces);
+}
+
 /** Serves a recording to a browser until it is interrupted. */
 export async function replay({ output, signal }: Session, path: string, port: number | null): Promise<number> {
-  let bytes: Uint8Array<ArrayBuffer>;
-  try {
-    bytes = new Uint8Array(readFileSync(path));
-  } catch (cause) {
-    throw new DfsError("NO_SUCH_FILE", `Cannot read ${path}: ${(cause as Error).message}`, 0, "Check the name.");
-  }
-  const recording = await readRecording(bytes).catch((error) => Promise.reject(asDfsError(error)));
-  const { url, stop } = serveReplay(bytes, recording, port ?? (await freePort()));
-  output.result(
-    { url, records: recording.records.length },
-    () => `${url}\n${recording.records.length} records. Ctrl-C ends it.`,
-  );
+  const file = Bun.file(path);
+  if (!(await file.exists())) throw new DfsError("NO_SUCH_FILE", `There is no file ${path}`, 0, "Check the name.");
+  const { header, records } = await readHeader(streamed(file.stream())).catch((error) => {
+    throw asDfsError(error);
+  });
+  const { url, stop } = serveReplay(file, header, port ?? (await freePort()));
+  output.result({ url, records }, () => `${url}\n${records} records. Ctrl-C ends it.`);
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   await stop();
   return ExitCode.ok;

@@ -10,6 +10,7 @@ import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/outbox.ts";
 import { sign } from "../../actors/node/signature.ts";
+import { AS_SENT } from "../../actors/node/whole-body.ts";
 import type {
   ChangeOptions,
   ClusterStateAnswer,
@@ -180,7 +181,7 @@ export class MasterClient implements Masters {
     if (url === null) throw new Refusal("NO_LEADER", "The leader does not answer this gateway; ask another gateway");
     const path = "/raft/backup";
     const headers = { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") };
-    const response = await fetch(`${url}${path}`, { headers, signal }).catch((cause) => {
+    const response = await fetch(`${url}${path}`, { ...AS_SENT, headers, signal }).catch((cause) => {
       throw new Refusal("NO_LEADER", `${url} cannot be reached: ${(cause as Error).message}`);
     });
     if (response.ok && response.body) return response.body as ReadableStream<Uint8Array>;

@@ -4,12 +4,13 @@
  */
 import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
 import type { WorkerAddress } from "../../actors/messages/master.ts";
-import { BlockHeader, type BlockOutcomes, type WorkerMailbox } from "../../actors/messages/worker.ts";
+import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES, type WorkerMailbox } from "../../actors/messages/worker.ts";
 import { refusalOf } from "../../actors/node/answers.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
 import { request } from "../../actors/node/request.ts";
 import { blockContent, sign } from "../../actors/node/signature.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "../../actors/node/whole-body.ts";
 import { decode } from "../../actors/node/wire.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
@@ -146,7 +147,7 @@ export class WorkerClients {
     try {
       return await this.#request(first, "PUT", path, headers, timeoutMs, cancelled, write.bytes, async (response) => {
         if (response.status !== 207) return leg.map((workerId) => ({ workerId, stored: true }));
-        const told = decode(new Uint8Array(await response.arrayBuffer())) as BlockOutcomes;
+        const told = decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
         const toldOf = (id: string) => told.find(({ workerId }) => workerId === id);
         return leg.map((id) => toldOf(id) ?? notStored(id, "PEER_UNREACHABLE"));
       });
@@ -181,7 +182,7 @@ export class WorkerClients {
         this.#timeouts.blockMs,
         cancelled,
         null,
-        async (response) => new Uint8Array(await response.arrayBuffer()),
+        (response) => wholeBody(response, count * MAX_BLOCK_BYTES),
       );
       if (known) known.latencyMs += (performance.now() - startedAt - known.latencyMs) * LATENCY_WEIGHT;
       return bytes;

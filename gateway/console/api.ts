@@ -81,7 +81,7 @@ export type NodeStatus = Static<typeof NodeStatus>;
 // ── stream ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 10 s keeps the connection. `id:` is the
+ * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 2 s tells that it lives. `id:` is the
  * cursor; it comes with `records` only. After a restart of the gateway the cursor is still good.
  */
 export interface StreamEvents {
@@ -165,13 +165,14 @@ export const Phase = Type.Object({
 });
 export type Phase = Static<typeof Phase>;
 
-/** Requests refused or failed while it lasted. */
-const Damage = Type.Object({
+/** Answers of one kind while it lasted. */
+export const Damage = Type.Object({
   count: Type.Integer(),
   byCode: Type.Record(Type.String(), Type.Integer()),
   first: NullableMs,
   last: NullableMs,
 });
+export type Damage = Static<typeof Damage>;
 
 export const Report = Type.Object({
   id: Type.String(),
@@ -182,11 +183,17 @@ export const Report = Type.Object({
   term: Nullable(Type.Integer()),
   title: Type.String(),
   from: Type.Number({ description: "last sign of life" }),
+  atLeast: Type.Boolean({ description: "the last sign of life is older than these records: it took longer" }),
   to: NullableMs,
   totalMs: Nullable(Type.Number({ description: "sum of the phases" })),
-  phases: Type.Array(Phase),
-  refused: Damage,
-  failed: Damage,
+  phases: Type.Array(Phase, { description: "each begins where the one before ended" }),
+  clients: Type.Object({
+    errors: Damage,
+    refused: Damage,
+    longestWaitMs: Nullable(Type.Number({ description: "for the head of an answer; null: not recorded" })),
+  }),
+  /** Refusals that nodes told each other, and tried again by themselves. */
+  between: Damage,
   /** Chunks with fewer good copies than wanted, as the leader counted them. */
   chunksAtRisk: Type.Object({
     most: Type.Integer(),
@@ -236,12 +243,16 @@ export const RefusalEntry = Type.Object({
   request: Type.String({ description: "message type, or method and route" }),
   count: Type.Integer(),
   failed: Type.Boolean({ description: "our fault, not a refusal" }),
+  to: Type.Union([Type.Literal("client"), Type.Literal("node")], { description: "who was told" }),
   record: RecordRef,
 });
+export type RefusalEntry = Static<typeof RefusalEntry>;
+const CountByCode = { total: Type.Integer(), byCode: Type.Record(Type.String(), Type.Integer()) };
 export const RefusalList = Type.Object({
   minutes: Type.Number(),
-  total: Type.Integer(),
-  byCode: Type.Record(Type.String(), Type.Integer()),
+  /** What clients were told. */
+  ...CountByCode,
+  between: Type.Object(CountByCode),
   entries: Type.Array(RefusalEntry),
 });
 export type RefusalList = Static<typeof RefusalList>;

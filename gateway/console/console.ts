@@ -17,13 +17,14 @@ import type {
   StreamedRecord,
   Why,
 } from "./api.ts";
-import { countByCode } from "./count-by-code.ts";
+import { ClientWaits } from "./client-waits.ts";
 import type { Drills } from "./drills.ts";
 import type { FollowedStore, Follower, ToldRecord } from "./follower.ts";
 import { layoutOf } from "./layouts.ts";
-import { beginOf, compareRecords, endOf, idOf, lastMs } from "./order.ts";
+import { beginOf, compareRecords, endOf } from "./order.ts";
 import { formatRecording } from "./recording.ts";
 import { RECORDING_FORMAT, RECORDING_VERSION } from "./recording-format.ts";
+import { refusalsOf } from "./refusals.ts";
 import { reportsOf } from "./reports.ts";
 import { ENDED_SHOWN_MS } from "./state-at.ts";
 import { whyOf } from "./why.ts";
@@ -37,12 +38,15 @@ const REPORTED = new Set([
   "redundancy",
   "process",
   "requests",
+  "clients",
   "mark",
   "reach",
 ]);
 const REPORTS_REACH_BACK_MS = 3_600_000;
 const REPORTS_EVERY_MS = 1000;
 const MOST_REPORTED = 20_000;
+/** Waits below this are what any second has. */
+const NOTED_WAIT_MS = 100;
 const MOST_ACTORS = 5000;
 const MOST_REPLAYED = 5000;
 const MOST_EXPORTED = 200_000;
@@ -71,6 +75,7 @@ export interface ConsoleParts {
 
 export class Console {
   readonly drills: Drills;
+  readonly waits = new ClientWaits();
   readonly #parts: ConsoleParts;
   readonly #viewers = new Set<Viewer>();
   readonly #timers: Timer[] = [];
@@ -105,7 +110,7 @@ export class Console {
     if (isBeat && earlier && earlier.e === record.e) {
       const at = this.#reported.lastIndexOf(earlier);
       if (at >= 0) this.#reported[at] = null;
-    } else if (!isBeat) this.#stale = true;
+    } else if (!isBeat && !isQuick(record)) this.#stale = true;
     if (isBeat) this.#lastBeats.set(key, record);
     else if (record.f !== undefined) this.#lastBeats.delete(key);
     this.#reported.push(record);
@@ -265,23 +270,7 @@ export class Console {
 
   refusals(minutes: number): RefusalList {
     const { store } = this.#parts;
-    const records = store.between(beginOf(Date.now() - minutes * 60_000), "~", PAGE, "requests").reverse();
-    const byCode = countByCode(records.map(({ e, r = 1 }) => [e, r] as const));
-    return {
-      minutes,
-      total: Object.values(byCode).reduce((sum, count) => sum + count, 0),
-      byCode,
-      entries: records.map((record) => ({
-        at: lastMs(record),
-        node: record.n,
-        code: record.e,
-        reason: String(record.d?.reason ?? ""),
-        request: String(record.d?.request ?? ""),
-        count: record.r ?? 1,
-        failed: record.v === "failed",
-        record: idOf(record),
-      })),
-    };
+    return { minutes, ...refusalsOf(store.between(beginOf(Date.now() - minutes * 60_000), "~", PAGE, "requests")) };
   }
 
   // ── machines and recordings ──────────────────────────────────────────────────────────────────────────────────────
@@ -325,6 +314,9 @@ export class Console {
     this.#parts.store.close();
   }
 }
+
+/** A second in which no client waited for long changes no report. */
+const isQuick = ({ m, d }: StepRecord): boolean => m === "clients" && Number(d?.longestMs) < NOTED_WAIT_MS;
 
 const streamed = ({ id: _, late, ...record }: ToldRecord): StreamedRecord =>
   late ? { ...record, late: true } : record;

@@ -22,13 +22,13 @@ export interface ConsoleOptions {
 }
 
 const NOTICE_EVERY_MS = 5000;
-const TRAFFIC_EVERY_MS = 1000;
+const SAMPLE_EVERY_MS = 1000;
 const SOFTWARE = "dfs 0.1.0";
 
 export function openConsole({ gatewayId, config, secret, data, log, own, followed }: ConsoleOptions): Console {
   registerMachines(uploadMachine);
   startRecording(gatewayId, own);
-  recorder()?.sample("traffic", TRAFFIC_EVERY_MS, () => {
+  recorder()?.sample("traffic", SAMPLE_EVERY_MS, () => {
     const { bytesIn, bytesOut, uploads, downloads, uploadsDone, uploadsFailed, downloadsDone, downloadsFailed } =
       data.transfers.activity();
     return {
@@ -51,7 +51,7 @@ export function openConsole({ gatewayId, config, secret, data, log, own, followe
   void notice();
   setInterval(() => void notice(), NOTICE_EVERY_MS).unref();
   const socket = takesPartInDrills(config) ? launcherSocket(config) : null;
-  return new Console({
+  const host = new Console({
     ...{ config, gatewayId, log, follower },
     software: SOFTWARE,
     clusterId: async () => {
@@ -61,4 +61,6 @@ export function openConsole({ gatewayId, config, secret, data, log, own, followe
     store: followed,
     drills: new Drills({ config, gatewayId, data, identity, log, launcherSocket: socket }),
   });
+  recorder()?.sample("clients", SAMPLE_EVERY_MS, () => host.waits.look());
+  return host;
 }

@@ -5,21 +5,25 @@ import { checkTarget, serve } from "../../actors/node/entrance.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { checkHost } from "../rest/front-door.ts";
 import { problemResponse } from "../rest/problem.ts";
-import type { About, Recording } from "./api.ts";
-import { openRecording } from "./recording.ts";
+import type { About, RecordingHeader } from "./api.ts";
+import { checkRecording, type RecordingFile } from "./recording.ts";
 import { servePage } from "./serve-page.ts";
 
 /** @throws Refusal BAD_RECORDING, UNKNOWN_RECORDING_VERSION */
-export async function readRecording(bytes: Uint8Array<ArrayBuffer>): Promise<Recording> {
-  const read = await openRecording(bytes);
+export async function readHeader(file: RecordingFile): Promise<{ header: RecordingHeader; records: number }> {
+  let records = 0;
+  const read = await checkRecording(file, { record: () => void records++ });
   if (!read.ok) throw new Refusal(read.code, read.message);
-  return read.recording;
+  return { header: read.header, records };
 }
 
-/** @returns the page's address, and the way to end it */
+/**
+ * @param file served as it is: the page unpacks and reads it
+ * @returns the page's address, and the way to end it
+ */
 export function serveReplay(
-  bytes: Uint8Array<ArrayBuffer>,
-  { header }: Recording,
+  file: Blob,
+  header: RecordingHeader,
   port: number,
 ): { url: string; stop: () => Promise<void> } {
   const about: About = {
@@ -53,7 +57,7 @@ export function serveReplay(
     .get("/console/api/machines", () => header.machines)
     .get(
       "/console/api/recording",
-      () => new Response(bytes, { headers: { "content-type": "application/octet-stream" } }),
+      () => new Response(file, { headers: { "content-type": "application/octet-stream" } }),
     );
   serve(app, `http://127.0.0.1:${port}`);
   return {

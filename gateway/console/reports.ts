@@ -3,8 +3,9 @@
  * alone: which phase took how long, what was refused meanwhile, how many chunks were at risk. Pure; runs in a browser.
  */
 import type { About, Phase, Report, StepRecord } from "./api.ts";
-import { countByCode } from "./count-by-code.ts";
+import { lastHeardMs } from "./last-heard.ts";
 import { idOf, lastMs } from "./order.ts";
+import { damageAmong, longestWaitMs } from "./refusals.ts";
 
 type Timings = About["timings"];
 
@@ -49,7 +50,7 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
     (one) => (one.s === worker && one.m === "liveness" && one.f !== undefined && isDead(one.f)) || endsLife(one, dead),
   );
   const isBack = backAt >= 0 && later[backAt]?.k === "tr" && !later[backAt]?.z;
-  const mine = (one: StepRecord): boolean => one.m === "repair" && String(one.c?.reason ?? "").includes(worker);
+  const mine = (one: StepRecord): boolean => one.m === "repair" && names(String(one.c?.reason ?? ""), worker);
   const repairs = later.filter(mine);
   const firstCopy = repairs.find(({ v, f }) => v === "copying" && f !== undefined);
   const shortAt = later.findIndex((one) => one.m === "redundancy" && shortage(one) > 0);
@@ -66,29 +67,21 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
   const ended = repairs.filter(({ v, f }) => f !== undefined && ["healed", "failed", "cancelled"].includes(v));
   const healed = ended.filter(({ v }) => v === "healed");
   const lastHealed = healed.at(-1);
-  const isUnderWay = copied.some(({ a, b, n }) => !ended.some((one) => one.a === a && one.b === b && one.n === n));
+  const begun = repairs.filter(({ k }) => k === "init");
+  const isUnderWay = begun.some(({ a, b, n }) => !ended.some((one) => one.a === a && one.b === b && one.n === n));
   const wholeAgain = isCounted ? full?.t : isUnderWay ? undefined : (lastHealed ?? ended.at(-1))?.t;
-  const to = isAtRisk ? (wholeAgain ?? null) : dead.t;
+  const isRepaired = isAtRisk || firstCopy !== undefined;
 
-  const phases: Phase[] = [];
-  const suspectedMs = suspect ? suspect.t : dead.t;
-  phases.push(phase("silence", "heartbeats missed until suspected", from, suspectedMs, suspect ?? dead));
-  if (suspect) phases.push(phase("suspicion", "suspected until declared dead", suspect.t, dead.t, dead));
-  if (isAtRisk || firstCopy) {
-    const copyingFrom = firstCopy?.t ?? null;
-    const queueTo = copyingFrom ?? to;
-    phases.push(phase("queue", "until the first copy was under way", dead.t, queueTo, firstCopy ?? full ?? null));
-    if (copyingFrom !== null)
-      phases.push(
-        phase(
-          "copying",
-          "copying, until every chunk had its copies again",
-          copyingFrom,
-          to,
-          full ?? lastHealed ?? null,
-        ),
-      );
+  const steps: Step[] = [["silence", "heartbeats missed until suspected", (suspect ?? dead).t, suspect ?? dead]];
+  if (suspect) steps.push(["suspicion", "suspected until declared dead", dead.t, dead]);
+  if (isRepaired) {
+    const queueTo = firstCopy?.t ?? wholeAgain ?? null;
+    steps.push(["queue", "until the first copy was under way", queueTo, firstCopy ?? full ?? null]);
+    const last = full ?? lastHealed ?? null;
+    if (firstCopy) steps.push(["copying", "copying, until every chunk had its copies again", wholeAgain ?? null, last]);
   }
+  const phases = chained(from, steps);
+  const to = phases.at(-1)?.to ?? null;
   const missed = Math.max(1, Math.floor((dead.t - from) / Math.max(1, timings.heartbeatMs)));
   const during = (one: StepRecord): boolean => one.h >= began.h && (to === null || one.t <= to);
   const drill = drillBefore(records, at, worker, from);
@@ -100,17 +93,18 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
     term: typeof dead.c?.term === "number" ? dead.c.term : null,
     title: `${worker} died${most > 0 ? `: ${most} chunks short` : ""}`,
     from,
+    atLeast: heard === undefined,
     to,
     totalMs: to === null ? null : to - from,
     phases,
-    ...damage(records, during),
+    ...damage(records, during, from, to),
     chunksAtRisk: isAtRisk
       ? {
           most,
           fewestCopies: fewest(sums, copied),
           from: dead.t,
           to,
-          ms: to === null ? null : to - dead.t,
+          ms: to === null ? null : Math.max(0, to - dead.t),
         }
       : { most: 0, fewestCopies: null, from: null, to: null, ms: null },
     copies: {
@@ -208,22 +202,25 @@ function leaderLoss(
   const isRestart = lost.n === successor && lost.b !== boot;
   const lastWord = records.slice(0, at).findLast(({ n, b, k }) => n === lost.n && b === lost.b && k !== "proc");
   const started = earlier.find(({ k, e }) => k === "proc" && e === "started");
-  const to = opened?.t ?? null;
-  const phases: Phase[] = [];
+  const steps: Step[] = [];
   let from: number;
+  let isFromKnown: boolean;
   if (isRestart || !precandidate) {
-    from = lastWord ? lastMs(lastWord) : elected.t;
-    const startedAt = started && started.t >= from ? started.t : from;
-    if (isRestart) phases.push(phase("down", "no master was running", from, startedAt, started ?? null));
-    phases.push(phase("takingOffice", "until it took office", startedAt, to, opened ?? null));
+    isFromKnown = lastWord !== undefined;
+    const word = Math.max(lastWord ? lastMs(lastWord) : elected.t, lastHeardMs(records, lost) ?? 0);
+    from = Math.min(word, started && isRestart ? started.t : word);
+    if (isRestart) steps.push(["down", "no master was running", started?.t ?? from, started ?? null]);
+    steps.push(["takingOffice", "until it took office", opened?.t ?? null, opened ?? null]);
   } else {
+    isFromKnown = heard !== undefined;
     from = heard ? lastMs(heard) : precandidate.t;
-    const candidateMs = candidate?.t ?? elected.t;
-    phases.push(phase("missedHeartbeats", "heartbeats missed", from, precandidate.t, precandidate));
-    phases.push(phase("preVote", "asking whether it would be elected", precandidate.t, candidateMs, candidate ?? null));
-    phases.push(phase("vote", "votes", candidateMs, elected.t, elected));
-    phases.push(phase("firstCommit", "first commit of the new term", elected.t, to, opened ?? null));
+    steps.push(["missedHeartbeats", "heartbeats missed", precandidate.t, precandidate]);
+    steps.push(["preVote", "asking whether it would be elected", (candidate ?? elected).t, candidate ?? null]);
+    steps.push(["vote", "votes", elected.t, elected]);
+    steps.push(["firstCommit", "first commit of the new term", opened?.t ?? null, opened ?? null]);
   }
+  const phases = chained(from, steps);
+  const to = phases.at(-1)?.to ?? null;
   const term = typeof elected.c?.term === "number" ? elected.c.term : null;
   const during = (one: StepRecord): boolean => one.t >= from && (to === null || one.t <= to);
   const drill = drillBefore(records, at, lost.n, from);
@@ -247,10 +244,11 @@ function leaderLoss(
     term,
     title: isRestart ? `${lost.n} led, was gone, and leads again` : `${successor} followed ${lost.n} as leader`,
     from,
+    atLeast: !isFromKnown,
     to,
     totalMs: to === null ? null : to - from,
     phases,
-    ...damage(records, during),
+    ...damage(records, during, from, to),
     chunksAtRisk: { most: 0, fewestCopies: null, from: null, to: null, ms: null },
     copies: { healed: 0, failed: 0, cancelled: 0 },
     because: [
@@ -266,31 +264,37 @@ function leaderLoss(
 
 // ── both ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const phase = (name: string, label: string, from: number, to: number | null, record: StepRecord | null): Phase => ({
-  name,
-  label,
-  from,
-  to,
-  ms: to === null ? null : to - from,
-  record: record && idOf(record),
-});
+/** Name, label, when it was over (null: it is not), the record that ended it. */
+type Step = [name: string, label: string, to: number | null, record: StepRecord | null];
+
+/**
+ * Phases in a row: each begins where the one before ended, and none takes less than no time, whatever the clocks of the
+ * nodes say that told of them. Their sum is the whole.
+ */
+function chained(from: number, steps: readonly Step[]): Phase[] {
+  const phases: Phase[] = [];
+  let at = from;
+  for (const [name, label, ended, record] of steps) {
+    const to = ended === null ? null : Math.max(at, ended);
+    phases.push({ name, label, from: at, to, ms: to === null ? null : to - at, record: record && idOf(record) });
+    if (to === null) break;
+    at = to;
+  }
+  return phases;
+}
+
+/** Whether a text speaks of this node: `worker-1` is no part of `worker-10`. */
+const names = (text: string, node: string): boolean => text.split(/[^\w-]+/).includes(node);
 
 function damage(
   records: readonly StepRecord[],
   during: (record: StepRecord) => boolean,
-): Pick<Report, "refused" | "failed"> {
-  const of = (v: string): Report["refused"] => {
-    const told = records.filter((one) => one.k === "refused" && one.v === v && during(one));
-    const [first] = told;
-    const latest = told.at(-1);
-    return {
-      count: told.reduce((sum, { r = 1 }) => sum + r, 0),
-      byCode: countByCode(told.map(({ e, r = 1 }) => [e, r] as const)),
-      first: first?.t ?? null,
-      last: latest ? lastMs(latest) : null,
-    };
-  };
-  return { refused: of("refused"), failed: of("failed") };
+  from: number,
+  to: number | null,
+): Pick<Report, "clients" | "between"> {
+  const { errors, refused, between } = damageAmong(records.filter(during));
+  const longest = longestWaitMs(records, from, to ?? Number.POSITIVE_INFINITY);
+  return { clients: { errors, refused, longestWaitMs: longest }, between };
 }
 
 const DRILL_LOOK_BACK_MS = 60_000;

@@ -12,9 +12,28 @@ import { readQuery } from "../rest/query.ts";
 
 const PAGE = join(import.meta.dir, "page", "page.html");
 const ASSETS = "/console/assets/";
-/** The page's own files only; `data:` is for the icon. */
-const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const NONCE = "NONCE-OF-THIS-ANSWER";
+/**
+ * The page's own files only, each named by the nonce of this answer: `'self'` would let a stored `/files/x.js` run here, and
+ * a path in a policy no longer counts once a server redirects. What the page asks for is data (`connect-src`); `data:` is
+ * the icon.
+ */
+const policyOf = (nonce: string): string =>
+  [
+    "default-src 'none'",
+    `script-src 'nonce-${nonce}'`,
+    `style-src 'nonce-${nonce}'`,
+    "connect-src 'self'",
+    "img-src data:",
+    "worker-src 'none'",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ");
+
+/** A file of the page's is no page: opened by itself, it may do nothing. */
+const ASSET_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 interface Asset {
   bytes: Uint8Array<ArrayBuffer>;
@@ -24,12 +43,13 @@ interface Asset {
 }
 
 export interface PageBundle {
-  html: Asset;
+  /** With `NONCE` wherever this answer's nonce belongs. */
+  html: string;
   /** By file name, which holds a hash of the content. */
   assets: Map<string, Asset>;
 }
 
-async function assetOf(bytes: Uint8Array<ArrayBuffer>, contentType: string): Promise<Asset> {
+function assetOf(bytes: Uint8Array<ArrayBuffer>, contentType: string): Asset {
   return { bytes, gzipped: gzipSync(bytes), contentType, etag: `"${Bun.hash(bytes).toString(16)}"` };
 }
 
@@ -43,23 +63,42 @@ export async function bundlePage(): Promise<PageBundle> {
     define: { "process.env.NODE_ENV": '"production"' },
   });
   const assets = new Map<string, Asset>();
-  let html: Asset | null = null;
+  let html: string | null = null;
   for (const output of outputs) {
-    const asset = await assetOf(new Uint8Array(await output.arrayBuffer()), output.type);
-    if (output.type.startsWith("text/html")) html = asset;
-    else assets.set(output.path.replace(/^\.?\//, ""), asset);
+    if (output.type.startsWith("text/html")) html = await output.text();
+    else {
+      const asset = assetOf(new Uint8Array(await output.arrayBuffer()), output.type);
+      assets.set(output.path.replace(/^\.?\//, ""), asset);
+    }
   }
   if (html === null) throw new Error("page.html gave no page");
-  return { html, assets };
+  const named = new HTMLRewriter().on("script, link[rel=stylesheet]", {
+    element: (element) => void element.setAttribute("nonce", NONCE),
+  });
+  return { html: named.transform(html), assets };
 }
 
-function answer(request: Request, asset: Asset, caching: string): Response {
+/** Not kept by anybody: the nonce is good for one answer. */
+function pageAnswer(html: string): Response {
+  const nonce = crypto.getRandomValues(new Uint8Array(18)).toBase64();
+  return new Response(html.replaceAll(NONCE, nonce), {
+    headers: {
+      "content-type": "text/html; charset=utf-8",
+      "content-security-policy": policyOf(nonce),
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "cache-control": "no-store",
+    },
+  });
+}
+
+function assetAnswer(request: Request, asset: Asset): Response {
   const headers = {
     "content-type": asset.contentType,
-    "content-security-policy": POLICY,
+    "content-security-policy": ASSET_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cache-control": caching,
+    "cache-control": "public, max-age=31536000, immutable",
     etag: asset.etag,
     vary: "accept-encoding",
   };
@@ -80,7 +119,7 @@ export function servePage() {
       "/console",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        return answer(request, (await bundled()).html, "no-cache");
+        return pageAnswer((await bundled()).html);
       },
       {
         // The page holds no secret: with a token on, it asks for it, and sends it with every question.
@@ -100,7 +139,7 @@ export function servePage() {
       async ({ request, params }) => {
         const asset = (await bundled()).assets.get(params.id);
         if (!asset) throw new Refusal("NO_SUCH_ROUTE", `The console has no file "${params.id.slice(0, 80)}"`);
-        return answer(request, asset, "public, max-age=31536000, immutable");
+        return assetAnswer(request, asset);
       },
       {
         detail: describe({

@@ -34,7 +34,9 @@ export const openApi = (document: () => OpenApiDocument) =>
         new Response(openApiPage(document()), {
           headers: {
             "content-type": "text/html; charset=utf-8",
-            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+            "content-security-policy":
+              "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "x-content-type-options": "nosniff",
           },
         }),
       {

@@ -1,6 +1,7 @@
 /** The gateway's REST server, assembled: the front door, then a file per verb. */
 import { type AnyElysia, Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { clientWaits } from "../console/client-waits.ts";
 import { consoleRoutes } from "../console/routes.ts";
 import { servePage } from "../console/serve-page.ts";
 import { clusterState } from "./cluster-state.ts";
@@ -34,6 +35,7 @@ export function createRestServer(gateway: Gateway): AnyElysia {
       }),
     )
     .use(patience())
+    .use(clientWaits(() => gateway.console?.waits))
     .use(putObject(gateway))
     .use(getObject(gateway))
     .use(deleteObject(gateway))

@@ -82,8 +82,12 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(await page.locator(".replica.good").count()).toBe(3);
 
     await page.getByRole("button", { name: "Rename letter.txt" }).click();
-    await page.getByLabel("New path").fill("inbox/kept/note.txt");
+    await page.getByLabel("New name").fill("note.txt");
     await page.getByRole("button", { name: "Rename", exact: true }).click();
+    await page.locator('[data-path="inbox/note.txt"]').waitFor();
+    await page.getByRole("button", { name: "Move note.txt" }).click();
+    await page.getByLabel("To folder").fill("/inbox/kept");
+    await page.getByRole("button", { name: "Move", exact: true }).click();
     await page.locator('[data-path="inbox/kept/"]').waitFor();
     expect((await fetch(cluster.fileUrl("inbox/kept/note.txt"))).status).toBe(200);
 
@@ -320,9 +324,38 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await cluster.kill("gateway-1");
     await page.locator("#silence").waitFor();
     expect(await page.locator("#health").getAttribute("data-level")).toBe("unknown");
+    await page.getByRole("link", { name: "Failover" }).click();
+    expect(await page.locator(".live-pill").textContent()).toContain("silent");
+    await page.getByRole("link", { name: "Files" }).click();
     cluster.restart("gateway-1");
     await page.locator("#silence").waitFor({ state: "detached", timeout: 20_000 });
     await page.locator("#health[data-level=ok]").waitFor({ timeout: 20_000 });
-    expect(await page.locator(".details h2").textContent()).toBe("001-page.txt");
+    await page.locator('[data-path="many/"]').waitFor();
   }, 60_000);
+
+  test("C4. a gateway that stands still is not live: the pill, the colours, the buttons and the ages say so", async () => {
+    const { page } = await open("#/failover", { expected: /Failed to load resource|ERR_/ });
+    await page.locator(".live-pill", { hasText: "live" }).waitFor({ timeout: 20_000 });
+    cluster.freeze("gateway-1");
+    await page.locator(".live-pill.silent", { hasText: "silent for" }).waitFor({ timeout: 20_000 });
+    await page.locator("#silence", { hasText: "old" }).waitFor();
+    const colour = (): Promise<string> =>
+      page.evaluate(() => getComputedStyle(document.querySelector("main") as Element).filter);
+    expect(await colour()).toContain("saturate");
+    const clock = page.locator("output.instant");
+    const shown = await clock.textContent();
+    await page.getByRole("link", { name: "Cluster" }).click();
+    await page.locator(".cluster-age", { hasText: "ago" }).waitFor();
+    expect(await page.getByRole("button", { name: "Drain worker-1" }).isDisabled()).toBe(true);
+    await page.getByRole("link", { name: "Files" }).click();
+    for (const name of ["Upload", "Upload folder", "New folder"])
+      expect(await page.getByRole("button", { name, exact: true }).isDisabled()).toBe(true);
+    await page.keyboard.press("n");
+    await page.locator(".notice.problem", { hasText: "nothing can be changed now" }).waitFor();
+    await page.getByRole("link", { name: "Failover" }).click();
+    expect(await clock.textContent()).toBe(shown);
+    cluster.thaw("gateway-1");
+    await page.locator(".live-pill:not(.silent)", { hasText: "live" }).waitFor({ timeout: 20_000 });
+    expect(await colour()).toBe("none");
+  }, 90_000);
 });

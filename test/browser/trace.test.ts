@@ -1,5 +1,6 @@
 /** What the page makes of records, without a browser. */
 import { expect, test } from "bun:test";
+import type { StepRecord } from "../../gateway/console/api.ts";
 import { compareRecords } from "../../gateway/console/order.ts";
 import { latencyBuckets, quantile } from "../../gateway/console/page/cluster/latency.ts";
 import { linesOf, statesOfPart, tokenStates } from "../../gateway/console/page/failover/chart-text.ts";
@@ -60,6 +61,43 @@ test("a killed node is down from its last sign of life until it starts again", (
   expect(trace.lifeAt("master-1", 19_000)?.boot).toBe(1);
   expect(trace.lifeAt("master-1", 25_000)).toBeNull();
   expect(trace.lifeAt("master-1", 33_000)?.boot).toBe(2);
+});
+
+test("C6. a killed node was alive until others last heard of it; what it recorded last may be lost", () => {
+  const trace = traceOf(records);
+  const [first] = trace.lives.get("master-1") ?? [];
+  if (!first) throw new Error("master-1 never ran");
+  expect(first.to).toBe(20_000);
+  expect(trace.endOf("master-1", first)).toBe(20_004);
+  expect(trace.lifeAt("master-1", 20_003)?.boot).toBe(1);
+  expect(trace.lifeAt("master-1", 20_005)).toBeNull();
+  // Whatever order they come in, and for a worker by the leader's count of its heartbeats.
+  const backwards = new Trace();
+  backwards.positionOf(records[0]?.h as string);
+  for (const record of records.toReversed()) backwards.add([record]);
+  const [same] = backwards.lives.get("master-1") ?? [];
+  expect(same && backwards.endOf("master-1", same)).toBe(20_004);
+  const beat = records.find(({ m, s, l }) => m === "liveness" && s === "worker-1" && l !== undefined) as StepRecord;
+  const until = traceOf(records.filter((record) => record.n !== "worker-1" || record.t < beat.t));
+  const [worker] = until.lives.get("worker-1") ?? [];
+  expect(worker && until.endOf("worker-1", worker)).toBeCloseTo(40_000, 0);
+});
+
+test("C7. how long a state lasts is a lower bound unless what led to it is held", () => {
+  const beginning = (trace: Trace, node: string, at: number) => {
+    const [track] = trace.mainTracks.get(node) ?? [];
+    return track?.changes.findLast((change) => change.at <= at)?.isBeginning;
+  };
+  const whole = traceOf(records);
+  expect(beginning(whole, "worker-2", 30_000)).toBe(true);
+  expect(whole.lives.get("gateway-1")?.[0]?.hasStart).toBe(true);
+  const late = traceOf(records.filter(({ t }) => t > (records[0]?.t as number) + 25_000));
+  expect(beginning(late, "worker-2", 30_000)).toBe(false);
+  // An actor of a keyframe says what it is, not since when.
+  const begun = new Trace();
+  const { n, b, q, h, t, m, a, s, v } = records.find((one) => one.n === "worker-2" && one.m === "worker") as StepRecord;
+  begun.begin([{ n, b, q, h, t, m, a, s, v }]);
+  expect(begun.mainTracks.get("worker-2")?.[0]?.changes[0]?.isBeginning).toBe(false);
 });
 
 test("forgetting the oldest records keeps what they led to", () => {

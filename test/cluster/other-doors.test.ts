@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { openLauncherControl } from "../../actors/launcher-control.ts";
 import { launcherSocket } from "../../actors/node/launcher-socket.ts";
 import configJson from "../../config.json";
-import type { Recording } from "../../gateway/console/api.ts";
+import type { RecordingHeader } from "../../gateway/console/api.ts";
 import { serveReplay } from "../../gateway/console/replay.ts";
 import { type RawAnswer, rawRequest } from "../support/raw-request.ts";
 
@@ -54,8 +54,8 @@ test("S9. the launcher's socket refuses a request without a valid Host, and take
 });
 
 test("S1. a recording on show is not for pages that lead another name here, and odd requests get 400", async () => {
-  const header = { cluster: "c", software: "s", to: 1, timings: {}, machines: [] };
-  const { url, stop } = serveReplay(new TextEncoder().encode("recorded"), { header } as unknown as Recording, 0);
+  const header = { cluster: "c", software: "s", to: 1, timings: {}, machines: [] } as unknown as RecordingHeader;
+  const { url, stop } = serveReplay(new Blob(["recorded"]), header, 0);
   const status = async (text: string): Promise<RawAnswer["status"]> => (await rawRequest(url, text)).status;
   try {
     for (const target of ["/console/api/recording", "/console/api/about", "/"]) {

@@ -179,6 +179,15 @@ test("refusals are listed with their reasons", async () => {
   });
 });
 
+test("C5. a gateway tells how many requests it answered, and how long a client waited at most", async () => {
+  await cluster.client.put("files/waited-for", "x");
+  await cluster.until("a sample is told", 10_000, async () => {
+    const { records } = await ask<RecordPage>(`records?from=0&to=${Date.now()}&limit=5000&machine=clients`);
+    const longest = records.map(({ d }) => d as { answered: number; longestMs: number; longestAt: number });
+    return longest.some(({ answered, longestMs, longestAt }) => answered > 12 && longestMs > 0 && longestAt > 0);
+  });
+});
+
 test("drills are refused on a cluster that no launcher runs", async () => {
   const response = await fetch(`${cluster.url}/console/api/drills`, {
     method: "POST",

@@ -1,7 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { recordId, type StepRecord } from "../../actors/messages/records.ts";
-import { formatRecording } from "../../gateway/console/recording.ts";
-import { readRecording } from "../../gateway/console/replay.ts";
+import { formatRecording, openRecording } from "../../gateway/console/recording.ts";
 import { LifeThread } from "./system/lives.ts";
 import type { Trouble, TroubleKind } from "./system/nemesis.ts";
 import { isSystemFailure } from "./system/simulate-system.ts";
@@ -42,7 +41,9 @@ test("a life is the same with and without its recording", async () => {
 test("a recorded life opens like any recording: all kinds of nodes, each machine as it was drawn", async () => {
   const { recording } = (await recorded) ?? {};
   if (!recording) throw new Error("the life was not over in time");
-  const opened = await readRecording(new TextEncoder().encode(formatRecording(recording)));
+  const read = await openRecording(new TextEncoder().encode(formatRecording(recording)));
+  if (!read.ok) throw new Error(read.message);
+  const opened = read.recording;
   expect(opened).toEqual(recording);
   const { nodes, machines, seed } = opened.header;
   expect(seed).toBe(String(ORDER.seed));

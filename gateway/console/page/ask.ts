@@ -18,6 +18,12 @@ export class AskError extends Error {
 export const token = storedSignal("dfs-token", "", sessionStorage);
 export const tokenWanted = signal(false);
 
+/** ms of the page's own clock, which never jumps; twice a second, for whatever shows an age. */
+export const pageClock = signal(performance.now());
+setInterval(() => {
+  pageClock.value = performance.now();
+}, 500);
+
 /** When the gateway last answered (page clock that never jumps); null: not yet. */
 export const lastAnswer = signal<number | null>(null);
 /** Why it does not answer now; null: it does. */
@@ -48,17 +54,23 @@ export function problemOf(status: number, text: string): AskError {
 
 const PATIENCE_MS = 15_000;
 
-/** @throws AskError, also if nothing answers */
-export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+interface Asking extends RequestInit {
+  /** Takes the question back; `signal` says how long to wait instead of the usual patience. */
+  cancelled?: AbortSignal;
+}
+
+/** @throws AskError, also if nothing answers; what an aborted signal makes of it */
+export async function ask(path: string, { cancelled, ...init }: Asking = {}): Promise<Response> {
   let response: Response;
+  const patience = init.signal ?? AbortSignal.timeout(PATIENCE_MS);
   try {
     response = await fetch(path, {
-      signal: AbortSignal.timeout(PATIENCE_MS),
       ...init,
+      signal: cancelled ? AbortSignal.any([patience, cancelled]) : patience,
       headers: { ...authorization(), ...(init.headers as Record<string, string> | undefined) },
     });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    if (init.signal?.aborted || cancelled?.aborted) throw error;
     noteSilence("The gateway does not answer");
     throw new AskError("UNREACHABLE", "The gateway does not answer", "It is asked again every second.", 0);
   }
@@ -69,7 +81,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   throw problem;
 }
 
-export const askJson = async <T>(path: string, init?: RequestInit): Promise<T> => (await ask(path, init)).json();
+export const askJson = async <T>(path: string, init?: Asking): Promise<T> => (await ask(path, init)).json();
 
 export const postJson = (path: string, body: unknown): Promise<Response> =>
   ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });

@@ -2,7 +2,8 @@
 import { computed, signal } from "@preact/signals";
 import type { Cluster } from "../../../client/answers.ts";
 import { type Verdict, verdictOf } from "../../../client/verdict.ts";
-import { AskError, ask, askJson, silence } from "../ask.ts";
+import { AskError, ask, askJson, pageClock, silence } from "../ask.ts";
+import { isStale } from "../silence.ts";
 import { type Counts, latencyBuckets, quantile } from "./latency.ts";
 
 export interface Sample {
@@ -31,11 +32,14 @@ export const samples = signal<Sample[]>([]);
 
 /** Never green by default: what was true a while ago is not known now. */
 export const verdict = computed<Verdict>(() => {
-  if (silence.value !== null) return { level: "unknown", sentence: `Unknown: ${silence.value.toLowerCase()}.` };
+  if (isStale.value) return { level: "unknown", sentence: "Unknown: the gateway does not answer." };
   if (unknownBecause.value !== null) return { level: "unknown", sentence: `Unknown: ${unknownBecause.value}.` };
   if (cluster.value === null) return { level: "unknown", sentence: "Unknown yet: asking the gateway." };
   return verdictOf(cluster.value);
 });
+
+/** So old is what `cluster` says, ms. */
+export const clusterAgeMs = computed(() => Math.max(0, pageClock.value - knownAt.value));
 
 let last: { at: number; bytesIn: number; bytesOut: number; gateway: string } | null = null;
 let lastBuckets: Counts | null = null;

@@ -7,17 +7,20 @@ import { postJson, sentenceOf } from "../ask.ts";
 import { PastNodes } from "../failover/past-nodes.tsx";
 import { cursor } from "../failover/playback.ts";
 import { confirmed } from "../shell/dialog.tsx";
+import { Icon } from "../shell/icon.tsx";
 import { StateDot } from "../shell/state-dot.tsx";
+import { isStale } from "../silence.ts";
 import { bytesInWords, durationInWords } from "../words.ts";
-import { cluster, samples } from "./cluster-store.ts";
+import { cluster, clusterAgeMs, samples, unknownBecause } from "./cluster-store.ts";
 import { LineChart } from "./line-chart.tsx";
 
 export function ClusterView() {
   const state = cluster.value;
   if (cursor.value !== null) return <PastNodes />;
   return (
-    <div class="cluster">
+    <div class={`cluster ${unknownBecause.value === null ? "" : "unknown"}`}>
       <h1 class="visually-hidden">Cluster</h1>
+      {state && <Age />}
       {state && <Reasons reasons={state.reasons} />}
       {state && <Redundancy state={state} />}
       <Charts />
@@ -27,6 +30,18 @@ export function ClusterView() {
     </div>
   );
 }
+
+/** Seen once a second, it is of now; else everything below is as old as this says. */
+const Age = () =>
+  unknownBecause.value === null && !isStale.value ? null : (
+    <p class="cluster-age" role="status">
+      <Icon name="warn" />
+      <span>
+        As it was <b>{durationInWords(clusterAgeMs.value)}</b> ago
+        {unknownBecause.value === null ? "" : `: ${unknownBecause.value}`}.
+      </span>
+    </p>
+  );
 
 function Section({ title, note, children }: { title: string; note?: string; children: ComponentChildren }) {
   return (
@@ -235,7 +250,8 @@ function WorkerCard({ worker }: { worker: Worker }) {
             : `${chunksAtRiskIfStopped.toLocaleString("en")} chunks at risk if it stops`}
       </p>
       <p class="quiet">
-        Heard {lastHeardMs === null ? "not yet by this leader" : `${durationInWords(lastHeardMs)} ago`}
+        Heard{" "}
+        {lastHeardMs === null ? "not yet by this leader" : `${durationInWords(lastHeardMs + clusterAgeMs.value)} ago`}
       </p>
       <div class="buttons">
         {(["active", "draining", "maintenance"] as const)
@@ -245,6 +261,7 @@ function WorkerCard({ worker }: { worker: Worker }) {
               key={wanted}
               type="button"
               class="button small"
+              disabled={isStale.value}
               aria-label={`${ORDERS[wanted].verb} ${id}`}
               onClick={() => void order(worker, wanted)}
             >

@@ -6,6 +6,7 @@ import { announce } from "../announce.ts";
 import { askJson, postJson, sentenceOf } from "../ask.ts";
 import { confirmed } from "../shell/dialog.tsx";
 import { Icon } from "../shell/icon.tsx";
+import { isStale } from "../silence.ts";
 import { clockTime, durationInWords } from "../words.ts";
 import { drills, frameSpan, seek, source, trace } from "./playback.ts";
 
@@ -27,18 +28,23 @@ export function DrillsPane() {
   const isLive = source.value.kind === "live";
   useEffect(() => {
     if (!isLive) return;
+    let isGone = false;
     const load = async (): Promise<void> => {
       try {
         const answer = await askJson<DrillList>("/console/api/drills");
+        if (isGone) return;
         list.value = answer;
         drills.value = answer.drills;
       } catch (error) {
-        list.value = { allowed: false, reason: sentenceOf(error), nodes: [], drills: drills.peek() };
+        if (!isGone) list.value = { allowed: false, reason: sentenceOf(error), nodes: [], drills: drills.peek() };
       }
     };
     void load();
     const timer = setInterval(load, EVERY_MS);
-    return () => clearInterval(timer);
+    return () => {
+      isGone = true;
+      clearInterval(timer);
+    };
   }, [isLive]);
   if (!isLive) return <p class="empty small">This is a recording: nothing can be broken here.</p>;
   const answer = list.value;
@@ -120,7 +126,11 @@ export function DrillsPane() {
               </select>
             </label>
           )}
-          <button type="submit" class="button danger" disabled={kind.value === "cut" && peer.value === ""}>
+          <button
+            type="submit"
+            class="button danger"
+            disabled={isStale.value || (kind.value === "cut" && peer.value === "")}
+          >
             Start the drill
           </button>
           <p class="quiet">{KINDS[kind.value].says}</p>

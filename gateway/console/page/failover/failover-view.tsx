@@ -1,13 +1,13 @@
 /** The failover, taken apart: nodes, the machines they run, the timeline, and what happened on it. */
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { lastAnswer } from "../ask.ts";
 import { Icon } from "../shell/icon.tsx";
-import { clockTime, dateInWords } from "../words.ts";
+import { isStale } from "../silence.ts";
+import { clockTime } from "../words.ts";
 import { DetailsPane } from "./details-pane.tsx";
 import { DrillsPane } from "./drills-pane.tsx";
 import { EventsList } from "./events-list.tsx";
-import { followLive, streamProblem } from "./live.ts";
+import { streamPhase } from "./live.ts";
 import { MachineChart } from "./machine-chart.tsx";
 import { NodesPanel } from "./nodes-panel.tsx";
 import {
@@ -111,30 +111,13 @@ export function FailoverView() {
 
 function SourceBar() {
   const chooser = useRef<HTMLInputElement>(null);
-  const from = source.value;
+  const isLive = source.value.kind === "live";
   return (
     <div class="source-bar">
-      {from.kind === "recording" ? (
-        <p class="recording-note">
-          <b>Recording</b> {from.name}
-          <span class="quiet">
-            {" "}
-            of cluster {from.cluster}, {dateInWords(new Date(from.exportedAt).toISOString())}
-            {from.seed ? `, seed ${from.seed}` : ""}
-          </span>
-        </p>
-      ) : (
-        <StreamState />
-      )}
+      {isLive && <StreamState />}
       <span class="spacer" />
-      {from.kind === "recording" ? (
-        about.value?.mode !== "replay" && (
-          <button type="button" class="button primary" onClick={() => void followLive()}>
-            <Icon name="live" /> Close the recording
-          </button>
-        )
-      ) : (
-        <button type="button" class="button" onClick={() => void saveRecording(10)}>
+      {isLive && (
+        <button type="button" class="button" disabled={isStale.value} onClick={() => void saveRecording(10)}>
           <Icon name="download" /> Save the last 10 minutes
         </button>
       )}
@@ -160,9 +143,9 @@ function SourceBar() {
 
 function StreamState() {
   version.value;
-  if (streamProblem.value === null && about.value?.recording === false)
+  if (about.value?.recording === false)
     return <p class="stream-state wary">This cluster records nothing: its configuration says so.</p>;
-  if (streamProblem.value === null) {
+  if (streamPhase.value === "open") {
     const { records } = trace();
     return (
       <p class="stream-state quiet">
@@ -173,9 +156,9 @@ function StreamState() {
   }
   return (
     <p class="stream-state wary" role="status">
-      {lastAnswer.value === null || streamProblem.value === "connecting"
-        ? "Connecting to the nodes' records…"
-        : "No records come now; what was held stays, and it goes on when the gateway answers."}
+      {streamPhase.value === "broken"
+        ? "No records come now; what was held stays, and it goes on when the gateway answers."
+        : "Connecting to the nodes' records…"}
     </p>
   );
 }

@@ -1,8 +1,9 @@
 /** The live cluster: what held a while ago, then the stream from there on, taken up again after every break. */
-import { signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import type { About, Drill, MachineList, NodeStatus, RecordPage, Report, StateAt, StreamEvents } from "../../api.ts";
 import { msOf } from "../../order.ts";
-import { ask, askJson, noteAnswer, noteSilence } from "../ask.ts";
+import { ask, askJson, noteAnswer, noteSilence, pageClock } from "../ask.ts";
+import { type StreamPhase, streamInWords } from "../silence-words.ts";
 import { EventParser, type ServerEvent } from "./event-parser.ts";
 import {
   about,
@@ -23,11 +24,19 @@ import { followLink } from "./share.ts";
 const LOOK_BACK_MS = 10 * 60_000;
 const MOST_PAGES = 12;
 const RETRY_MS = [500, 1000, 2000, 4000];
-/** The stream says something every 10 s; after so long without, the connection is dead. */
-const DEAD_AFTER_MS = 25_000;
+/** The stream says something every 2 s; after so long without, the connection is dead. */
+const DEAD_AFTER_MS = 15_000;
 
-/** Why the page gets no records; null: it does. */
-export const streamProblem = signal<string | null>("connecting");
+export const streamPhase = signal<StreamPhase>("connecting");
+/** Page clock when the stream last said something. */
+const streamHeardAt = signal<number | null>(null);
+export const streamNow = computed(() =>
+  streamInWords(streamPhase.value, { now: pageClock.value, heardAt: streamHeardAt.value }),
+);
+/** A clock that goes on while nothing comes would show a present that nobody knows. */
+effect(() => {
+  isClockRunning.value = streamNow.value.isLive;
+});
 
 let attempt: AbortController | null = null;
 
@@ -50,6 +59,7 @@ async function begin({ signal }: AbortController): Promise<string> {
     askJson<Report[]>("/console/api/reports"),
   ]);
   goOn();
+  streamPhase.value = "loading";
   startAnew();
   machines.value = charts;
   trace().begin(past.actors);
@@ -88,6 +98,7 @@ async function read(cursor: string, onCursor: (cursor: string) => void, signal: 
     clearTimeout(timer);
     timer = setTimeout(() => watch.abort(), DEAD_AFTER_MS);
     noteAnswer();
+    streamHeardAt.value = performance.now();
     for (const event of parser.push(decoder.decode(value, { stream: true }))) {
       take(event);
       if (event.id !== null) onCursor(event.id);
@@ -107,8 +118,7 @@ function take({ event, data }: ServerEvent): void {
     const hello = json as StreamEvents["hello"];
     if (!hello.resumed) throw new StreamLost();
     setClock(hello.now);
-    isClockRunning.value = true;
-    streamProblem.value = null;
+    streamPhase.value = "open";
     if (!isLinkFollowed) {
       isLinkFollowed = true;
       setTimeout(() => source.peek().kind === "live" && followLink(), 300);
@@ -125,12 +135,15 @@ export async function followLive(): Promise<void> {
   stopFollowing();
   const mine = new AbortController();
   attempt = mine;
-  source.value = { kind: "live" };
+  if (source.peek().kind === "recording") leaveRecording();
   let cursor: string | null = null;
   let tries = 0;
   while (!mine.signal.aborted) {
     try {
-      cursor ??= await begin(mine);
+      if (cursor === null) {
+        if (streamPhase.peek() !== "broken") streamPhase.value = "connecting";
+        cursor = await begin(mine);
+      }
       await read(
         cursor,
         (next) => {
@@ -142,10 +155,9 @@ export async function followLive(): Promise<void> {
       throw new Error("the stream ended");
     } catch (error) {
       if (mine.signal.aborted) return;
-      isClockRunning.value = false;
       if (error instanceof StreamLost) cursor = null;
       else {
-        streamProblem.value = error instanceof Error ? error.message : String(error);
+        streamPhase.value = "broken";
         if (error instanceof TypeError) noteSilence("The gateway does not answer");
         const wait = RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)];
         await new Promise((resolve) => setTimeout(resolve, wait));
@@ -154,8 +166,19 @@ export async function followLive(): Promise<void> {
   }
 }
 
+/** What the recording showed is gone at once: none of it may pass for the cluster of now. */
+function leaveRecording(): void {
+  batch(() => {
+    source.value = { kind: "live" };
+    startAnew();
+    nodes.value = [];
+    drills.value = [];
+  });
+}
+
 export function stopFollowing(): void {
   attempt?.abort();
   attempt = null;
-  isClockRunning.value = false;
+  streamPhase.value = "connecting";
+  streamHeardAt.value = null;
 }

@@ -9,6 +9,8 @@ export interface NodeNow {
   label: string;
   /** Position; null: not known */
   since: number | null;
+  /** It may have been so for longer: what led to it is older than what is held. */
+  atLeast: boolean;
   step: StepRecord | ActorState | null;
   /** Why nothing is known of it, if so. */
   reason: string;
@@ -25,21 +27,25 @@ export function nodeNow(id: string): NodeNow {
       tone: "unknown",
       label: "unknown",
       since: held.positionAt(status.since),
+      atLeast: false,
       step: null,
       reason: status.reason,
     };
   const life = held.lifeAt(id, position);
   if (!life) {
-    const before = held.lives.get(id)?.findLast(({ to }) => to <= position);
-    if (!before) return { tone: "unknown", label: "not seen yet", since: null, step: null, reason: "" };
-    return { tone: "down", label: before.ended ?? "down", since: before.to, step: null, reason: "" };
+    const before = held.lives.get(id)?.findLast(({ from }) => from <= position);
+    if (!before) return { tone: "unknown", label: "not seen yet", since: null, atLeast: false, step: null, reason: "" };
+    const since = held.endOf(id, before);
+    return { tone: "down", label: before.ended ?? "down", since, atLeast: false, step: null, reason: "" };
   }
   const track = held.mainTracks.get(id)?.find(({ b }) => b === life.boot);
   const index = track ? upperBound(track.at, position) - 1 : -1;
   const step = track?.steps[index];
-  if (!track || !step) return { tone: "good", label: "up", since: life.from, step: null, reason: "" };
-  const since = changeAt(track, position)?.at ?? null;
-  return { tone: toneOf(track.m, step.v), label: shortState(step.v), since, step, reason: "" };
+  if (!track || !step)
+    return { tone: "good", label: "up", since: life.from, atLeast: !life.hasStart, step: null, reason: "" };
+  const change = changeAt(track, position);
+  const [since, atLeast] = [change?.at ?? null, change?.isBeginning === false];
+  return { tone: toneOf(track.m, step.v), label: shortState(step.v), since, atLeast, step, reason: "" };
 }
 
 const SAMPLE_MS = 1000;

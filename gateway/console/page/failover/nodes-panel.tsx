@@ -36,7 +36,7 @@ export function NodesPanel() {
 const isLive = (): boolean => cursor.value === null && source.value.kind === "live";
 
 function NodeRow({ id }: { id: string }) {
-  const { tone, label, since, step, reason } = nodeNow(id);
+  const { tone, label, since, atLeast, step, reason } = nodeNow(id);
   const belief = beliefOf(id);
   const term = step?.c?.term;
   const record = step && trace().get(idOf(step));
@@ -44,7 +44,7 @@ function NodeRow({ id }: { id: string }) {
   const free = isLive() ? cluster.value?.workers.find((worker) => worker.id === id)?.freeBytes : undefined;
   const facts = [
     term === undefined ? "" : `term ${term}`,
-    since === null ? "" : durationInWords(Math.max(0, instant.value - since)),
+    since === null ? "" : `${atLeast ? "≥ " : ""}${durationInWords(Math.max(0, instant.value - since))}`,
     speed > 0 ? `${bytesInWords(speed)}/s` : free === undefined || free === null ? "" : `${bytesInWords(free)} free`,
   ].filter(Boolean);
   const isOddBelief = belief && belief.label !== "live";

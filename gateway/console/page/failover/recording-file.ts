@@ -2,10 +2,12 @@
 import { batch } from "@preact/signals";
 import type { Recording } from "../../api.ts";
 import { openRecording as readRecording } from "../../recording.ts";
+import { streamed } from "../../recording-reader.ts";
 import { reportsOf } from "../../reports.ts";
 import { announce } from "../announce.ts";
 import { ask, sentenceOf } from "../ask.ts";
 import { route } from "../route.ts";
+import { takeBackQuestion } from "../shell/dialog.tsx";
 import { stopFollowing } from "./live.ts";
 import {
   addRecords,
@@ -27,6 +29,7 @@ import { followLink } from "./share.ts";
 /** Everything on the page shows the recording from now on, from its newest failover if it has one. */
 export function showRecording({ header, keyframe, records }: Recording, name: string): void {
   stopFollowing();
+  takeBackQuestion();
   batch(() => {
     const { cluster, software, exportedAt, seed = null } = header;
     source.value = { kind: "recording", name, cluster, software, seed, exportedAt };
@@ -49,8 +52,13 @@ export function showRecording({ header, keyframe, records }: Recording, name: st
   seek(from);
 }
 
+let opening = 0;
+
+/** Of files opened one soon after the other, the last is shown. */
 export async function openRecording(file: File): Promise<void> {
-  const read = await readRecording(new Uint8Array(await file.arrayBuffer()));
+  const mine = ++opening;
+  const read = await readRecording(streamed(file.stream()));
+  if (mine !== opening) return;
   if (!read.ok) {
     announce(`${file.name} cannot be opened. ${read.message}.`, "problem");
     return;
@@ -64,7 +72,7 @@ export async function showServedRecording(name: string): Promise<void> {
   if (route.peek().view !== "failover") location.hash = "#/failover";
   try {
     const response = await ask("/console/api/recording", { signal: AbortSignal.timeout(120_000) });
-    const read = await readRecording(new Uint8Array(await response.arrayBuffer()));
+    const read = await readRecording(streamed(response.body as ReadableStream<Uint8Array<ArrayBuffer>>));
     if (!read.ok) throw new Error(read.message);
     showRecording(read.recording, name);
     followLink();

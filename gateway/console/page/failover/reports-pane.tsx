@@ -1,5 +1,5 @@
 /** Failovers, each as a report: its phases as a bar, what was refused meanwhile, which chunks were at risk, and because of what. */
-import type { Report } from "../../api.ts";
+import type { Damage, Report } from "../../api.ts";
 import { Icon } from "../shell/icon.tsx";
 import { clockTime, durationInWords } from "../words.ts";
 import { frameSpan, goTo, reports, seek, trace } from "./playback.ts";
@@ -48,7 +48,8 @@ function toRecord(id: string | null, ms: number): void {
 }
 
 function ReportCard({ report }: { report: Report }) {
-  const { id, kind, title, from, totalMs, phases, refused, failed, chunksAtRisk, copies, because, to } = report;
+  const { id, kind, title, from, atLeast, totalMs, phases, clients, between, chunksAtRisk, copies, because, to } =
+    report;
   return (
     <li class={`report ${kind}`} data-report={id} data-total={totalMs ?? ""}>
       <header>
@@ -57,7 +58,9 @@ function ReportCard({ report }: { report: Report }) {
             {title}
           </button>
         </h3>
-        <strong class="report-total">{totalMs === null ? "still under way" : durationInWords(totalMs)}</strong>
+        <strong class="report-total">
+          {totalMs === null ? "still under way" : `${atLeast ? "≥ " : ""}${durationInWords(totalMs)}`}
+        </strong>
       </header>
       <p class="quiet">
         {clockTime(from, false)}
@@ -85,17 +88,10 @@ function ReportCard({ report }: { report: Report }) {
         ))}
       </ul>
       <ul class="cost">
-        {(refused.count > 0 || failed.count > 0) && (
-          <li>
-            <Icon name="warn" />
-            {damage(report)}
-          </li>
-        )}
-        {refused.count === 0 && failed.count === 0 && (
-          <li>
-            <Icon name="check" /> No request was refused or failed.
-          </li>
-        )}
+        <li>
+          <Icon name={clients.errors.count === 0 ? "check" : "warn"} />
+          {clientsInWords(clients)}
+        </li>
         {chunksAtRisk.most > 0 && (
           <li>
             <Icon name="warn" /> {chunksAtRisk.most.toLocaleString("en")} chunks short
@@ -110,17 +106,28 @@ function ReportCard({ report }: { report: Report }) {
             {copies.cancelled > 0 ? `, ${copies.cancelled} no longer needed` : ""}
           </li>
         )}
+        {between.count > 0 && (
+          <li class="quiet">
+            <Icon name="refresh" /> Between nodes: {codesInWords(between)}, tried again by themselves
+          </li>
+        )}
       </ul>
       {because.length > 0 && <p class="because">{because.join(" ")}</p>}
     </li>
   );
 }
 
-function damage({ refused, failed }: Report): string {
-  const codes = Object.entries({ ...refused.byCode, ...failed.byCode }).map(([code, count]) => `${count} ${code}`);
+const codesInWords = ({ byCode }: Damage): string =>
+  Object.entries(byCode)
+    .map(([code, count]) => `${count.toLocaleString("en")} ${code}`)
+    .join(", ");
+
+/** What it cost those for whom the cluster is there. */
+function clientsInWords({ errors, refused, longestWaitMs }: Report["clients"]): string {
   const parts = [
-    refused.count > 0 ? `${refused.count.toLocaleString("en")} requests refused` : "",
-    failed.count > 0 ? `${failed.count.toLocaleString("en")} failed` : "",
-  ].filter(Boolean);
-  return `${parts.join(", ")}${codes.length > 0 ? ` (${codes.join(", ")})` : ""}`;
+    errors.count === 0 ? "0 errors" : `${errors.count.toLocaleString("en")} errors (${codesInWords(errors)})`,
+    refused.count > 0 ? `${codesInWords(refused)} for their own requests` : "",
+    !longestWaitMs ? "" : `longest wait ${durationInWords(longestWaitMs)}`,
+  ];
+  return `Clients: ${parts.filter(Boolean).join(", ")}`;
 }

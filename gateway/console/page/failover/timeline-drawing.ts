@@ -156,9 +156,10 @@ export class TimelineDrawing {
     const lives = this.#trace.lives.get(node) ?? [];
     const index = lives.findIndex((life) => life.boot === boot);
     const life = lives[index];
-    if (life && (index < lives.length - 1 || life.ended)) return life.to;
+    const end = life ? this.#trace.endOf(node, life) : 0;
+    if (life && (index < lives.length - 1 || life.ended)) return end;
     const status = this.#picture.nodes.find(({ id }) => id === node);
-    if (status?.reach === "unknown") return Math.max(life?.to ?? 0, this.#trace.positionAt(status.since));
+    if (status?.reach === "unknown") return Math.max(end, this.#trace.positionAt(status.since));
     return this.#picture.edge;
   }
 
@@ -228,8 +229,8 @@ export class TimelineDrawing {
 
   /** A node without a machine of its own: that it was there. */
   #presence(id: string, lives: Life[], y: number, height: number): void {
-    for (const { boot, from } of lives) {
-      const change = { at: from, label: "up", tone: "passive", value: "" } as const;
+    for (const { boot, from, hasStart } of lives) {
+      const change = { at: from, label: "up", tone: "passive", value: "", isBeginning: hasStart } as const;
       this.#segment(change, this.#endOfLife(id, boot), y, height, true);
     }
   }
@@ -240,7 +241,10 @@ export class TimelineDrawing {
     for (const [n, life] of lives.entries()) {
       const next = lives[n + 1];
       const end = this.#endOfLife(id, life.boot);
-      if (next) this.#hatched(life.to, next.from, y, height, "down", life.ended ?? "down");
+      // Others heard of it after its last record: what it did meanwhile is not known.
+      const heard = this.#trace.endOf(id, life);
+      if (end < edge && heard > life.to) this.#hatched(life.to, heard, y, height, "unknown", "records lost");
+      if (next) this.#hatched(end, next.from, y, height, "down", life.ended ?? "down");
       else if (end < edge)
         this.#hatched(end, edge, y, height, life.ended ? "down" : "unknown", life.ended ?? "unknown");
     }

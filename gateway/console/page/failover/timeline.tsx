@@ -5,6 +5,7 @@ import { Icon } from "../shell/icon.tsx";
 import { theme } from "../theme.ts";
 import { clockTime, durationInWords } from "../words.ts";
 import { causesOf } from "./causes.ts";
+import { streamNow } from "./live.ts";
 import {
   cursor,
   goLive,
@@ -225,8 +226,8 @@ function Transport({ at }: { at: string }) {
       <output class="instant mono">{at}</output>
       {source.value.kind === "live" &&
         (isLive ? (
-          <span class="live-pill">
-            <Icon name="live" /> live
+          <span class={`live-pill ${streamNow.value.isLive ? "" : "silent"}`} role="status">
+            <Icon name={streamNow.value.isLive ? "live" : "warn"} /> {streamNow.value.text}
           </span>
         ) : (
           <button type="button" class="button back-to-live" onClick={goLive}>

@@ -6,6 +6,7 @@
  * A position is in ms since `base`, with the clock's counter as its fraction.
  */
 import type { ActorState, StepRecord } from "../../api.ts";
+import { heardOf, repeatedMs } from "../../last-heard.ts";
 import { compareRecords, idOf } from "../../order.ts";
 import { shortState, type Tone, toneOf } from "./tones.ts";
 
@@ -14,6 +15,8 @@ export interface Change {
   label: string;
   tone: Tone;
   value: string;
+  /** The step that led here is held; else the state may have begun at any time before. */
+  isBeginning: boolean;
 }
 
 /** One life of one actor. */
@@ -34,7 +37,12 @@ export interface Track {
 export interface Life {
   boot: number;
   from: number;
+  /** Its start is held; else it may have begun at any time before. */
+  hasStart: boolean;
+  /** Its last record. */
   to: number;
+  /** When another node last heard of it: later than `to` if its last records were lost with it. */
+  heardAt: number;
   /** The last thing that the process said of its own end, if it did. */
   ended: "stopped" | "crashed" | null;
 }
@@ -68,6 +76,10 @@ export function upperBoundOf(changes: Change[], position: number): number {
 
 /** Kinds that bring an actor into a state. */
 const BEARING = new Set<StepRecord["k"]>(["init", "tr", "fault"]);
+/** Whether a step brought its actor into the state that it is in, rather than told of it again. */
+const isChange = ({ k, f }: Partial<StepRecord>, label: string): boolean =>
+  k === "init" || (f !== undefined && shortState(f) !== label);
+
 /** An actor that ended is still shown for so long. */
 const AFTERGLOW_MS = 5000;
 
@@ -87,6 +99,8 @@ export class Trace {
   readonly beliefs = new Map<string, Track[]>();
   base: number | null = null;
   readonly #known = new Map<string, StepRecord>();
+  /** By process, n/b: when another one last heard of it. */
+  readonly #heard = new Map<string, number>();
 
   /** Position of a hybrid clock reading. */
   positionOf(h: string): number {
@@ -155,6 +169,7 @@ export class Trace {
       this.at.splice(index, 0, at);
     }
     this.#noteLife(record.n, record.b, at, record);
+    this.#noteHeard(record, at);
     if (record.k === "sum") this.#addSum(record, at);
     if (record.k === "mark") this.marks.push(record);
     if (BEARING.has(record.k) || record.z) this.#place(this.#trackOf(record), record, at);
@@ -204,16 +219,14 @@ export class Trace {
       const label = shortState(value);
       const before = track.changes.at(-1);
       if (before?.label === label) continue;
-      track.changes.push({ at: track.at[n] as number, label, tone: toneOf(track.m, value), value });
+      const isBeginning = isChange(track.steps[n] as StepRecord, label);
+      track.changes.push({ at: track.at[n] as number, label, tone: toneOf(track.m, value), value, isBeginning });
     }
   }
 
   #noteLife(node: string, boot: number, at: number, record?: StepRecord): void {
-    let lives = this.lives.get(node);
-    if (!lives) {
-      lives = [];
-      this.lives.set(node, lives);
-    }
+    const lives = listed(this.lives, node);
+    const hasStart = record?.k === "proc" && record.e === "started";
     if (record?.k === "proc" && record.e === "crashed") {
       const before = lives.find((one) => one.boot === record.d?.boot);
       if (before) before.ended = "crashed";
@@ -224,10 +237,30 @@ export class Trace {
       life.from = Math.min(life.from, at);
       life.to = Math.max(life.to, at);
       life.ended ??= ended;
+      life.hasStart ||= hasStart;
     } else {
-      lives.push({ boot, from: at, to: at, ended });
+      const heardAt = this.#heard.get(`${node}/${boot}`) ?? Number.NEGATIVE_INFINITY;
+      lives.push({ boot, from: at, hasStart, to: at, heardAt, ended });
       lives.sort((a, b) => a.boot - b.boot);
     }
+  }
+
+  /** Others may be heard of a process before, and long after, its own records are. */
+  #noteHeard(record: StepRecord, at: number): void {
+    const heard = heardOf(record);
+    if (!heard) return;
+    const lives = this.lives.get(heard.n) ?? [];
+    const life = lives.findLast(({ boot, from }) => (heard.b === 0 ? from <= at : boot === heard.b));
+    const key = `${heard.n}/${life?.boot ?? heard.b}`;
+    const heardAt = Math.max(at + repeatedMs(record), this.#heard.get(key) ?? Number.NEGATIVE_INFINITY);
+    this.#heard.set(key, heardAt);
+    if (life) life.heardAt = heardAt;
+  }
+
+  /** The last sign of a life, its own or another's of it; the next life of the node comes after it. */
+  endOf(node: string, life: Life): number {
+    const next = this.lives.get(node)?.find(({ boot }) => boot > life.boot);
+    return Math.max(life.to, Math.min(life.heardAt, next?.from ?? life.heardAt));
   }
 
   #forget(key: string, track: Track): void {
@@ -253,7 +286,7 @@ export class Trace {
     const index = lives.findLastIndex(({ from }) => from <= position);
     const life = lives[index];
     if (!life) return null;
-    const isOver = position > life.to && (index < lives.length - 1 || life.ended !== null);
+    const isOver = position > this.endOf(node, life) && (index < lives.length - 1 || life.ended !== null);
     return isOver ? null : life;
   }
 

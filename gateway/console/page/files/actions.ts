@@ -3,7 +3,9 @@ import type { ListedEntry } from "../../../client/answers.ts";
 import { announce } from "../announce.ts";
 import { ask, fileUrl, postJson, sentenceOf, token } from "../ask.ts";
 import { confirmed, prompted } from "../shell/dialog.tsx";
-import { folder, nameOf, reload } from "./listing.ts";
+import { mayAct } from "../silence.ts";
+import { folder, reload } from "./listing.ts";
+import { folderOf, folderProblem, folderTyped, nameOf, nameProblem, stemLength } from "./naming.ts";
 
 async function attempt(what: string, act: () => Promise<unknown>): Promise<boolean> {
   try {
@@ -19,34 +21,52 @@ async function attempt(what: string, act: () => Promise<unknown>): Promise<boole
 }
 
 export async function newFolder(): Promise<void> {
+  if (!mayAct()) return;
+  const into = folder.peek();
   const name = await prompted({
     title: "New folder",
     body: null,
     verb: "Make",
-    field: { label: "Name", value: "" },
+    field: { label: "Name", value: "", problem: (typed) => nameProblem(typed.trim()) },
   });
-  if (name?.trim())
-    await attempt(`Folder ${name} is there.`, () => postJson(fileUrl(folder.peek() + name.trim()), { mkdir: true }));
+  if (name !== null)
+    await attempt(`Folder ${name.trim()} is there.`, () => postJson(fileUrl(into + name.trim()), { mkdir: true }));
 }
 
+/** Another name in the same folder. */
 export async function rename(entry: ListedEntry): Promise<void> {
+  if (!mayAct()) return;
   const from = entry.path.replace(/\/$/, "");
   const name = nameOf(from);
-  const dot = entry.kind === "file" ? name.lastIndexOf(".") : -1;
-  const start = from.length - name.length;
-  const to = await prompted({
-    title: `Rename or move ${name}`,
-    body: "The whole path may be changed; folders that are missing come by themselves.",
+  const wanted = await prompted({
+    title: `Rename ${name}`,
+    body: null,
     verb: "Rename",
-    field: { label: "New path", value: from, select: dot > 0 ? start + dot : from.length },
+    field: { label: "New name", value: name, select: stemLength(entry), problem: nameProblem },
   });
-  if (to === null || to === from) return;
-  await attempt(`${name} is now ${to}.`, () => postJson(fileUrl(from), { rename: to }));
+  if (wanted === null || wanted === name) return;
+  await attempt(`${name} is now ${wanted}.`, () => postJson(fileUrl(from), { rename: folderOf(from) + wanted }));
+}
+
+/** The same name in another folder. */
+export async function move(entry: ListedEntry): Promise<void> {
+  if (!mayAct()) return;
+  const from = entry.path.replace(/\/$/, "");
+  const name = nameOf(from);
+  const wanted = await prompted({
+    title: `Move ${name}`,
+    body: "Folders that are missing come by themselves. A single slash is the top folder.",
+    verb: "Move",
+    field: { label: "To folder", value: `/${folderOf(from).replace(/\/$/, "")}`, problem: folderProblem },
+  });
+  if (wanted === null || folderTyped(wanted) === folderOf(from)) return;
+  const to = folderTyped(wanted) + name;
+  await attempt(`${name} is now in /${folderTyped(wanted)}`, () => postJson(fileUrl(from), { rename: to }));
 }
 
 export async function remove(list: ListedEntry[]): Promise<boolean> {
   const [first] = list;
-  if (!first) return false;
+  if (!first || !mayAct()) return false;
   const folders = list.filter(({ kind }) => kind === "directory").length;
   const one = list.length === 1;
   const what = one ? nameOf(first.path) : `${list.length} entries`;

@@ -7,7 +7,7 @@ import { askJson, fileUrl, sentenceOf } from "../ask.ts";
 import { Icon } from "../shell/icon.tsx";
 import { bytesInWords, dateInWords } from "../words.ts";
 import { download } from "./actions.ts";
-import { nameOf } from "./listing.ts";
+import { nameOf } from "./naming.ts";
 
 type Answer = Explanation & {
   next: number | null;
@@ -28,10 +28,11 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
     const load = async (): Promise<void> => {
       try {
         const answer = await askJson<Answer>(`${fileUrl(path)}?explain`);
-        if (!isGone) file.value = answer;
+        if (isGone) return;
+        file.value = answer;
         problem.value = null;
       } catch (error) {
-        problem.value = sentenceOf(error);
+        if (!isGone) problem.value = sentenceOf(error);
       }
     };
     void load();

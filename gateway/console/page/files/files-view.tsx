@@ -4,8 +4,9 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ListedEntry } from "../../../client/answers.ts";
 import { folderHash } from "../route.ts";
 import { Icon } from "../shell/icon.tsx";
+import { isStale, mayAct } from "../silence.ts";
 import { bytesInWords, dateInWords } from "../words.ts";
-import { download, newFolder, remove, rename } from "./actions.ts";
+import { download, move, newFolder, remove, rename } from "./actions.ts";
 import { filesOfDrop, filesOfInput } from "./dropped-files.ts";
 import { FileDetails } from "./file-details.tsx";
 import {
@@ -14,15 +15,14 @@ import {
   folder,
   isLoading,
   loadMore,
-  nameOf,
   nextCursor,
   problem,
   reload,
   search,
   searchText,
 } from "./listing.ts";
-import { UploadTray } from "./upload-tray.tsx";
-import { addUploads } from "./uploads.ts";
+import { folderOf, nameOf } from "./naming.ts";
+import { queue } from "./uploads.ts";
 
 const marked = signal<ReadonlySet<string>>(new Set());
 export const looked = signal<string | null>(null);
@@ -37,8 +37,8 @@ const mark = (path: string, on: boolean): void => {
   marked.value = next;
 };
 
-const put = (found: { path: string; file: File }[]): void =>
-  addUploads(found.map(({ path, file }) => ({ path: folder.peek() + path, file })));
+const put = (into: string, found: { path: string; file: File }[]): void =>
+  queue.add(found.map(({ path, file }) => ({ path: into + path, file })));
 
 function open(entry: ListedEntry): void {
   if (entry.kind === "directory") location.hash = folderHash(entry.path);
@@ -51,7 +51,7 @@ async function removeAll(list: ListedEntry[]): Promise<void> {
   if (list.some(({ path }) => path === looked.peek())) looked.value = null;
 }
 
-/** Keys of the list: arrows move, Enter opens, F2 renames, Delete deletes, Backspace goes up, / searches, u uploads. */
+/** Keys of the list: arrows move, Enter opens, F2 renames, m moves, Delete deletes, Backspace goes up, / searches, u uploads. */
 function onKey(event: KeyboardEvent): void {
   const target = event.target as HTMLElement;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -69,7 +69,7 @@ function onKey(event: KeyboardEvent): void {
     Home: () => focusRow(0),
     End: () => focusRow(links.length - 1),
     Backspace: () => {
-      location.hash = folderHash(parentOf(folder.peek()));
+      location.hash = folderHash(folderOf(folder.peek()));
     },
     "/": () => document.getElementById("find")?.focus(),
     u: () => document.getElementById("choose-files")?.click(),
@@ -79,6 +79,7 @@ function onKey(event: KeyboardEvent): void {
     },
     ...(entry && {
       F2: () => void rename(entry),
+      m: () => void move(entry),
       Delete: () => void removeAll(marked.peek().size > 0 ? markedEntries.peek() : [entry]),
       " ": () => mark(entry.path, !marked.peek().has(entry.path)),
       d: () => void (entry.kind === "file" && download(entry)),
@@ -92,7 +93,6 @@ function onKey(event: KeyboardEvent): void {
 
 const rowButtons = (): HTMLButtonElement[] => [...document.querySelectorAll<HTMLButtonElement>(".entries .entry-name")];
 const focusRow = (n: number): void => rowButtons()[Math.min(n, rowButtons().length - 1)]?.focus();
-const parentOf = (path: string): string => path.replace(/[^/]+\/$/, "");
 
 export function FilesView() {
   const chooser = useRef<HTMLInputElement>(null);
@@ -104,17 +104,20 @@ export function FilesView() {
       if (hasFiles(event)) event.preventDefault();
     };
     const enter = (event: DragEvent): void => {
-      if (hasFiles(event)) isDragOver.value = ++depth > 0;
+      if (hasFiles(event)) isDragOver.value = ++depth > 0 && !isStale.peek();
     };
     const leave = (event: DragEvent): void => {
-      if (hasFiles(event)) isDragOver.value = --depth > 0;
+      if (hasFiles(event)) isDragOver.value = --depth > 0 && !isStale.peek();
     };
     const drop = async (event: DragEvent): Promise<void> => {
       if (!event.dataTransfer || !hasFiles(event)) return;
       event.preventDefault();
       depth = 0;
       isDragOver.value = false;
-      put(await filesOfDrop(event.dataTransfer));
+      if (!mayAct()) return;
+      // Walking a folder takes its time, and meanwhile the person may have gone on to another one.
+      const into = folder.peek();
+      put(into, await filesOfDrop(event.dataTransfer));
     };
     const listeners = { dragover: over, dragenter: enter, dragleave: leave, drop, keydown: onKey } as const;
     for (const [type, listener] of Object.entries(listeners)) addEventListener(type, listener as EventListener);
@@ -128,7 +131,7 @@ export function FilesView() {
   }, [searchText.value]);
   const chosen = (input: HTMLInputElement | null): void => {
     if (!input) return;
-    put(filesOfInput(input));
+    put(folder.peek(), filesOfInput(input));
     input.value = "";
   };
   return (
@@ -151,13 +154,24 @@ export function FilesView() {
             />
           </label>
           <div class="buttons">
-            <button type="button" class="button" onClick={() => void newFolder()}>
+            <button type="button" class="button" disabled={isStale.value} onClick={() => void newFolder()}>
               <Icon name="newFolder" /> New folder
             </button>
-            <button type="button" class="button" onClick={() => folderChooser.current?.click()}>
+            <button
+              type="button"
+              class="button"
+              disabled={isStale.value}
+              onClick={() => folderChooser.current?.click()}
+            >
               <Icon name="folder" /> Upload folder
             </button>
-            <button type="button" class="button primary" id="choose-files" onClick={() => chooser.current?.click()}>
+            <button
+              type="button"
+              class="button primary"
+              id="choose-files"
+              disabled={isStale.value}
+              onClick={() => chooser.current?.click()}
+            >
               <Icon name="upload" /> Upload
             </button>
           </div>
@@ -184,7 +198,12 @@ export function FilesView() {
         {markedEntries.value.length > 0 && (
           <div class="marked-bar">
             <span>{markedEntries.value.length} marked</span>
-            <button type="button" class="button" onClick={() => void removeAll(markedEntries.value)}>
+            <button
+              type="button"
+              class="button"
+              disabled={isStale.value}
+              onClick={() => void removeAll(markedEntries.value)}
+            >
               <Icon name="trash" /> Delete
             </button>
             <button
@@ -218,7 +237,6 @@ export function FilesView() {
           }}
         />
       )}
-      <UploadTray />
       {isDragOver.value && (
         <div class="drop-target" aria-hidden="true">
           <div>
@@ -358,10 +376,31 @@ function Row({ entry }: { entry: ListedEntry }) {
             <Icon name="download" />
           </button>
         )}
-        <button type="button" class="icon-button" aria-label={`Rename ${name}`} onClick={() => void rename(entry)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Rename ${name}`}
+          disabled={isStale.value}
+          onClick={() => void rename(entry)}
+        >
           <Icon name="rename" />
         </button>
-        <button type="button" class="icon-button" aria-label={`Delete ${name}`} onClick={() => void removeAll([entry])}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Move ${name}`}
+          disabled={isStale.value}
+          onClick={() => void move(entry)}
+        >
+          <Icon name="move" />
+        </button>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={`Delete ${name}`}
+          disabled={isStale.value}
+          onClick={() => void removeAll([entry])}
+        >
           <Icon name="trash" />
         </button>
       </td>

@@ -1,8 +1,9 @@
 /** The folder that is shown: its names, page by page, and what is found below it. */
 import { batch, computed, effect, signal } from "@preact/signals";
 import type { ListedEntry } from "../../../client/answers.ts";
-import { askJson, sentenceOf, silence } from "../ask.ts";
+import { askJson, sentenceOf } from "../ask.ts";
 import { route } from "../route.ts";
+import { isStale } from "../silence.ts";
 
 interface Page {
   entries: ListedEntry[];
@@ -21,8 +22,6 @@ export const problem = signal<string | null>(null);
 
 export const searchText = signal("");
 export const search = signal<{ found: ListedEntry[]; lookedAt: number; isDone: boolean } | null>(null);
-
-export const nameOf = (path: string): string => path.replace(/\/$/, "").split("/").pop() ?? path;
 
 const query = (parameters: Record<string, string>): string => `/files?${new URLSearchParams(parameters)}`;
 
@@ -93,8 +92,8 @@ export async function find(text: string): Promise<void> {
 }
 
 /** Whether a file or folder is there, without asking for what may be missing. */
-export async function exists(path: string): Promise<boolean> {
-  const { entries: found } = await askJson<Page>(query({ prefix: path, limit: "1" }));
+export async function exists(path: string, cancelled: AbortSignal): Promise<boolean> {
+  const { entries: found } = await askJson<Page>(query({ prefix: path, limit: "1" }), { cancelled });
   return found.some((entry) => entry.path.replace(/\/$/, "") === path);
 }
 
@@ -111,9 +110,8 @@ effect(() => {
 });
 
 /** After a silence the list may be old. */
-let wasSilent = false;
+let wasStale = false;
 effect(() => {
-  const isSilent = silence.value !== null;
-  if (wasSilent && !isSilent && route.peek().view === "files") void reload();
-  wasSilent = isSilent;
+  if (wasStale && !isStale.value && route.peek().view === "files") void reload();
+  wasStale = isStale.value;
 });

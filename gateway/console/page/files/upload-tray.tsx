@@ -1,6 +1,9 @@
+import { source } from "../failover/playback.ts";
 import { Icon } from "../shell/icon.tsx";
+import { isStale } from "../silence.ts";
 import { bytesInWords, percent } from "../words.ts";
-import { cancelAll, cancelUpload, clearFinished, skip, totals, tryAgain, type Upload, uploads } from "./uploads.ts";
+import type { Upload } from "./upload-queue.ts";
+import { queue, totals, uploads } from "./uploads.ts";
 
 /** More rows than this help nobody; the sum above counts them all. */
 const MOST_SHOWN = 50;
@@ -15,7 +18,7 @@ const ORDER: Record<Upload["state"], number> = {
   cancelled: 5,
 };
 
-/** Uploads under way, in a corner, while one goes on working. */
+/** Uploads under way, in a corner of every view, while one goes on working. A recording does not stop them. */
 export function UploadTray() {
   const list = uploads.value.filter(({ state }) => state !== "cancelled");
   if (list.length === 0) return null;
@@ -25,17 +28,18 @@ export function UploadTray() {
     <section class="tray" aria-label="Uploads">
       <header>
         <strong>
+          {source.value.kind === "recording" && "Live cluster: "}
           {open > 0 ? `Storing ${files} ${files === 1 ? "file" : "files"}` : stuck > 0 ? "Waiting for you" : "Stored"}
         </strong>
         <span class="quiet">
           {done} of {files} · {percent(sentBytes, bytes)}
         </span>
         {open > 0 ? (
-          <button type="button" class="button" onClick={cancelAll}>
+          <button type="button" class="button" onClick={() => queue.cancelAll()}>
             Cancel all
           </button>
         ) : (
-          <button type="button" class="icon-button" aria-label="Close" onClick={clearFinished}>
+          <button type="button" class="icon-button" aria-label="Close" onClick={() => queue.clearFinished()}>
             <Icon name="close" />
           </button>
         )}
@@ -60,7 +64,7 @@ function UploadRow({ upload }: { upload: Upload }) {
         </span>
         <span class="quiet">{stateInWords(upload, speed)}</span>
         {(state === "sending" || state === "waiting" || state === "finishing") && (
-          <button type="button" class="icon-button" aria-label={`Cancel ${name}`} onClick={() => cancelUpload(id)}>
+          <button type="button" class="icon-button" aria-label={`Cancel ${name}`} onClick={() => queue.cancel(id)}>
             <Icon name="close" />
           </button>
         )}
@@ -72,10 +76,10 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "exists" && (
         <div class="upload-choice">
           <span>{path} is there already.</span>
-          <button type="button" class="button" onClick={() => tryAgain(id, true)}>
+          <button type="button" class="button" disabled={isStale.value} onClick={() => queue.tryAgain(id, true)}>
             Replace
           </button>
-          <button type="button" class="button" onClick={() => skip(id)}>
+          <button type="button" class="button" onClick={() => queue.skip(id)}>
             Skip
           </button>
         </div>
@@ -83,10 +87,10 @@ function UploadRow({ upload }: { upload: Upload }) {
       {state === "failed" && (
         <div class="upload-choice">
           <span>{problem}</span>
-          <button type="button" class="button" onClick={() => tryAgain(id)}>
+          <button type="button" class="button" disabled={isStale.value} onClick={() => queue.tryAgain(id)}>
             Try again
           </button>
-          <button type="button" class="button" onClick={() => skip(id)}>
+          <button type="button" class="button" onClick={() => queue.skip(id)}>
             Leave it
           </button>
         </div>

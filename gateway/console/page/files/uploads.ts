@@ -1,86 +1,39 @@
-/** Files on their way into the cluster: a few at a time, each with its progress, each to be cancelled or tried again. */
+/** Uploads of this page: the queue's courier over XMLHttpRequest, and what the page shows and says of them. */
 import { computed, signal } from "@preact/signals";
 import { announce } from "../announce.ts";
-import { type AskError, authorization, fileUrl, noteAnswer, noteSilence, problemOf, sentenceOf } from "../ask.ts";
+import { AskError, authorization, fileUrl, noteAnswer, noteSilence, problemOf, sentenceOf } from "../ask.ts";
 import { exists, reload } from "./listing.ts";
-
-export type UploadState = "waiting" | "sending" | "finishing" | "done" | "failed" | "exists" | "cancelled";
-
-export interface Upload {
-  id: number;
-  path: string;
-  file: File;
-  state: UploadState;
-  sentBytes: number;
-  /** bytes per second, of late */
-  speed: number;
-  problem: string | null;
-  mayReplace: boolean;
-}
-
-const AT_ONCE = 3;
+import { type Courier, type Progress, totalsOf, type Upload, UploadQueue } from "./upload-queue.ts";
 
 export const uploads = signal<Upload[]>([]);
-const requests = new Map<number, XMLHttpRequest>();
-let lastId = 0;
+export const totals = computed(() => totalsOf(uploads.value));
 
-const change = (id: number, changes: Partial<Upload>): void => {
-  uploads.value = uploads.peek().map((upload) => (upload.id === id ? { ...upload, ...changes } : upload));
+const courier: Courier<File> = {
+  exists,
+  put,
+  isThere: (error) => error instanceof AskError && error.code === "PRECONDITION_FAILED",
+  inWords: sentenceOf,
 };
 
-export const totals = computed(() => {
-  const list = uploads.value.filter(({ state }) => state !== "cancelled");
-  const isOpen = ({ state }: Upload): boolean => state === "waiting" || state === "sending" || state === "finishing";
-  return {
-    files: list.length,
-    done: list.filter(({ state }) => state === "done").length,
-    open: list.filter(isOpen).length,
-    stuck: list.filter(({ state }) => state === "failed" || state === "exists").length,
-    bytes: list.reduce((sum, { file }) => sum + file.size, 0),
-    sentBytes: list.reduce((sum, { file, state, sentBytes }) => sum + (state === "done" ? file.size : sentBytes), 0),
-  };
-});
-
-export function addUploads(list: { path: string; file: File }[]): void {
-  const added = list.map(({ path, file }): Upload => {
-    return { id: ++lastId, path, file, state: "waiting", sentBytes: 0, speed: 0, problem: null, mayReplace: false };
-  });
-  uploads.value = [...uploads.peek().filter(({ state }) => state !== "done" && state !== "cancelled"), ...added];
-  startWaiting();
-}
-
-function startWaiting(): void {
-  const list = uploads.peek();
-  const free = AT_ONCE - list.filter(({ state }) => state === "sending" || state === "finishing").length;
-  for (const upload of list.filter(({ state }) => state === "waiting").slice(0, Math.max(0, free))) void send(upload);
-}
-
-async function send(upload: Upload): Promise<void> {
-  const { id, path } = upload;
-  change(id, { state: "sending", sentBytes: 0, problem: null });
-  try {
-    if (!upload.mayReplace && (await exists(path))) return change(id, { state: "exists" });
-    await put(upload);
-    change(id, { state: "done", sentBytes: upload.file.size });
-    if (totals.peek().open === 0) announce(uploadsInWords());
-  } catch (error) {
-    const state = uploads.peek().find((one) => one.id === id)?.state;
-    if (state === "cancelled") return;
-    const code = (error as AskError).code;
-    if (code === "PRECONDITION_FAILED") change(id, { state: "exists" });
-    else change(id, { state: "failed", problem: sentenceOf(error) });
-  } finally {
-    requests.delete(id);
-    scheduleReload();
-    startWaiting();
-  }
-}
+export const queue = new UploadQueue(
+  courier,
+  (list) => {
+    const wasOpen = totals.peek().open > 0;
+    uploads.value = list;
+    if (wasOpen && totals.peek().open === 0 && totals.peek().done > 0) announce(uploadsInWords());
+  },
+  scheduleReload,
+);
 
 /** fetch tells nothing of an upload's progress; XMLHttpRequest does. */
-function put({ id, path, file, mayReplace }: Upload): Promise<void> {
+function put(
+  { path, file, mayReplace }: Upload,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    requests.set(id, request);
+    signal.addEventListener("abort", () => request.abort(), { once: true });
     request.open("PUT", fileUrl(path));
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
     request.setRequestHeader("content-type", file.type || "application/octet-stream");
@@ -92,7 +45,7 @@ function put({ id, path, file, mayReplace }: Upload): Promise<void> {
       if (ms < 150 && loaded < file.size) return;
       const speed = ms > 0 ? ((loaded - mark.bytes) / ms) * 1000 : 0;
       mark = { bytes: loaded, at: performance.now() };
-      change(id, { sentBytes: loaded, speed, state: loaded >= file.size ? "finishing" : "sending" });
+      onProgress({ sentBytes: loaded, speed, state: loaded >= file.size ? "finishing" : "sending" });
     };
     request.onload = () => {
       noteAnswer();
@@ -118,28 +71,6 @@ function scheduleReload(): void {
     void reload();
   }, 250);
 }
-
-export function cancelUpload(id: number): void {
-  change(id, { state: "cancelled" });
-  requests.get(id)?.abort();
-  startWaiting();
-}
-
-export const cancelAll = (): void => {
-  for (const { id, state } of uploads.peek())
-    if (state === "waiting" || state === "sending" || state === "finishing") cancelUpload(id);
-};
-
-export function tryAgain(id: number, mayReplace = false): void {
-  change(id, { state: "waiting", mayReplace, problem: null });
-  startWaiting();
-}
-
-export const skip = (id: number): void => change(id, { state: "cancelled" });
-
-export const clearFinished = (): void => {
-  uploads.value = uploads.peek().filter(({ state }) => state !== "done" && state !== "cancelled" && state !== "failed");
-};
 
 function uploadsInWords(): string {
   const { done, stuck } = totals.peek();

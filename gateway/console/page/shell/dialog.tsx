@@ -2,6 +2,8 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { isStale } from "../silence.ts";
+import { Icon } from "./icon.tsx";
 
 interface Question {
   title: string;
@@ -10,11 +12,19 @@ interface Question {
   verb: string;
   isDangerous?: boolean;
   /** With a field: its first value. */
-  field?: { label: string; value: string; select?: number };
+  field?: {
+    label: string;
+    value: string;
+    select?: number;
+    /** Why the value is not taken, in words; null: it is. */
+    problem?: (value: string) => string | null;
+  };
   answer: (value: string | null) => void;
 }
 
 const open = signal<Question | null>(null);
+/** What is wrong with the value that was sent; it goes when the person types on. */
+const problem = signal<string | null>(null);
 
 /** @returns false if the person thought better of it */
 export const confirmed = (question: Pick<Question, "title" | "body" | "verb" | "isDangerous">): Promise<boolean> =>
@@ -30,11 +40,19 @@ export const prompted = (
     open.value = { ...question, answer: resolve };
   });
 
+/** What the question was about is no longer on the page: nobody means its answer. */
+export function takeBackQuestion(): void {
+  const question = open.peek();
+  open.value = null;
+  question?.answer(null);
+}
+
 export function QuestionDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
   const question = open.value;
   useEffect(() => {
+    problem.value = null;
     if (!question) return;
     dialog.current?.showModal();
     if (question.field && field.current) {
@@ -53,7 +71,10 @@ export function QuestionDialog() {
         method="dialog"
         onSubmit={(event) => {
           event.preventDefault();
-          close(field.current?.value ?? "");
+          const value = field.current?.value ?? "";
+          problem.value = question.field?.problem?.(value) ?? null;
+          if (problem.value === null) close(value);
+          else field.current?.focus();
         }}
       >
         <h2 id="dialog-title">{question.title}</h2>
@@ -61,14 +82,34 @@ export function QuestionDialog() {
         {question.field && (
           <label class="field">
             <span>{question.field.label}</span>
-            <input ref={field} type="text" defaultValue={question.field.value} required autocomplete="off" />
+            <input
+              ref={field}
+              type="text"
+              defaultValue={question.field.value}
+              required
+              autocomplete="off"
+              aria-invalid={problem.value !== null}
+              aria-describedby={problem.value === null ? undefined : "dialog-problem"}
+              onInput={() => {
+                problem.value = null;
+              }}
+            />
           </label>
+        )}
+        {problem.value && (
+          <p class="inline-problem" id="dialog-problem" role="alert">
+            <Icon name="warn" /> {problem.value}
+          </p>
         )}
         <div class="dialog-buttons">
           <button type="button" class="button" onClick={() => close(null)}>
             Cancel
           </button>
-          <button type="submit" class={`button ${question.isDangerous ? "danger" : "primary"}`}>
+          <button
+            type="submit"
+            disabled={isStale.value}
+            class={`button ${question.isDangerous ? "danger" : "primary"}`}
+          >
             {question.verb}
           </button>
         </div>

@@ -1,17 +1,20 @@
 /** What is on every view: where one is, how the data fares in one honest sentence, and whether the gateway answers. */
-import { useSignal } from "@preact/signals";
+import { computed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { lastAnswer, silence, token, tokenWanted } from "../ask.ts";
+import { token, tokenWanted } from "../ask.ts";
 import { verdict } from "../cluster/cluster-store.ts";
 import { ClusterView } from "../cluster/cluster-view.tsx";
 import { FailoverView } from "../failover/failover-view.tsx";
+import { followLive } from "../failover/live.ts";
 import { redundancyAt } from "../failover/node-state.ts";
 import { about, cursor, goLive, instant, source, trace } from "../failover/playback.ts";
 import { shareHash } from "../failover/share.ts";
 import { FilesView } from "../files/files-view.tsx";
+import { UploadTray } from "../files/upload-tray.tsx";
 import { folderHash, route, type View } from "../route.ts";
+import { isStale, staleMs } from "../silence.ts";
 import { theme, toggleTheme } from "../theme.ts";
-import { clockTime, durationInWords } from "../words.ts";
+import { clockTime, dateInWords, durationInWords } from "../words.ts";
 import { QuestionDialog } from "./dialog.tsx";
 import { Icon, type IconName } from "./icon.tsx";
 import { Notices } from "./notices.tsx";
@@ -20,8 +23,14 @@ const TITLES: Record<View, string> = { files: "Files", cluster: "Cluster", failo
 const hashOf = (view: View): string =>
   view === "files" ? folderHash("") : view === "failover" ? shareHash() : "#/cluster";
 
+/** A recording holds no files: those of the live cluster beside it would be changed under its verdict. */
+const hasFiles = computed(() => source.value.kind === "live" && about.value?.mode !== "replay");
+const shownView = computed<View>(() =>
+  route.value.view === "files" && !hasFiles.value ? "failover" : route.value.view,
+);
+
 export function Shell() {
-  const { view } = route.value;
+  const view = shownView.value;
   useEffect(() => {
     document.title = `${TITLES[view]} · console`;
   }, [view]);
@@ -41,7 +50,7 @@ export function Shell() {
         </span>
         <nav class="views" aria-label="Views">
           {(Object.keys(TITLES) as View[])
-            .filter((name) => name !== "files" || about.value?.mode !== "replay")
+            .filter((name) => name !== "files" || hasFiles.value)
             .map((name) => (
               <a key={name} href={hashOf(name)} aria-current={view === name ? "page" : undefined}>
                 {TITLES[name]}
@@ -59,12 +68,14 @@ export function Shell() {
         </button>
       </header>
       <Silence />
+      <RecordingStrip />
       {tokenWanted.value && <TokenForm />}
       <main id="main" tabIndex={-1} class={`view-${view}`}>
         {view === "files" && <FilesView />}
         {view === "cluster" && <ClusterView />}
         {view === "failover" && <FailoverView />}
       </main>
+      <UploadTray />
       <Notices />
       <QuestionDialog />
     </>
@@ -100,7 +111,7 @@ function Health() {
           {source.value.kind === "recording" ? " in the recording" : " in the past"}
           {dataInWords()}
         </span>
-        {source.value.kind === "live" && route.value.view !== "failover" && (
+        {source.value.kind === "live" && shownView.value !== "failover" && (
           <button type="button" class="button small" onClick={goLive}>
             Back to live
           </button>
@@ -118,31 +129,40 @@ function Health() {
 }
 
 /** A page left open while the gateway restarts says so, and loses nothing. */
-function Silence() {
-  const seconds = useSignal(0);
-  const isSilent = silence.value !== null;
-  useEffect(() => {
-    if (!isSilent) return;
-    const count = (): void => {
-      seconds.value = lastAnswer.peek() === null ? 0 : performance.now() - (lastAnswer.peek() as number);
-    };
-    count();
-    const timer = setInterval(count, 1000);
-    return () => clearInterval(timer);
-  }, [isSilent]);
+const Silence = () => (
+  <div role="alert" class="silence-place">
+    {isStale.value && (
+      <p class="silence" id="silence">
+        <Icon name="warn" />
+        <span>
+          The gateway does not answer. What you see is {durationInWords(staleMs.value ?? 0)} old; it is asked again
+          every second.
+        </span>
+      </p>
+    )}
+  </div>
+);
+
+/** On every view, so that nobody takes what was for what is. */
+function RecordingStrip() {
+  const from = source.value;
+  if (from.kind !== "recording") return null;
   return (
-    <div role="alert" class="silence-place">
-      {isSilent && (
-        <p class="silence" id="silence">
-          <Icon name="warn" />
-          <span>
-            {silence.value}
-            {seconds.value > 0 ? `, for ${durationInWords(seconds.value)}` : ""}. What you see is from before; it is
-            asked again every second.
-          </span>
-        </p>
+    <section class="recording-strip" aria-label="What is shown">
+      <p class="recording-note">
+        <b>Recording</b> {from.name}
+        <span class="quiet">
+          {" "}
+          of cluster {from.cluster}, {dateInWords(new Date(from.exportedAt).toISOString())}
+          {from.seed ? `, seed ${from.seed}` : ""}
+        </span>
+      </p>
+      {about.value?.mode !== "replay" && (
+        <button type="button" class="button small" onClick={() => void followLive()}>
+          <Icon name="close" /> Close
+        </button>
       )}
-    </div>
+    </section>
   );
 }
 

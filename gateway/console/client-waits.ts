@@ -1,0 +1,51 @@
+/**
+ * How long clients wait for the head of an answer: what a failover costs them. A sample a second goes into the records as
+ * `clients`; the wait of a long body is the client's own, and is left out.
+ */
+import { Elysia } from "elysia";
+import { rawPath } from "../../actors/node/entrance.ts";
+import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+
+/** A longer body takes its time whatever the cluster does. */
+const MOST_BODY_BYTES = 1 << 20;
+const OF_CLIENTS = /^\/(files|uploads)(\/|$)/;
+
+export class ClientWaits {
+  #answered = 0;
+  #longestMs = 0;
+  #longestAt = 0;
+
+  note(elapsedMs: number, now = Date.now()): void {
+    this.#answered++;
+    if (elapsedMs < this.#longestMs) return;
+    this.#longestMs = elapsedMs;
+    this.#longestAt = now;
+  }
+
+  /** Requests answered since the start, and the longest wait since the last look: how long, and when it ended. */
+  look(): { answered: number; longestMs: number; longestAt: number } {
+    const seen = { answered: this.#answered, longestMs: Math.round(this.#longestMs), longestAt: this.#longestAt };
+    this.#longestMs = 0;
+    return seen;
+  }
+}
+
+function isBrief({ method, headers }: Request): boolean {
+  if (method === "GET" || method === "HEAD" || method === "DELETE") return true;
+  return Number(headers.get("content-length") ?? Number.NaN) <= MOST_BODY_BYTES;
+}
+
+export const clientWaits = (waits: () => ClientWaits | undefined) =>
+  new Elysia({ name: "client-waits", ...SERVER_OPTIONS }).wrap(
+    (handle) =>
+      (async (request: Request, ...rest: unknown[]) => {
+        const noted = waits();
+        if (!noted || !isBrief(request) || !OF_CLIENTS.test(rawPath(request.url))) return handle(request, ...rest);
+        const startedAt = performance.now();
+        try {
+          return await handle(request, ...rest);
+        } finally {
+          noted.note(performance.now() - startedAt);
+        }
+      }) as never,
+  );
