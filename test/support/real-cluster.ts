@@ -227,7 +227,7 @@ export class RealCluster {
     this.startNode(kind, id, args);
   }
 
-  async ready(timeoutMs = 20_000): Promise<void> {
+  async ready(timeoutMs = 120_000): Promise<void> {
     await this.until("the gateway is ready and all workers are live", timeoutMs, async () => {
       for (const { url } of this.config.gateways)
         if (!(await fetch(`${url}/health/ready`).catch(() => null))?.ok) return false;
