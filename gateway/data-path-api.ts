@@ -227,7 +227,7 @@ export interface Masters {
   makeDirectory(path: string, options?: { idempotencyKey?: string }): Promise<{ created: boolean }>;
   /** One page of at most 1000 chunks from `fromIndex`; `file` null: no such file. */
   explain(path: string, fromIndex: number, limit: number): Promise<ExplainAnswer>;
-  clusterState(): Promise<ClusterStateAnswer>;
+  clusterState(patience?: { budgetMs?: number }): Promise<ClusterStateAnswer>;
   /** Every master asked by itself: answers even while nobody leads. */
   view(): Promise<MastersView>;
   /** @throws MASTERS_UNCHANGED, NO_SUCH_MASTER */

@@ -61,7 +61,10 @@ export const ErrorCodes = {
   TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },
   // the cluster's state
   NOT_ENOUGH_WORKERS: { status: 503, next: "Start more workers or free space; /cluster says which are out and why." },
-  NO_LEADER: { status: 503, next: "No master answers; try again in a moment, or start one." },
+  NO_LEADER: {
+    status: 503,
+    next: "No master leads; try again in a moment, or start those that are down: GET /cluster/masters asks each.",
+  },
   NOT_LEADER: { status: 421, next: "Ask the master in details.leaderUrl." },
   NOT_READY: { status: 503, next: "The node is still starting; details name what it waits for." },
   CLOCKS_DIFFER: {

@@ -216,11 +216,12 @@ export class LeaderSearch {
     return outlookOf(sightings, performance.now());
   }
 
-  /** While this process did not run, nobody was silent. */
+  /** While this process did not run, nobody was silent: what was open meanwhile proves nothing unless it is answered. */
   #noticeAbsence(): void {
     const now = performance.now();
     if (this.#timer === null || now - this.#nextLookAt < SILENT_AFTER_MS / 2) return;
-    for (const sighting of this.#sightings.values()) if (sighting.isOpen) sighting.askedAt = now;
+    for (const sighting of this.#sightings.values())
+      if (sighting.isOpen) Object.assign(sighting, { askedAt: now, isSpoiled: true });
   }
 
   #isOver(tries: Tries, outlook: Outlook, aheadMs = 0): boolean {
@@ -242,7 +243,7 @@ export class LeaderSearch {
       const sighting = this.#sightings.get(url) ?? neverAsked(id, url);
       if (sighting.isOpen || now - sighting.askedAt < everyMs) continue;
       this.#sightings.set(url, sighting);
-      Object.assign(sighting, { id, isOpen: true, askedAt: now });
+      Object.assign(sighting, { id, isOpen: true, isSpoiled: false, askedAt: now });
       void send<Mailbox, "MASTER_STATUS">(
         this.#identity,
         url,
@@ -250,7 +251,11 @@ export class LeaderSearch {
         { timeoutMs: STATUS_TIMEOUT_MS },
       ).then(
         (status) => this.#saw(sighting, { status, failure: null }),
-        (error: Refusal) => this.#saw(sighting, { status: null, failure: failureOf(error) }),
+        (error: Refusal) => {
+          this.#noticeAbsence();
+          if (sighting.isSpoiled && error.code === "TIMEOUT") Object.assign(sighting, neverAsked(id, url));
+          else this.#saw(sighting, { status: null, failure: failureOf(error) });
+        },
       );
     }
   }
@@ -321,6 +326,7 @@ const neverAsked = (id: string, url: string): Sighting => ({
   url,
   askedAt: Number.NEGATIVE_INFINITY,
   isOpen: false,
+  isSpoiled: false,
   answeredAt: Number.NEGATIVE_INFINITY,
   status: null,
   failure: null,

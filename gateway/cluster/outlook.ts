@@ -13,6 +13,8 @@ export interface Sighting {
   /** When the question was sent that is open still, or was the last. */
   askedAt: number;
   isOpen: boolean;
+  /** The gateway itself stood still while it was open: its silence means nothing. */
+  isSpoiled: boolean;
   /** How the last question ended: with an answer, or with the reason for none. */
   answeredAt: number;
   status: MasterStatusAnswer | null;

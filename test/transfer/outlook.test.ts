@@ -12,7 +12,15 @@ type Told = Partial<MasterStatusAnswer> | "refuses" | "silent" | "not asked" | "
 
 function sighting(id: string, told: Told): Sighting {
   const never = Number.NEGATIVE_INFINITY;
-  const base = { id, url: `http://${id}`, askedAt: NOW - 100, isOpen: false, answeredAt: NOW - 50, failure: null };
+  const base = {
+    id,
+    url: `http://${id}`,
+    askedAt: NOW - 100,
+    isOpen: false,
+    isSpoiled: false,
+    answeredAt: NOW - 50,
+    failure: null,
+  };
   if (told === "not asked") return { ...base, askedAt: never, answeredAt: never, status: null };
   if (told === "just asked") return { ...base, isOpen: true, answeredAt: never, status: null };
   if (told === "silent") return { ...base, isOpen: true, askedAt: NOW - 600, answeredAt: never, status: null };
