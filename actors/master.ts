@@ -14,6 +14,7 @@ import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
+import { takePrivately } from "./node/private-directory.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
 
@@ -48,6 +49,7 @@ await run(async () => {
   const log = createLogger(self.id, config.logLevel);
   stopOnBrokenInvariant(log);
   const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
+  takePrivately(dataDirectory, log);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -10,6 +10,7 @@ import {
 } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
+import { takePrivately } from "../actors/node/private-directory.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
@@ -50,6 +51,7 @@ await run(async () => {
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
   const directory = dataDirectoryOf(config, id);
+  takePrivately(directory, log);
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
   if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });
