@@ -17,6 +17,7 @@ import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
+import { takePrivately } from "./node/private-directory.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
 
@@ -54,6 +55,7 @@ await run(async () => {
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
   const dataDirectory = flags.data ?? settleNodeData(config.dataDirectory, checkNodeId(self.id));
+  takePrivately(dataDirectory, log);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

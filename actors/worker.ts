@@ -3,7 +3,6 @@
  *
  * One that config.json does not list joins a running cluster with --id, --port, --data and the cluster secret.
  */
-import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { settleNodeData } from "../databases/node-data.ts";
@@ -14,6 +13,7 @@ import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
+import { takePrivately } from "./node/private-directory.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
 import { startWorker } from "./worker/host.ts";
@@ -62,10 +62,10 @@ await run(async () => {
   if (isEverywhere(url))
     throw new ConfigError(`--url is ${url}; allowed: an address of this machine at which the other nodes reach it`);
   const directory = flags.data ? resolve(flags.data) : settleNodeData(config.dataDirectory, flags.id);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
+  takePrivately(directory, log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -11,6 +11,7 @@ import {
   stopOnBrokenInvariant,
 } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
+import { takePrivately } from "../actors/node/private-directory.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
 import { settleNodeData } from "../databases/node-data.ts";
@@ -61,6 +62,7 @@ await run(async () => {
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
   const directory = settleNodeData(config.dataDirectory, checkNodeId(id));
+  takePrivately(directory, log);
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
   if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });

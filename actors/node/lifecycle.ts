@@ -43,6 +43,8 @@ function ignoreProxies(): void {
 
 /** Runs `start`, and turns what can go wrong at a start into one readable line. */
 export async function run(start: () => Promise<void>): Promise<void> {
+  // Whatever a node writes, databases and sockets too, is for its own user alone.
+  process.umask(0o077);
   ignoreProxies();
   try {
     await start();
