@@ -3,9 +3,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Consistency, OpenFile } from "../data-path-api.ts";
+import type { ByteRange, Consistency, OpenFile, StreamOptions } from "../data-path-api.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
-import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
+import { begun, collected, inParts, type Part } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
 import { ConsistencyQuery, consistencyHeaders } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
@@ -16,7 +16,7 @@ import { stateLength } from "./front-door.ts";
 import { pathFromUrl } from "./path.ts";
 import { RefusalWithHeaders } from "./problem.ts";
 import { readQuery } from "./query.ts";
-import { type ByteRange, contentRange, decideRanges } from "./range.ts";
+import { contentRange, decideRanges } from "./range.ts";
 
 const Query = Type.Object(
   {
@@ -38,12 +38,18 @@ const MOST_LOOKS = 4;
 /** Bun sends streams chunked and drops their Content-Length (oven-sh/bun#10507): progress bars find it here. */
 const LENGTH_HEADER = "x-content-length";
 
+/** What is answered to a client that has left, for metrics and log: nobody reads it. The number is nginx's. */
+const CLIENT_HAS_LEFT = 499;
+/** Seconds after which a connection is closed whose client has taken nothing for long already. */
+const CUT_AFTER_S = 1;
+
 export const getObject = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).get(
     "/files/*",
-    async ({ request }) => {
+    async ({ request, server }) => {
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
+      const cut = () => server?.timeout(request, CUT_AFTER_S);
       if (query.explain !== undefined)
         return Response.json(await explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100), {
           headers: consistencyHeaders(query.consistency),
@@ -51,7 +57,7 @@ export const getObject = (gateway: Gateway) =>
       for (let look = 1; ; look++)
         try {
           // What a leader knows is newer than what was found to be gone.
-          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" });
+          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" }, cut);
         } catch (error) {
           if (!(error instanceof VersionGone) || look === MOST_LOOKS) throw error;
         }
@@ -97,8 +103,14 @@ export const getObject = (gateway: Gateway) =>
   );
 
 /** Answers from one version of the file. @throws VersionGone if it was gone before the first byte was read */
-async function read(gateway: Gateway, request: Request, path: string, query: Static<typeof Query>): Promise<Response> {
-  const { headers } = request;
+async function read(
+  gateway: Gateway,
+  request: Request,
+  path: string,
+  query: Static<typeof Query>,
+  cut: () => void,
+): Promise<Response> {
+  const { headers, signal } = request;
   const isHead = request.method === "HEAD";
   const { consistency = "strong" } = query;
   const source = isHead
@@ -120,7 +132,8 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
   if (query.download !== undefined) answer.set("content-disposition", attachment(query.download || path));
 
   const applies = rangeApplies(headers.get("if-range"), file);
-  const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
+  const { blockSizeBytes } = gateway.config;
+  const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes, blockSizeBytes);
   if (ranges.kind === "unsatisfiable")
     throw new RefusalWithHeaders(
       "RANGE_NOT_SATISFIABLE",
@@ -138,10 +151,12 @@ async function read(gateway: Gateway, request: Request, path: string, query: Sta
   answer.set(LENGTH_HEADER, String(content.lengthBytes));
   if (isHead) stateLength(request, content.lengthBytes);
   if (isHead) return new Response(null, { status, headers: answer });
-  const small = content.lengthBytes <= gateway.config.blockSizeBytes;
-  const stream = content.open(!small);
-  const body = stream && (small ? await new Response(stream).bytes() : await begun(stream));
-  return new Response(body, { status, headers: answer });
+  const stream = signal.aborted ? null : content.open({ passing: true, cut });
+  const isSmall = content.lengthBytes <= blockSizeBytes;
+  const body = stream && (await (isSmall ? collected(stream, content.lengthBytes, signal) : begun(stream, signal)));
+  if (!signal.aborted) return new Response(body, { status, headers: answer });
+  if (body instanceof ReadableStream) await body.cancel();
+  return new Response(null, { status: CLIENT_HAS_LEFT });
 }
 
 /** HEAD needs no chunk to be located. */
@@ -152,24 +167,27 @@ async function headSource(gateway: Gateway, path: string, consistency: Consisten
   return {
     file: entry,
     ageMs,
-    stream: () => {
-      throw new Error("HEAD sends no content");
-    },
+    stream: noContent,
+    streamRanges: noContent,
   };
 }
+
+const noContent = (): never => {
+  throw new Error("HEAD sends no content");
+};
 
 interface Content {
   lengthBytes: number;
   contentType?: string;
-  /** @param passing see `OpenFile.stream`: a response's body is written, or copied, before more of it is pulled */
-  open: (passing: boolean) => ReadableStream<Uint8Array> | null;
+  /** A response's body is written, or copied, before more of it is pulled. */
+  open: (options: StreamOptions) => ReadableStream<Uint8Array> | null;
 }
 
 const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - start;
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
   lengthBytes: lengthOf(range),
-  open: (passing) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, { passing })),
+  open: (options) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, options)),
 });
 
 function several(source: OpenFile, ranges: ByteRange[]): Content {
@@ -180,15 +198,15 @@ function several(source: OpenFile, ranges: ByteRange[]): Content {
       head: encoder.encode(
         `${n === 0 ? "" : "\r\n"}--${boundary}\r\nContent-Type: ${source.file.contentType}\r\nContent-Range: ${contentRange(range, source.file.sizeBytes)}\r\n\r\n`,
       ),
-      open: () => source.stream(range.start, range.endExclusive),
+      lengthBytes: lengthOf(range),
     }),
   );
   const tail = encoder.encode(`\r\n--${boundary}--\r\n`);
   const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
   return {
-    lengthBytes: ranges.reduce((sum, range) => sum + lengthOf(range), framing),
+    lengthBytes: parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing),
     contentType: `multipart/byteranges; boundary=${boundary}`,
-    open: () => streamOf(inTurn(parts, tail)),
+    open: (options) => inParts(parts, tail, source.streamRanges(ranges, options)),
   };
 }
 
