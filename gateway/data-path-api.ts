@@ -64,6 +64,22 @@ export interface UploadInfo {
   expiresInMs: number;
 }
 
+/** Bytes `[start, endExclusive)` of a file. */
+export interface ByteRange {
+  start: number;
+  endExclusive: number;
+}
+
+export interface StreamOptions {
+  /**
+   * Whoever pulls or cancels has no more use for the piece before: its memory is given back at once. Pulling says in any
+   * case that it has been taken; until then it counts as held.
+   */
+  passing?: boolean;
+  /** Closes the client's connection. Called when it takes nothing for long while others wait for memory. */
+  cut?: () => void;
+}
+
 /** One version of one file, open for reading. */
 export interface OpenFile {
   file: FileInfo;
@@ -72,12 +88,16 @@ export interface OpenFile {
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
    * errors rather than deliver a wrong byte; after an error the connection must be cut. If the file was replaced and the
-   * bytes of this version are gone, the error is a `VersionGone`. The first one throws OVERLOADED above
-   * limits.maxDownloads.
+   * bytes of this version are gone, the error is a `VersionGone`; OVERLOADED if there was no memory for its first bytes.
    *
-   * @param options.passing whoever pulls has no more use for the piece before: its memory is given back at once
+   * @throws OVERLOADED above limits.maxDownloads
    */
-  stream(start: number, endExclusive: number, options?: { passing?: boolean }): ReadableStream<Uint8Array>;
+  stream(start: number, endExclusive: number, options?: StreamOptions): ReadableStream<Uint8Array>;
+  /**
+   * The same for several ranges, one after another; no piece holds bytes of two. A block that one range ends in and the
+   * next begins in is read once.
+   */
+  streamRanges(ranges: readonly ByteRange[], options?: StreamOptions): ReadableStream<Uint8Array>;
 }
 
 /** One upload under way, as its `upload` machine shows it. */
@@ -115,7 +135,9 @@ export interface Activity {
   readFailovers: number;
   /** Copies dropped from a chunk while it was written. */
   writeFailovers: number;
+  /** Held by transfers: blocks, what is read ahead, what clients have not taken yet. */
   bufferBytesInUse: number;
+  /** limits.bufferBytes; uploads may exceed it by one block each. */
   bufferBytesLimit: number;
   /** Workers that failed a moment ago and are avoided: id → what happened. */
   avoidedWorkers: Record<string, string>;

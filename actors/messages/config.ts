@@ -44,7 +44,7 @@ export const Config = Type.Object(
     readAheadBytes: Type.Integer({
       minimum: 4096,
       maximum: 256 << 20,
-      description: "fetched ahead of its reader per download; one block at least",
+      description: "fetched ahead of its reader per download, while there is memory; one block at least",
     }),
     heartbeatMs: Ms("workers report this often", 20, 60_000),
     suspectAfterMs: Ms("silence after which a worker gets no new chunks", 50, 600_000),
@@ -102,7 +102,10 @@ export const Config = Type.Object(
         maxUploads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
         maxDownloads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
         maxUserMetadataBytes: Type.Integer({ minimum: 0, maximum: 65_536 }),
-        bufferBytes: Type.Integer({ minimum: 1 << 20, description: "block buffers of a gateway, over all uploads" }),
+        bufferBytes: Type.Integer({
+          minimum: 1 << 20,
+          description: "memory for blocks of a gateway, over all transfers: half for uploads, half for downloads",
+        }),
       },
       { additionalProperties: false },
     ),

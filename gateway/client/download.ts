@@ -71,7 +71,23 @@ export function storedFileOf(path: string, response: Response): StoredFile {
 }
 
 export async function download(transport: Transport, path: string, options: GetOptions = {}): Promise<Download> {
-  const { range, resume, ifMatch, signal, onProgress } = options;
+  const left = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+  try {
+    return await begin(transport, path, { ...options, signal }, () => left.abort());
+  } catch (error) {
+    left.abort();
+    throw error;
+  }
+}
+
+/** @param leave ends every request, under way or still to come */
+async function begin(
+  transport: Transport,
+  path: string,
+  { range, resume, ifMatch, signal, onProgress }: GetOptions & { signal: AbortSignal },
+  leave: () => void,
+): Promise<Download> {
   if (resume && ifMatch === undefined) throw new Error("resume needs ifMatch: the version that it belongs to");
   const what = `Reading ${path}`;
 
@@ -100,10 +116,7 @@ export async function download(transport: Transport, path: string, options: GetO
     file.size = told.size;
   }
   const part = /^bytes (\d+)-(\d+)\//.exec(response.headers.get("content-range") ?? "");
-  if (isPart && !part) {
-    await response.body?.cancel();
-    throw changed(path);
-  }
+  if (isPart && !part) throw changed(path);
   const offset = part ? Number(part[1]) : 0;
   const end = part ? Number(part[2]) + 1 : file.size;
 
@@ -125,6 +138,7 @@ export async function download(transport: Transport, path: string, options: GetO
     {
       async pull(controller) {
         while (sum.position < end) {
+          if (signal.aborted) throw connectionError(signal.reason, what, transport.url, signal);
           reader ??= await reopen();
           try {
             const next = await reader?.read();
@@ -150,7 +164,10 @@ export async function download(transport: Transport, path: string, options: GetO
           );
         controller.close();
       },
-      cancel: (reason) => reader?.cancel(reason),
+      cancel: (reason) => {
+        leave();
+        return reader?.cancel(reason);
+      },
     },
     { highWaterMark: 0 },
   );

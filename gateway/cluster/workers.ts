@@ -200,8 +200,9 @@ export class WorkerClients {
     return this.#send<"SEAL_CHUNK">(workerId, { type: "SEAL_CHUNK", ...chunk }, this.#timeouts.sealMs, cancelled);
   }
 
-  describe(workerId: string, chunkId: number) {
-    return this.#send<"DESCRIBE_CHUNK">(workerId, { type: "DESCRIBE_CHUNK", chunkId }, this.#timeouts.messageMs);
+  describe(workerId: string, chunkId: number, cancelled?: AbortSignal) {
+    const message = { type: "DESCRIBE_CHUNK", chunkId } as const;
+    return this.#send<"DESCRIBE_CHUNK">(workerId, message, this.#timeouts.messageMs, cancelled);
   }
 
   /** Whether it answers at all, be it that it has no such chunk. */

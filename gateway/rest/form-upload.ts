@@ -10,7 +10,6 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { CONTENT_HEADERS, headerValue, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-import { streamOf } from "./byte-streams.ts";
 import { refuseConditions } from "./conditions.ts";
 import type { Gateway } from "./context.ts";
 import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
@@ -168,7 +167,7 @@ async function eachFile(request: Request, store: (file: FormFile) => Promise<voi
     stream.on("error", fail);
     stored = stored.then(async () => {
       if (broken) throw broken;
-      const body = streamOf(wholeOnly(stream, () => broken));
+      const body = bodyOf(stream, () => broken);
       await store({ path: checkPath(path), contentType: mimeType, said: saidOfThis, body });
       streams.delete(stream);
     });
@@ -221,9 +220,23 @@ async function feed(request: Request, form: ReturnType<typeof Busboy>): Promise<
 const incomplete = (cause: Error): Refusal =>
   cause instanceof Refusal ? cause : new Refusal("BODY_INCOMPLETE", `The form ended early: ${cause.message}`);
 
-/** A part that ended without its delimiter is no file: the parser says so before the part's end arrives here. */
-async function* wholeOnly(stream: Readable, broken: () => Error | null): AsyncGenerator<Uint8Array, void, unknown> {
-  yield* stream as AsyncIterable<Uint8Array>;
-  const cause = broken();
-  if (cause) throw cause;
+/**
+ * The bytes of one file of the form, read on demand. A part that ended without its delimiter is no file: the parser says so
+ * before the part's end arrives here.
+ */
+function bodyOf(stream: Readable, broken: () => Error | null): ReadableStream<Uint8Array> {
+  const pieces = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, void>;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await pieces.next();
+        if (!done) return controller.enqueue(value);
+        const cause = broken();
+        if (cause) throw cause;
+        controller.close();
+      },
+      cancel: () => void stream.destroy(),
+    },
+    { highWaterMark: 0 },
+  );
 }

@@ -4,9 +4,9 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { headerValue } from "../../actors/rules/file-headers.ts";
-import type { Bytes, Consistency, OpenFile } from "../data-path-api.ts";
+import type { ByteRange, Bytes, Consistency, OpenFile, StreamOptions } from "../data-path-api.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
-import { begun, inTurn, type Part, streamOf } from "./byte-streams.ts";
+import { begun, collected, inParts, type Part } from "./byte-streams.ts";
 import { decideRead, rangeApplies } from "./conditions.ts";
 import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
 import type { Gateway } from "./context.ts";
@@ -17,7 +17,7 @@ import { stateLength } from "./front-door.ts";
 import { pathFromUrl } from "./path.ts";
 import { RefusalWithHeaders } from "./problem.ts";
 import { readQuery } from "./query.ts";
-import { type ByteRange, contentRange, decideRanges } from "./range.ts";
+import { contentRange, decideRanges } from "./range.ts";
 
 const Query = Type.Object(
   {
@@ -39,12 +39,18 @@ const MOST_LOOKS = 4;
 /** Bun sends streams chunked and drops their Content-Length (oven-sh/bun#10507): progress bars find it here. */
 const LENGTH_HEADER = "x-content-length";
 
+/** What is answered to a client that has left, for metrics and log: nobody reads it. The number is nginx's. */
+const CLIENT_HAS_LEFT = 499;
+/** Seconds after which a connection is closed whose client has taken nothing for long already. */
+const CUT_AFTER_S = 1;
+
 export const getObject = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).get(
     "/files/*",
-    async ({ request }) => {
+    async ({ request, server }) => {
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
+      const cut = () => server?.timeout(request, CUT_AFTER_S);
       if (query.explain !== undefined) {
         const explained = explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100).catch((error) => {
           throw withFreshness(error, query.consistency, error.code === "NO_SUCH_FILE" ? 0 : undefined);
@@ -55,7 +61,8 @@ export const getObject = (gateway: Gateway) =>
       for (let look = 1; ; look++)
         try {
           // What a leader knows is newer than what was found to be gone.
-          return await read(gateway, request, path, look === 1 ? query : { ...query, consistency: "strong" }, seen);
+          const asked: typeof query = look === 1 ? query : { ...query, consistency: "strong" };
+          return await read({ gateway, request, path, cut, seen }, asked);
         } catch (error) {
           if (!(error instanceof VersionGone) || look === MOST_LOOKS)
             throw withFreshness(error, query.consistency, seen.ageMs);
@@ -106,15 +113,18 @@ interface Seen {
   ageMs?: number;
 }
 
+interface Reading {
+  gateway: Gateway;
+  request: Request;
+  path: string;
+  /** Closes the connection soon: its client has taken nothing for long. */
+  cut: () => void;
+  seen: Seen;
+}
+
 /** Answers from one version of the file. @throws VersionGone if it was gone before the first byte was read */
-async function read(
-  gateway: Gateway,
-  request: Request,
-  path: string,
-  query: Static<typeof Query>,
-  seen: Seen,
-): Promise<Response> {
-  const { headers } = request;
+async function read({ gateway, request, path, cut, seen }: Reading, query: Static<typeof Query>): Promise<Response> {
+  const { headers, signal } = request;
   const isHead = request.method === "HEAD";
   const { consistency = "strong" } = query;
   const source = isHead
@@ -138,7 +148,8 @@ async function read(
   answer.set("content-type", headerValue(file.contentType));
 
   const applies = rangeApplies(headers.get("if-range"), file);
-  const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes);
+  const { blockSizeBytes } = gateway.config;
+  const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes, blockSizeBytes);
   if (ranges.kind === "unsatisfiable")
     throw new RefusalWithHeaders(
       "RANGE_NOT_SATISFIABLE",
@@ -159,10 +170,12 @@ async function read(
   answer.set(LENGTH_HEADER, String(content.lengthBytes));
   if (isHead) stateLength(request, content.lengthBytes);
   if (isHead) return new Response(null, { status, headers: answer });
-  const small = content.lengthBytes <= gateway.config.blockSizeBytes;
-  const stream = content.open(!small);
-  const body = stream && (small ? await new Response(stream).bytes() : await begun(stream));
-  return new Response(body, { status, headers: answer });
+  const stream = signal.aborted ? null : content.open({ passing: true, cut });
+  const isSmall = content.lengthBytes <= blockSizeBytes;
+  const body = stream && (await (isSmall ? collected(stream, content.lengthBytes, signal) : begun(stream, signal)));
+  if (!signal.aborted) return new Response(body, { status, headers: answer });
+  if (body instanceof ReadableStream) await body.cancel();
+  return new Response(null, { status: CLIENT_HAS_LEFT });
 }
 
 /** HEAD needs no chunk to be located. */
@@ -174,17 +187,20 @@ async function headSource(gateway: Gateway, path: string, consistency: Consisten
   return {
     file: entry,
     ageMs,
-    stream: () => {
-      throw new Error("HEAD sends no content");
-    },
+    stream: noContent,
+    streamRanges: noContent,
   };
 }
+
+const noContent = (): never => {
+  throw new Error("HEAD sends no content");
+};
 
 interface Content {
   lengthBytes: number;
   contentType?: string;
-  /** @param passing see `OpenFile.stream`: a response's body is written, or copied, before more of it is pulled */
-  open: (passing: boolean) => ReadableStream<Uint8Array> | null;
+  /** A response's body is written, or copied, before more of it is pulled. */
+  open: (options: StreamOptions) => ReadableStream<Uint8Array> | null;
 }
 
 /** Of several ranges the answer itself is of another type and not encoded; these speak of the file's bytes. */
@@ -195,7 +211,7 @@ const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - 
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
   lengthBytes: lengthOf(range),
-  open: (passing) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, { passing })),
+  open: (options) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, options)),
 });
 
 /** @param described the headers of a whole answer: each part repeats what they say of its bytes */
@@ -207,15 +223,15 @@ function several(source: OpenFile, ranges: ByteRange[], described: Headers): Con
       head: bytesOf(
         `${n === 0 ? "" : "\r\n"}--${boundary}\r\n${said.join("")}Content-Range: ${contentRange(range, source.file.sizeBytes)}\r\n\r\n`,
       ),
-      open: () => source.stream(range.start, range.endExclusive),
+      lengthBytes: lengthOf(range),
     }),
   );
   const tail = bytesOf(`\r\n--${boundary}--\r\n`);
   const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
   return {
-    lengthBytes: ranges.reduce((sum, range) => sum + lengthOf(range), framing),
+    lengthBytes: parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing),
     contentType: `multipart/byteranges; boundary=${boundary}`,
-    open: () => streamOf(inTurn(parts, tail)),
+    open: (options) => inParts(parts, tail, source.streamRanges(ranges, options)),
   };
 }
 

@@ -1,10 +1,5 @@
 /** `Range` requests: what they ask for of a file of a given size. @see RFC 9110 §14 */
-
-/** Bytes `[start, endExclusive)`. */
-export interface ByteRange {
-  start: number;
-  endExclusive: number;
-}
+import type { ByteRange } from "../data-path-api.ts";
 
 /** A request with more ranges than this is refused: each costs a part of its own. */
 export const MAX_RANGES = 32;
@@ -17,9 +12,9 @@ export type RangeVerdict =
 /**
  * Says which bytes to send. Units other than `bytes` are ignored, as the RFC wants; a `bytes` range that makes no sense
  * is refused, because sending everything instead would surprise more. Ranges that overlap are joined, so no request
- * gets more bytes than the file has.
+ * gets more bytes than the file has, and come in an order that reads no block twice.
  */
-export function decideRanges(header: string | null, sizeBytes: number): RangeVerdict {
+export function decideRanges(header: string | null, sizeBytes: number, blockSizeBytes: number): RangeVerdict {
   if (header === null) return { kind: "whole" };
   const specifier = /^\s*bytes\s*=(.*)$/i.exec(header)?.[1];
   if (specifier === undefined) return { kind: "whole" };
@@ -43,19 +38,24 @@ export function decideRanges(header: string | null, sizeBytes: number): RangeVer
   }
   if (ranges.length === 0)
     return { kind: "unsatisfiable", reason: `No range lies within the file's ${sizeBytes} bytes` };
-  return { kind: "ranges", ranges: joinOverlapping(ranges) };
+  return { kind: "ranges", ranges: arranged(ranges, blockSizeBytes) };
 }
 
-/** Keeps the order asked for unless some overlap; then they come joined, in rising order. */
-function joinOverlapping(ranges: ByteRange[]): ByteRange[] {
+/** Keeps the order asked for unless some overlap, which then come joined, or share a block; then in rising order. */
+function arranged(ranges: ByteRange[], blockSizeBytes: number): ByteRange[] {
   const rising = ranges.toSorted((a, b) => a.start - b.start);
   const joined: ByteRange[] = [];
+  let sharesBlock = false;
   for (const range of rising) {
     const last = joined.at(-1);
     if (last && range.start < last.endExclusive) last.endExclusive = Math.max(last.endExclusive, range.endExclusive);
-    else joined.push({ ...range });
+    else {
+      const lastBlock = last ? Math.floor((last.endExclusive - 1) / blockSizeBytes) : -1;
+      sharesBlock ||= lastBlock === Math.floor(range.start / blockSizeBytes);
+      joined.push({ ...range });
+    }
   }
-  return joined.length === ranges.length ? ranges : joined;
+  return sharesBlock || joined.length < ranges.length ? joined : ranges;
 }
 
 /** @returns e.g. `bytes 0-99/1000` */

@@ -11,6 +11,7 @@ import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "../data-path-api.ts";
+import type { Hedges } from "./hedges.ts";
 
 /** A replica that has not answered by then gets a competitor. */
 export const HEDGE_AFTER_MS = 400;
@@ -27,9 +28,20 @@ export interface BlockSourceTools {
   /** The block size that small chunks are taken to have been written with. */
   blockSizeBytes: number;
   hedgeAfterMs: number;
+  hedges: Hedges;
   locateAgain(chunk: LocatedChunk): Promise<LocatedChunk>;
   onFailover(): void;
-  signal: AbortSignal;
+}
+
+/** Something that any good replica can give. */
+interface Wish<T> {
+  /** For messages. */
+  what: string;
+  /** Bytes that an answer holds. */
+  sizeBytes: number;
+  ask(workerId: string, signal: AbortSignal): Promise<T>;
+  /** An answer that came too late to be used. */
+  drop(answer: T): void;
 }
 
 type Attempt<T> = { workerId: string; value: T } | { workerId: string; error: Error };
@@ -44,30 +56,40 @@ export class BlockSource {
     this.#tools = tools;
   }
 
-  /** @throws DATA_UNAVAILABLE if no replica gives a layout that fits the committed checksum */
-  async layout(chunk: LocatedChunk): Promise<ChunkLayout> {
+  /**
+   * @param signal the reader has left
+   * @throws DATA_UNAVAILABLE if no replica gives a layout that fits the committed checksum
+   */
+  async layout(chunk: LocatedChunk, signal: AbortSignal): Promise<ChunkLayout> {
     const { blockSizeBytes } = this.#tools;
     if (chunk.lengthBytes <= blockSizeBytes) return { blockSizeBytes, blockCrcs: Uint32Array.of(chunk.crc32) };
-    return this.#describe(chunk);
+    const ask = (workerId: string, signal: AbortSignal) => this.#describeAt(chunk, workerId, signal);
+    return this.#fromAny(chunk, { what: "the block list", sizeBytes: 0, ask, drop: () => {} }, signal);
   }
 
-  /** Whole blocks in a row, each of them checked. @throws DATA_UNAVAILABLE when every replica failed */
-  async blocks(chunk: LocatedChunk, layout: ChunkLayout, run: BlockRun): Promise<Bytes> {
+  /**
+   * Whole blocks in a row, each of them checked, in memory that is the caller's alone.
+   *
+   * @param signal the reader has left
+   * @throws DATA_UNAVAILABLE when every replica failed
+   */
+  async blocks(chunk: LocatedChunk, layout: ChunkLayout, run: BlockRun, signal: AbortSignal): Promise<Bytes> {
     const { first, count, lengthBytes } = run;
-    const what = count === 1 ? `block ${first}` : `blocks ${first} to ${first + count - 1}`;
-    const isOnlyBlock = layout.blockCrcs.length === 1;
-    return this.#fromAny(chunk, what, async (workerId, signal) => {
+    const ask = async (workerId: string, signal: AbortSignal) => {
       const bytes = await this.#tools.workers.getBlocks(workerId, chunk.chunkId, first, count, signal);
       const bad = bytes.length === lengthBytes ? firstBadBlock(bytes, layout, first) : first;
       if (bad === null) return bytes;
+      const isOnlyBlock = layout.blockCrcs.length === 1;
       if (isOnlyBlock && bytes.length < lengthBytes) return this.#inSmallerBlocks(chunk, bytes, workerId, signal);
       throw corrupt(chunk, `block ${bad} of ${workerId} does not have the committed checksum`);
-    });
+    };
+    const what = count === 1 ? `block ${first}` : `blocks ${first} to ${first + count - 1}`;
+    return this.#fromAny(chunk, { what, sizeBytes: lengthBytes, ask, drop: free }, signal);
   }
 
   /** A small chunk written when blocks were smaller than now. */
   async #inSmallerBlocks(chunk: LocatedChunk, first: Bytes, workerId: string, signal: AbortSignal): Promise<Bytes> {
-    const { blockSizeBytes, blockCrcs } = await this.#describeAt(chunk, workerId);
+    const { blockSizeBytes, blockCrcs } = await this.#describeAt(chunk, workerId, signal);
     const whole = new Uint8Array(chunk.lengthBytes);
     for (let n = 0; n < blockCrcs.length; n++) {
       const bytes = n === 0 ? first : await this.#tools.workers.getBlocks(workerId, chunk.chunkId, n, 1, signal);
@@ -78,18 +100,14 @@ export class BlockSource {
     throw corrupt(chunk, `the copy of ${workerId} does not have the committed checksum`);
   }
 
-  #describe(chunk: LocatedChunk): Promise<ChunkLayout> {
-    return this.#fromAny(chunk, "the block list", (workerId) => this.#describeAt(chunk, workerId));
-  }
-
-  async #describeAt(chunk: LocatedChunk, workerId: string): Promise<ChunkLayout> {
+  async #describeAt(chunk: LocatedChunk, workerId: string, signal: AbortSignal): Promise<ChunkLayout> {
     const {
       state,
       lengthBytes,
       crc32,
       blockSizeBytes,
       blockCrcs: packed,
-    } = await this.#tools.workers.describe(workerId, chunk.chunkId);
+    } = await this.#tools.workers.describe(workerId, chunk.chunkId, signal);
     if (state === "open")
       throw new Refusal("NO_SUCH_CHUNK", `${workerId} has chunk ${formatChunkId(chunk.chunkId)} unsealed`);
     const blockCrcs = new Uint32Array(Uint8Array.from(packed).buffer);
@@ -104,71 +122,77 @@ export class BlockSource {
   }
 
   /** Tries the replicas best first, then once more where the leader says they are by now. */
-  async #fromAny<T>(
-    chunk: LocatedChunk,
-    what: string,
-    attempt: (workerId: string, signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  async #fromAny<T>(chunk: LocatedChunk, wish: Wish<T>, signal: AbortSignal): Promise<T> {
     const failures: string[] = [];
-    const found = await this.#race(chunk.chunkId, chunk.workerIds, failures, attempt);
+    const found = await this.#race(chunk.chunkId, chunk.workerIds, failures, wish, signal);
     if (found) return found.value;
     let again = this.#relocated.get(chunk.chunkId);
     if (!again) {
       again = this.#tools.locateAgain(chunk);
       this.#relocated.set(chunk.chunkId, again);
     }
-    const foundAgain = await this.#race(chunk.chunkId, (await again).workerIds, failures, attempt);
+    const foundAgain = await this.#race(chunk.chunkId, (await again).workerIds, failures, wish, signal);
     if (foundAgain) return foundAgain.value;
-    throw new Refusal("DATA_UNAVAILABLE", `No replica gave ${what} of chunk ${formatChunkId(chunk.chunkId)}`, {
+    throw new Refusal("DATA_UNAVAILABLE", `No replica gave ${wish.what} of chunk ${formatChunkId(chunk.chunkId)}`, {
       failures,
     });
   }
 
+  /** Asks one replica after another; one that is slow gets a competitor. @returns null: each of them failed */
   async #race<T>(
     chunkId: number,
     workerIds: readonly string[],
     failures: string[],
-    attempt: (workerId: string, signal: AbortSignal) => Promise<T>,
+    { ask, drop, sizeBytes }: Wish<T>,
+    signal: AbortSignal,
   ): Promise<{ value: T } | null> {
-    const { workers, signal, hedgeAfterMs, onFailover } = this.#tools;
+    const { workers, hedges, hedgeAfterMs, onFailover } = this.#tools;
     const waiting = workers.rank(workerIds);
     const running = new Map<string, Promise<Attempt<T>>>();
     const stop = new AbortController();
     const stopAll = () => stop.abort();
-    signal.addEventListener("abort", stopAll);
-    const start = () => {
-      const workerId = waiting.shift() as string;
-      running.set(
-        workerId,
-        attempt(workerId, stop.signal).then(
-          (value) => ({ workerId, value }),
-          (error) => ({ workerId, error }),
-        ),
-      );
+    let hedged = 0;
+    const endHedge = () => {
+      if (hedged === 0) return;
+      hedged--;
+      hedges.end(sizeBytes);
     };
+    const start = (workerId: string) => {
+      const attempt = ask(workerId, stop.signal).then(
+        (value) => ({ workerId, value }),
+        (error) => ({ workerId, error }),
+      );
+      running.set(workerId, attempt);
+    };
+    signal.addEventListener("abort", stopAll);
     try {
-      if (waiting.length > 0) start();
-      while (running.size > 0) {
-        if (signal.aborted) throw new Refusal("DATA_UNAVAILABLE", "The reader has gone");
+      for (let isFirst = true; ; isFirst = false) {
+        if (signal.aborted) throw signal.reason;
+        const [next] = waiting;
+        if (running.size === 0) {
+          if (next === undefined) return null;
+          if (!isFirst) onFailover();
+          waiting.shift();
+          start(next);
+        }
         const done = await firstOf(running, waiting.length > 0 ? hedgeAfterMs : null);
         if (done === null) {
+          if (!hedges.tryBegin(sizeBytes)) continue;
+          hedged++;
           onFailover();
-          start();
+          start(waiting.shift() as string);
           continue;
         }
-        if ("value" in done) return { value: done.value };
         running.delete(done.workerId);
+        if ("value" in done) return { value: done.value };
+        endHedge();
         failures.push(done.error.message);
         if (!signal.aborted) this.#blame(chunkId, done.workerId, done.error);
-        if (running.size === 0 && waiting.length > 0) {
-          onFailover();
-          start();
-        }
       }
-      return null;
     } finally {
       signal.removeEventListener("abort", stopAll);
-      if (running.size > 1) stop.abort();
+      if (running.size > 0) stop.abort();
+      for (const late of running.values()) void late.then((end) => "value" in end && drop(end.value)).finally(endHedge);
     }
   }
 
@@ -199,6 +223,10 @@ function firstBadBlock(bytes: Bytes, { blockSizeBytes, blockCrcs }: ChunkLayout,
   for (let at = 0, block = first; at < bytes.length; at += blockSizeBytes, block++)
     if (Bun.hash.crc32(bytes.subarray(at, at + blockSizeBytes)) !== blockCrcs[block]) return block;
   return null;
+}
+
+function free(bytes: Bytes): void {
+  bytes.buffer.transfer(0);
 }
 
 const corrupt = (chunk: LocatedChunk, detail: string): Refusal =>

@@ -9,8 +9,11 @@ export class BodyReader {
   /** What is not taken yet of the piece. */
   #rest: Uint8Array = NOTHING;
   #ended: boolean;
+  readonly #failed = new AbortController();
   #failure: Error | null = null;
   #readBytes = 0;
+  /** Told how much longer the pieces in memory are, or shorter. */
+  onHeld: (bytes: number) => void = () => {};
 
   /**
    * @param lengthBytes what the client announced, or undefined
@@ -29,29 +32,31 @@ export class BodyReader {
   get readBytes(): number {
     return this.#readBytes;
   }
+  /** Bytes that are here and not taken yet. */
+  get atHandBytes(): number {
+    return this.#rest.length;
+  }
+  /** Fires when no more is to be had of the body: the client has gone, or we do not want more. */
+  get failed(): AbortSignal {
+    return this.#failed.signal;
+  }
 
   /**
-   * Fills the buffer as far as the body goes.
+   * Fills the buffer as far as the body goes: less than all of it only at the body's end.
    *
-   * @returns the number of bytes; less than the buffer has only at the body's end
-   * @throws BODY_INCOMPLETE if the body broke off, INVALID_BODY if it is longer than announced. `salvage`, if given, is
-   *   told how many bytes of the buffer were filled before.
+   * @param filled told of bytes as they are filled in, also of those before an error
+   * @throws BODY_INCOMPLETE if the body broke off, INVALID_BODY if it is longer than announced
    */
-  async fill(buffer: Uint8Array, salvage?: (bytes: number) => void): Promise<number> {
-    let filled = 0;
-    try {
-      while (filled < buffer.length && (await this.#more())) {
-        const piece = this.#rest.subarray(0, buffer.length - filled);
-        buffer.set(piece, filled);
-        filled += piece.length;
-        this.#readBytes += piece.length;
-        this.#rest = this.#rest.subarray(piece.length);
-        if (this.#rest.length === 0) this.#freePiece();
-      }
-      return filled;
-    } catch (error) {
-      salvage?.(filled);
-      throw error;
+  async fill(buffer: Uint8Array, filled: (bytes: number) => void): Promise<void> {
+    for (let at = 0; at < buffer.length && (await this.#more()); ) {
+      const piece = this.#rest.subarray(0, buffer.length - at);
+      const { length } = piece;
+      buffer.set(piece, at);
+      at += length;
+      this.#readBytes += length;
+      this.#rest = this.#rest.subarray(length);
+      if (this.#rest.length === 0) this.#freePiece();
+      filled(length);
     }
   }
 
@@ -64,6 +69,7 @@ export class BodyReader {
   fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
+    this.#failed.abort(error);
     this.#reader?.cancel(error).catch(() => {});
   }
 
@@ -71,6 +77,7 @@ export class BodyReader {
   release(): void {
     this.signal?.removeEventListener("abort", this.#clientGone);
     if (!this.#ended) this.fail(new Refusal("BODY_INCOMPLETE", "The body is not wanted any more"));
+    if (this.#piece.length > 0) this.#freePiece();
   }
 
   readonly #clientGone = () => this.fail(new Refusal("BODY_INCOMPLETE", "The client went away before the body's end"));
@@ -82,7 +89,9 @@ export class BodyReader {
       const { done, value } = await this.#read();
       if (this.#failure) throw this.#failure;
       this.#ended = done;
-      if (value) this.#piece = this.#rest = value;
+      if (!value) continue;
+      this.#piece = this.#rest = value;
+      this.onHeld(value.length);
     }
     const { lengthBytes } = this;
     const known = this.#readBytes + this.#rest.length;
@@ -103,6 +112,7 @@ export class BodyReader {
    */
   #freePiece(): void {
     const { buffer, byteLength } = this.#piece;
+    this.onHeld(-byteLength);
     if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) buffer.transfer(0);
     this.#piece = this.#rest = NOTHING;
   }

@@ -1,114 +1,152 @@
 /**
- * Block buffers of the whole gateway, and the bound on them. Whoever holds none gets one at once, so that every
- * transfer goes on however many there are; more than one only while the sum stays below the limit, in order of asking.
+ * Block buffers of all uploads, and the bound on them. An upload that holds none gets one at once, so that each goes on
+ * however many there are; more than one only while the sum stays below the limit, in order of asking.
  */
+import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import type { Bytes } from "../data-path-api.ts";
+import { ByteBudget, type Place } from "./byte-budget.ts";
 
-/** The bound alone, for bytes that somebody else allocates. */
-export class ByteBudget {
-  #inUse = 0;
-  constructor(readonly limitBytes: number) {}
+const bufferIsGivenOnce: Invariant = declareInvariant("buffers: a buffer is given back once, by the one that took it");
+const arrivedIsNotNegative: Invariant = declareInvariant("buffers: bytes that arrived and are not filled in yet >= 0");
 
-  get inUseBytes(): number {
-    return this.#inUse;
-  }
-
-  /** @param first whether the holder has none yet: then it is granted beyond the limit too */
-  tryTake(bytes: number, first: boolean): boolean {
-    if (!first && this.#inUse + bytes > this.limitBytes) return false;
-    this.#inUse += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#inUse -= bytes;
-  }
-}
-
-/** One transfer's share of the pool. */
-export interface BufferShare {
-  /** Waits its turn unless the share is empty. @throws what `close` was given */
-  take(): Promise<Bytes>;
-  give(buffer: Bytes): void;
-  /** Ends waiting with an error. What is still taken must be given back all the same. */
-  close(reason: Error): void;
-}
-
-class Share {
-  held = 0;
-  readonly waiting: { proceed: (buffer: Bytes) => void; fail: (reason: Error) => void }[] = [];
-}
+/** First bytes of a block wait for more in a buffer of this size: a client may send one, and then nothing for minutes. */
+const MOST_STAGE_BYTES = 16 << 10;
 
 export class BlockBuffers {
+  readonly budget: ByteBudget;
+  readonly stageBytes: number;
   readonly #free: Bytes[] = [];
-  readonly #budget: ByteBudget;
-  /** One entry per waiting request, in order of asking. */
-  #queue: Share[] = [];
+  /** Shares that hold a buffer. Each may hold a block and a stage beyond the limit. */
+  #holders = 0;
+  #arrivedBytes = 0;
 
   constructor(
     readonly blockSizeBytes: number,
     limitBytes: number,
   ) {
-    this.#budget = new ByteBudget(limitBytes);
+    this.budget = new ByteBudget(limitBytes);
+    this.stageBytes = Math.min(MOST_STAGE_BYTES, blockSizeBytes / 4);
   }
 
   get inUseBytes(): number {
-    return this.#budget.inUseBytes;
+    return this.budget.inUseBytes + this.#arrivedBytes;
   }
   get limitBytes(): number {
-    return this.#budget.limitBytes;
+    return this.budget.limitBytes;
+  }
+  /** How far the sum may go beyond the limit, if one more share comes to hold something. */
+  get allowanceBytes(): number {
+    return (this.#holders + 1) * (this.blockSizeBytes + this.stageBytes);
   }
 
   share(): BufferShare {
-    const share = new Share();
-    return {
-      take: async () => {
-        const mayTake = share.held === 0 || this.#queue.length === 0;
-        if (mayTake && this.#budget.tryTake(this.blockSizeBytes, share.held === 0)) {
-          share.held++;
-          return this.#buffer();
-        }
-        return new Promise<Bytes>((proceed, fail) => {
-          share.waiting.push({ proceed, fail });
-          this.#queue.push(share);
-        });
-      },
-      give: (buffer) => {
-        share.held--;
-        this.#free.push(buffer);
-        this.#budget.give(this.blockSizeBytes);
-        if (share.held === 0 && share.waiting.length > 0) {
-          this.#queue.splice(this.#queue.indexOf(share), 1);
-          this.#budget.tryTake(this.blockSizeBytes, true);
-          this.#grant(share);
-        }
-        this.#serve();
-        this.#trim();
-      },
-      close: (reason) => {
-        this.#queue = this.#queue.filter((other) => other !== share);
-        for (const { fail } of share.waiting.splice(0)) fail(reason);
-      },
-    };
+    return new BufferShare(this);
   }
 
-  #grant(share: Share): void {
-    share.held++;
-    share.waiting.shift()?.proceed(this.#buffer());
+  /** A buffer of a whole block is one of the pool; others are made as long as they are. */
+  costOf(bytes: number): number {
+    return bytes > this.blockSizeBytes / 4 ? this.blockSizeBytes : bytes;
   }
 
-  #buffer(): Bytes {
+  make(bytes: number): Bytes {
+    if (this.costOf(bytes) < this.blockSizeBytes) return new Uint8Array(bytes);
     return this.#free.pop() ?? new Uint8Array(this.blockSizeBytes);
   }
 
-  #serve(): void {
-    while (this.#queue.length > 0 && this.#budget.tryTake(this.blockSizeBytes, false))
-      this.#grant(this.#queue.shift() as Share);
+  /** What was handed out beyond the limit is not kept. */
+  keep(buffer: Bytes): void {
+    const isPooled = buffer.length === this.blockSizeBytes;
+    if (isPooled && (this.#free.length + 1) * this.blockSizeBytes <= this.limitBytes) this.#free.push(buffer);
   }
 
-  /** What was handed out beyond the limit is not kept. */
-  #trim(): void {
-    const kept = Math.floor(this.limitBytes / this.blockSizeBytes);
-    if (this.#free.length > kept) this.#free.length = kept;
+  holderCame(): void {
+    this.#holders++;
+  }
+  holderWent(): void {
+    this.#holders--;
+  }
+
+  arrived(bytes: number): void {
+    this.#arrivedBytes += bytes;
+    arrivedIsNotNegative.check(this.#arrivedBytes >= 0, { arrived: this.#arrivedBytes, bytes });
+  }
+}
+
+/** What one upload holds of the pool. */
+export class BufferShare {
+  readonly #pool: BlockBuffers;
+  /** Buffers, and what each counts for. */
+  readonly #taken = new Map<Bytes, number>();
+  readonly #stages = new Set<Bytes>();
+  readonly #waiting = new Set<Place>();
+
+  constructor(pool: BlockBuffers) {
+    this.#pool = pool;
+  }
+
+  get stageBytes(): number {
+    return this.#pool.stageBytes;
+  }
+
+  /** A buffer for `bytes`, at most `stageBytes`, at once. */
+  stage(bytes: number): Bytes {
+    const { budget, allowanceBytes } = this.#pool;
+    budget.exceed(bytes, allowanceBytes);
+    const stage = this.#keep(bytes, bytes);
+    this.#stages.add(stage);
+    return stage;
+  }
+
+  /**
+   * A buffer for `bytes`, at most a block. Waits its turn unless the share has none, or stages alone.
+   *
+   * @throws the signal's reason if it fires before
+   */
+  async take(bytes: number, signal: AbortSignal): Promise<Bytes> {
+    const { budget, allowanceBytes } = this.#pool;
+    const cost = this.#pool.costOf(bytes);
+    signal.throwIfAborted();
+    if (this.#holdsNone) budget.exceed(cost, allowanceBytes);
+    else {
+      let place: Place | null = null;
+      const onQueued = (queued: Place): void => {
+        place = queued;
+        this.#waiting.add(queued);
+      };
+      try {
+        await budget.take(cost, signal, { onQueued });
+      } finally {
+        if (place) this.#waiting.delete(place);
+      }
+    }
+    return this.#keep(bytes, cost);
+  }
+
+  give(buffer: Bytes): void {
+    const cost = this.#taken.get(buffer);
+    bufferIsGivenOnce.check(cost !== undefined, { bytes: buffer.length });
+    this.#taken.delete(buffer);
+    this.#stages.delete(buffer);
+    if (this.#taken.size === 0) this.#pool.holderWent();
+    this.#pool.keep(buffer);
+    this.#pool.budget.give(cost);
+    const [next] = this.#waiting;
+    if (next && this.#holdsNone) next.grantNow(this.#pool.allowanceBytes);
+  }
+
+  /** Counts bytes that are in memory outside of buffers, because they came as they are; negative: they are gone. */
+  arrived(bytes: number): void {
+    this.#pool.arrived(bytes);
+  }
+
+  get #holdsNone(): boolean {
+    return this.#taken.size === this.#stages.size;
+  }
+
+  #keep(bytes: number, cost: number): Bytes {
+    if (this.#taken.size === 0) this.#pool.holderCame();
+    const buffer = this.#pool.make(bytes);
+    this.#taken.set(buffer, cost);
+    return buffer;
   }
 }

@@ -8,8 +8,10 @@ import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import type { BlockOutcomes } from "../../actors/messages/worker.ts";
+import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
+import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import { chooseRoute } from "../../actors/rules/route.ts";
 import type { BlockWrite } from "../cluster/block-write.ts";
 import type { Copies, PlacedChunk } from "../cluster/grants.ts";
@@ -18,6 +20,9 @@ import type { WorkerClients } from "../cluster/workers.ts";
 import type { Bytes } from "../data-path-api.ts";
 import { Pulse } from "./pulse.ts";
 import { type StragglerPatience, Stragglers } from "./stragglers.ts";
+
+const onlyLastBlockIsShort: Invariant = declareInvariant("uploads: only the last block of a chunk is short");
+const lengthIsSumOfBlocks: Invariant = declareInvariant("uploads: a sealed chunk is as long as its blocks together");
 
 const MAX_REPLACEMENT_ROUNDS = 3;
 /** Blocks copied at a time to a worker that joins late. */
@@ -40,6 +45,8 @@ export interface ChunkWriterOptions {
   route: Config["route"];
   blockSizeBytes: number;
   chunkSizeBytes: number;
+  /** Told how many bytes more are held beside the blocks that were given to write; negative: fewer. */
+  onHeld(bytes: number): void;
   onWorkerLost(workerId: string, code: string): void;
   onWorkerReplaced(workerId: string): void;
 }
@@ -116,6 +123,7 @@ export class ChunkWriter {
   #append(bytes: Bytes, crc32: number, seal: boolean): BlockWrite {
     const { blockSizeBytes } = this.#options;
     const block = this.#blockCrcs.push(crc32) - 1;
+    onlyLastBlockIsShort.check(this.#lengthBytes === block * blockSizeBytes, { block, before: this.#lengthBytes });
     this.#lengthBytes += bytes.length;
     this.#crc32 = combineCrc32(this.#crc32, crc32, bytes.length);
     return { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal };
@@ -214,7 +222,10 @@ export class ChunkWriter {
 
   /** Copies are made on replacements until `minReplicas` hold the sealed chunk; beyond that the leader repairs. */
   async #reachEnough(sealedOn: string[], supply: (workerId: string) => Promise<boolean>): Promise<StoredChunk> {
-    const { masters, workers, copies, chunkSizeBytes } = this.#options;
+    const { masters, workers, copies, chunkSizeBytes, blockSizeBytes } = this.#options;
+    const blocks = this.#blockCrcs.length;
+    const isWhole = blocks === blockCount(this.#lengthBytes, blockSizeBytes);
+    lengthIsSumOfBlocks.check(isWhole, { lengthBytes: this.#lengthBytes, blocks, blockSizeBytes });
     const sealed = [...sealedOn];
     for (let round = 0; sealed.length < copies.minReplicas; round++) {
       this.#assertSomeLeft();
@@ -245,15 +256,20 @@ export class ChunkWriter {
 
   /** Copies every block from a survivor to a replacement, each checked on the way. */
   async #backfill(sources: string[], target: string): Promise<void> {
-    const { blockSizeBytes } = this.#options;
+    const { blockSizeBytes, onHeld } = this.#options;
     let next = 0;
     const copyBlocks = async () => {
       while (next < this.#blockCrcs.length && this.#live.has(target)) {
         const block = next++;
         const crc32 = this.#blockCrcs[block] as number;
-        const bytes = await this.#readBack(sources, block, crc32);
-        if (!bytes) return this.#lose(target, "SOURCE_UNAVAILABLE", "No source of the copy could be read");
-        await this.#putDirectly(target, { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal: false });
+        onHeld(blockSizeBytes);
+        try {
+          const bytes = await this.#readBack(sources, block, crc32);
+          if (!bytes) return this.#lose(target, "SOURCE_UNAVAILABLE", "No source of the copy could be read");
+          await this.#putDirectly(target, { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal: false });
+        } finally {
+          onHeld(-blockSizeBytes);
+        }
       }
     };
     await Promise.all(Array.from({ length: BACKFILL_IN_FLIGHT }, copyBlocks));
@@ -261,7 +277,9 @@ export class ChunkWriter {
 
   async #readBack(sources: string[], block: number, crc32: number): Promise<Bytes | null> {
     for (const source of this.#options.workers.rank(sources)) {
-      const bytes = await this.#options.workers.getBlocks(source, this.chunkId, block, 1).catch(() => null);
+      const bytes = await this.#options.workers
+        .getBlocks(source, this.chunkId, block, 1, this.#cancelled.signal)
+        .catch(() => null);
       if (bytes && Bun.hash.crc32(bytes) === crc32) return bytes;
     }
     return null;

@@ -7,7 +7,7 @@ import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../cluster/
 import type { DataPath } from "../data-path-api.ts";
 import { HEDGE_AFTER_MS } from "./block-source.ts";
 import { BlockBuffers } from "./buffers.ts";
-import { Downloads } from "./downloads.ts";
+import { DOWNLOAD_PATIENCE, type DownloadPatience, Downloads } from "./downloads.ts";
 import { Uploads } from "./uploads.ts";
 
 const READY_PATIENCE_MS = 1000;
@@ -21,6 +21,7 @@ export interface DataPathOptions {
   log: Logger;
   timeouts?: WorkerTimeouts;
   hedgeAfterMs?: number;
+  downloadPatience?: DownloadPatience;
 }
 
 export function openDataPath({
@@ -30,13 +31,16 @@ export function openDataPath({
   log,
   timeouts = WORKER_TIMEOUTS,
   hedgeAfterMs = HEDGE_AFTER_MS,
+  downloadPatience: patience = DOWNLOAD_PATIENCE,
 }: DataPathOptions): DataPath {
   const masters = new MasterClient(config, gatewayId, secret);
   const workers = new WorkerClients(masters.identity, timeouts);
   const grants = new Grants(gatewayId, masters, workers, log);
-  const buffers = new BlockBuffers(config.blockSizeBytes, config.limits.bufferBytes);
+  // Half for each, so that neither can take the other's memory.
+  const bufferBytes = Math.floor(config.limits.bufferBytes / 2);
+  const buffers = new BlockBuffers(config.blockSizeBytes, bufferBytes);
   const uploads = new Uploads({ masters, workers, grants, buffers, config }, config);
-  const downloads = new Downloads({ masters, workers, config, hedgeAfterMs });
+  const downloads = new Downloads({ masters, workers, config, bufferBytes, hedgeAfterMs, patience });
   return {
     masters,
     transfers: {
@@ -54,7 +58,7 @@ export function openDataPath({
         uploads: uploads.activities(),
         downloads: downloads.activities(),
         bufferBytesInUse: buffers.inUseBytes + downloads.bytesInFlight,
-        bufferBytesLimit: 2 * config.limits.bufferBytes,
+        bufferBytesLimit: config.limits.bufferBytes,
         avoidedWorkers: workers.avoided(),
       }),
     },

@@ -1,30 +1,55 @@
-/** Downloads under way, and files open for them. */
+/** Downloads under way, files open for them, and what happens when they want more memory than there is. */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
-import type { Consistency, DownloadActivity, OpenFile } from "../data-path-api.ts";
+import type { ByteRange, Consistency, DownloadActivity, OpenFile, StreamOptions } from "../data-path-api.ts";
 import { BlockSource } from "./block-source.ts";
-import { ByteBudget } from "./buffers.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { Hedges } from "./hedges.ts";
 import { LocatedFile } from "./located-file.ts";
-import { downloadStream } from "./reader.ts";
+import { Download } from "./reader.ts";
+import { Slots } from "./slots.ts";
+
+/** How long clients are waited for while others wait for memory. */
+export interface DownloadPatience {
+  /** An answer that has not begun gets no room for so long: it is refused. */
+  firstByteMs: number;
+  /** A client takes nothing for so long: what was read ahead for it is given up. */
+  idleMs: number;
+  /** A client takes nothing for so long: it is cut off. */
+  stalledMs: number;
+}
+export const DOWNLOAD_PATIENCE: DownloadPatience = { firstByteMs: 5000, idleMs: 1000, stalledMs: 30_000 };
+/** Clients that take nothing are looked for this often while others wait. */
+const LOOK_EVERY_MS = 250;
 
 export interface DownloadsTools {
   masters: MasterClient;
   workers: WorkerClients;
   config: Pick<Config, "readAheadBytes" | "blockSizeBytes" | "limits">;
+  /** Bytes that all downloads together may hold. */
+  bufferBytes: number;
   hedgeAfterMs: number;
+  patience: DownloadPatience;
 }
 
 export class Downloads {
   readonly counters = { bytesOut: 0, downloadsDone: 0, downloadsFailed: 0, readFailovers: 0 };
   readonly #tools: DownloadsTools;
   readonly #budget: ByteBudget;
-  readonly #active = new Map<AbortController, DownloadActivity>();
+  readonly #hedges: Hedges;
+  readonly #slots: Slots;
+  readonly #active = new Map<Download, DownloadActivity>();
+  #looking: Timer | null = null;
 
   constructor(tools: DownloadsTools) {
     this.#tools = tools;
-    this.#budget = new ByteBudget(tools.config.limits.bufferBytes);
+    this.#budget = new ByteBudget(tools.bufferBytes, () => {
+      this.#looking ??= setInterval(() => this.#makeRoom(), LOOK_EVERY_MS);
+    });
+    this.#hedges = new Hedges(this.#budget);
+    this.#slots = new Slots("downloads", tools.config.limits.maxDownloads);
   }
 
   get bytesInFlight(): number {
@@ -36,7 +61,8 @@ export class Downloads {
   }
 
   close(): void {
-    for (const controller of this.#active.keys()) controller.abort();
+    for (const download of this.#active.keys()) download.fail(new Refusal("OVERLOADED", "The gateway is stopping"));
+    this.#stopLooking();
   }
 
   async open(
@@ -44,67 +70,85 @@ export class Downloads {
     { etag, consistency }: { etag?: string; consistency?: Consistency } = {},
   ): Promise<OpenFile> {
     const { masters, workers } = this.#tools;
-    this.#refuseTooMany();
+    this.#slots.refuseUnlessFree();
     const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
-    let isFirst = true;
     return {
       file: located.file,
       ageMs: located.ageMs,
-      stream: (start, endExclusive, options) => {
-        // Many may have been opened at once. An answer of several ranges that has begun goes on.
-        if (isFirst) this.#refuseTooMany();
-        isFirst = false;
-        return this.#stream(located, start, endExclusive, options);
-      },
+      stream: (start, endExclusive, options) => this.#stream(located, [{ start, endExclusive }], options),
+      streamRanges: (ranges, options) => this.#stream(located, ranges, options),
     };
-  }
-
-  #refuseTooMany(): void {
-    const { maxDownloads } = this.#tools.config.limits;
-    if (this.#active.size >= maxDownloads)
-      throw new Refusal("OVERLOADED", `${maxDownloads} downloads are under way; this gateway takes no more at once`);
   }
 
   #stream(
     located: LocatedFile,
-    start: number,
-    endExclusive: number,
-    { passing = false }: { passing?: boolean } = {},
+    ranges: readonly ByteRange[],
+    { passing = false, cut }: StreamOptions = {},
   ): ReadableStream<Uint8Array> {
-    const { masters, workers, config, hedgeAfterMs } = this.#tools;
-    const controller = new AbortController();
-    const activity = { path: located.file.path, start, endExclusive, bytes: 0, startedAt: Date.now() };
-    this.#active.set(controller, activity);
+    this.#slots.refuseUnlessFree();
+    const { masters, workers, config, hedgeAfterMs, patience } = this.#tools;
+    const activity: DownloadActivity = {
+      path: located.file.path,
+      start: Math.min(...ranges.map(({ start }) => start)),
+      endExclusive: Math.max(...ranges.map(({ endExclusive }) => endExclusive)),
+      bytes: 0,
+      startedAt: Date.now(),
+    };
     const source = new BlockSource({
       masters,
       workers,
       hedgeAfterMs,
+      hedges: this.#hedges,
       blockSizeBytes: config.blockSizeBytes,
       locateAgain: (chunk) => located.locateAgain(chunk),
       onFailover: () => {
         this.counters.readFailovers++;
       },
-      signal: controller.signal,
     });
-    return downloadStream(
+    const download = new Download(
       {
         located,
         source,
         budget: this.#budget,
         readAheadBytes: config.readAheadBytes,
+        firstByteMs: patience.firstByteMs,
         passing,
-        stop: () => controller.abort(),
+        cut,
         onBytes: (bytes) => {
           activity.bytes += bytes;
           this.counters.bytesOut += bytes;
         },
         onEnd: (error) => {
-          this.#active.delete(controller);
+          this.#active.delete(download);
+          this.#slots.give();
           this.counters[error ? "downloadsFailed" : "downloadsDone"]++;
         },
       },
-      start,
-      endExclusive,
+      ranges,
     );
+    this.#slots.take();
+    this.#active.set(download, activity);
+    return download.stream();
+  }
+
+  /**
+   * Takes memory from clients that take nothing: what was read ahead for them, and in the end the connection of the one that
+   * has stood still for longest. Goes on as long as others wait.
+   */
+  #makeRoom(): void {
+    if (this.#budget.waitingCount === 0) {
+      this.#stopLooking();
+      return;
+    }
+    const { idleMs, stalledMs } = this.#tools.patience;
+    const idle = [...this.#active.keys()].filter((download) => download.idleMs >= idleMs);
+    for (const download of idle) download.giveUpReadAhead();
+    const [longest] = idle.sort((a, b) => b.idleMs - a.idleMs);
+    if (longest && longest.idleMs >= stalledMs) longest.cutOff();
+  }
+
+  #stopLooking(): void {
+    if (this.#looking) clearInterval(this.#looking);
+    this.#looking = null;
   }
 }

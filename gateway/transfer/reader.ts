@@ -1,27 +1,35 @@
 /**
- * One download: a range of a file as a stream. Blocks are fetched ahead, across chunk borders, a bounded number at a
- * time and several in a request; nothing is fetched that nobody pulls for.
+ * One download: ranges of a file, one after another, as a stream. Blocks are fetched ahead, across chunk borders, a bounded
+ * number at a time and several in a request; nothing is fetched that nobody pulls for, and no block twice. Every byte
+ * counts in the budget from before it is asked for until the client has taken it.
  */
-import assert from "node:assert/strict";
+import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
-import type { Bytes } from "../data-path-api.ts";
+import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
+import type { ByteRange, Bytes } from "../data-path-api.ts";
 import type { BlockSource, ChunkLayout } from "./block-source.ts";
-import type { ByteBudget } from "./buffers.ts";
+import type { ByteBudget } from "./byte-budget.ts";
 import type { LocatedFile } from "./located-file.ts";
+
+const chunkOverlaps: Invariant = declareInvariant("downloads: a located chunk overlaps the range");
+const piecesAreContiguous: Invariant = declareInvariant("downloads: fetched blocks hold the next byte to send");
+const sentIsWithinAsked: Invariant = declareInvariant("downloads: bytes sent <= bytes asked");
 
 export interface DownloadTools {
   located: LocatedFile;
   source: BlockSource;
   budget: ByteBudget;
   readAheadBytes: number;
-  /** Free each piece when the next is pulled, and not when the collector comes round: at full speed that is late. */
+  /** An answer that has not begun waits this long for room in the budget, then it is OVERLOADED. */
+  firstByteMs: number;
+  /** Free each piece when the next is pulled or the stream is cancelled, and not when the collector comes round. */
   passing: boolean;
+  /** Has the connection closed; without it a stalled stream errors. */
+  cut?: () => void;
   onBytes(bytes: number): void;
   /** Called once: with the error, or null after the last byte or a cancel. */
   onEnd(error: Error | null): void;
-  /** Stops every fetch. */
-  stop(): void;
 }
 
 /**
@@ -29,94 +37,155 @@ export interface DownloadTools {
  * must be under way meanwhile.
  */
 const REQUESTS_IN_FLIGHT = 3;
-/** No request asks for more than this, unless one block is more. */
+/** No request asks for more than this, unless one block is more. Of several ranges no more is read ahead. */
 const REQUEST_BYTES = 2 << 20;
 
+/** Blocks in a row of one chunk, under way or there. Offsets are those of the file. */
 interface Fetch {
-  /** Those that are wanted of its blocks. */
+  start: number;
+  endExclusive: number;
   bytes: Promise<Bytes>;
   blockCount: number;
-  /** What it counts for in the budget: its whole blocks. */
-  costBytes: number;
+  stop(): void;
   /** Fetches the same, each block by itself. */
   singly(): Fetch[];
 }
 
-/** @returns a stream of bytes `[start, endExclusive)`; it errors rather than deliver a wrong byte */
-export function downloadStream(tools: DownloadTools, start: number, endExclusive: number): ReadableStream<Uint8Array> {
-  const download = new Download(tools, start, endExclusive);
-  let passed: Bytes | null = null;
-  return new ReadableStream<Uint8Array>(
-    {
-      pull: async (controller) => {
-        passed?.buffer.transfer(0);
-        passed = null;
-        try {
-          const bytes = await download.next();
-          if (bytes) controller.enqueue(bytes);
-          if (tools.passing) passed = bytes;
-          if (download.isComplete) controller.close();
-        } catch (error) {
-          controller.error(error);
-        }
-      },
-      cancel: () => download.end(null),
-    },
-    { highWaterMark: 0 },
-  );
-}
+/** Its client has gone, or does not need the fetches any more. Nobody sees it. */
+const gone = (): Error => new Refusal("DATA_UNAVAILABLE", "The reader has gone");
 
-class Download {
+export class Download {
   readonly #tools: DownloadTools;
-  readonly #start: number;
-  readonly #endExclusive: number;
-  /** In the order of the file; the first is what the client gets next. */
+  readonly #ranges: readonly ByteRange[];
+  readonly #readAheadBytes: number;
+  /** In the order of sending; the first is what the client gets next. */
   readonly #fetches: Fetch[] = [];
+  /** Blocks of which a piece was handed out, until the client has taken it and needs no other piece of them. */
+  #current: { fetch: Fetch; bytes: Bytes } | null = null;
+  /** The range that is being sent, and the next byte of it. */
+  #index = 0;
+  #position: number;
   #remaining: number;
-  #planning = false;
+  /** Fetches ahead; null until the next pull. */
+  #planner: AbortController | null = null;
   #failure: Error | null = null;
+  #hasBegun = false;
+  #isPulling = false;
+  #idleSince = performance.now();
+  #isCut = false;
   #ended = false;
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(tools: DownloadTools, start: number, endExclusive: number) {
+  /** @param ranges in the order of sending, none empty unless it is the only one */
+  constructor(tools: DownloadTools, ranges: readonly ByteRange[]) {
     this.#tools = tools;
-    this.#start = start;
-    this.#endExclusive = endExclusive;
-    this.#remaining = endExclusive - start;
-    if (this.isComplete) this.end(null);
+    this.#ranges = ranges;
+    this.#readAheadBytes = ranges.length > 1 ? Math.min(tools.readAheadBytes, REQUEST_BYTES) : tools.readAheadBytes;
+    this.#position = ranges[0]?.start ?? 0;
+    this.#remaining = ranges.reduce((sum, { start, endExclusive }) => sum + endExclusive - start, 0);
   }
 
-  get isComplete(): boolean {
-    return this.#remaining === 0;
+  /** The ranges' bytes, to be read once; no piece holds bytes of two ranges. It errors rather than deliver a wrong byte. */
+  stream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: async (controller) => {
+          try {
+            const bytes = await this.#next();
+            if (bytes) controller.enqueue(bytes);
+            else if (this.#remaining === 0) controller.close();
+          } catch (error) {
+            controller.error(error);
+          }
+        },
+        cancel: () => this.end(null),
+      },
+      { highWaterMark: 0 },
+    );
   }
 
-  /** The next bytes; null if there are none. @throws DATA_UNAVAILABLE */
-  async next(): Promise<Bytes | null> {
-    if (this.isComplete) return null;
+  /** How long its client has taken nothing, while bytes are held for it. */
+  get idleMs(): number {
+    const isHolding = this.#current !== null || this.#fetches.length > 0;
+    return this.#isPulling || !isHolding ? 0 : performance.now() - this.#idleSince;
+  }
+
+  /** Gives up what was read ahead for a client that takes nothing; its next pull fetches it again. */
+  giveUpReadAhead(): void {
+    if (this.#isPulling) return;
+    void this.#stopFetching();
+    this.#notify();
+  }
+
+  /** Ends a download whose client takes nothing. */
+  cutOff(): void {
+    if (this.#isCut || this.#isPulling) return;
+    this.#isCut = true;
+    if (this.#tools.cut) this.#tools.cut();
+    else this.fail(new Refusal("OVERLOADED", "The client took nothing for long while others waited for memory"));
+  }
+
+  /** Ends it with an error that its reader sees. */
+  fail(error: Error): void {
+    if (this.#ended) return;
+    void this.end(error);
+    this.#controller?.error(error);
+  }
+
+  /** Whatever is under way stops. Resolves when all that is held has been given back. */
+  async end(error: Error | null): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    const stopped = this.#stopFetching();
+    this.#release();
+    this.#notify();
+    this.#tools.onEnd(error);
+    await stopped;
+  }
+
+  /** The next bytes; null if there are none, or the reader left meanwhile. @throws DATA_UNAVAILABLE, OVERLOADED */
+  async #next(): Promise<Bytes | null> {
+    if (this.#ended) return null;
+    this.#isPulling = true;
     try {
-      if (!this.#planning) {
-        this.#planning = true;
-        this.#fetchAhead().catch((error) => {
-          this.#failure = error;
-          this.#notify();
-        });
+      if (this.#current && !holds(this.#current.fetch, this.#position, this.#remaining)) this.#release();
+      if (this.#remaining === 0) {
+        await this.end(null);
+        return null;
       }
-      while (this.#fetches.length === 0) {
-        if (this.#failure) throw this.#failure;
-        await this.#change();
-      }
-      const bytes = await this.#first();
-      if (this.#ended) return null;
-      this.#tools.budget.give((this.#fetches.shift() as Fetch).costBytes);
-      this.#remaining -= bytes.length;
-      this.#tools.onBytes(bytes.length);
-      this.#notify();
-      if (this.isComplete) this.end(null);
-      return bytes;
+      while (!this.#current) if (!(await this.#advance())) return null;
+      return this.#cutPiece(this.#current);
     } catch (error) {
-      this.end(error as Error);
+      if (this.#ended) return null;
+      await this.end(error as Error);
       throw error;
+    } finally {
+      this.#isPulling = false;
+      this.#idleSince = performance.now();
     }
+  }
+
+  /** Waits for the next blocks. @returns false: the download has ended */
+  async #advance(): Promise<boolean> {
+    if (this.#ended) return false;
+    if (!this.#planner) this.#startPlanning();
+    if (this.#fetches.length === 0) {
+      if (this.#failure) throw this.#failure;
+      await this.#change();
+      return !this.#ended;
+    }
+    const bytes = await this.#first();
+    if (this.#ended) return false;
+    const fetch = this.#fetches.shift() as Fetch;
+    this.#current = { fetch, bytes };
+    // Of blocks that were fetched one by one for want of a good copy of all, some may lie between two ranges.
+    if (this.#position >= fetch.endExclusive) this.#release();
+    this.#notify();
+    return true;
   }
 
   /** Of blocks asked for together no replica may be good, and yet each of them somewhere. */
@@ -131,66 +200,143 @@ class Download {
     }
   }
 
-  end(error: Error | null): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#tools.stop();
-    for (const { costBytes } of this.#fetches.splice(0)) this.#tools.budget.give(costBytes);
-    this.#notify();
-    this.#tools.onEnd(error);
+  #cutPiece({ fetch, bytes }: { fetch: Fetch; bytes: Bytes }): Bytes {
+    const range = this.#ranges[this.#index] as ByteRange;
+    const from = this.#position - fetch.start;
+    piecesAreContiguous.check(from >= 0 && from < bytes.length, { position: this.#position, start: fetch.start });
+    const piece = bytes.subarray(from, Math.min(range.endExclusive, fetch.endExclusive) - fetch.start);
+    this.#position += piece.length;
+    this.#remaining -= piece.length;
+    sentIsWithinAsked.check(this.#remaining >= 0 && this.#position <= range.endExclusive, {
+      remaining: this.#remaining,
+      position: this.#position,
+    });
+    if (this.#position === range.endExclusive && this.#remaining > 0)
+      this.#position = (this.#ranges[++this.#index] as ByteRange).start;
+    this.#hasBegun = true;
+    this.#tools.onBytes(piece.length);
+    return piece;
   }
 
-  async #fetchAhead(): Promise<void> {
+  /** Gives back the blocks of which the client has all. */
+  #release(): void {
+    if (!this.#current) return;
+    const { fetch, bytes } = this.#current;
+    this.#current = null;
+    if (this.#tools.passing) free(bytes);
+    this.#tools.budget.give(costOf(fetch));
+    this.#notify();
+  }
+
+  /** Resolves when every request has ended: until then its memory is in use. */
+  async #stopFetching(): Promise<void> {
+    this.#planner?.abort(gone());
+    this.#planner = null;
+    const stopped = this.#fetches.splice(0);
+    for (const fetch of stopped) fetch.stop();
+    await Promise.all(
+      stopped.map(async (fetch) => {
+        await fetch.bytes.then(free, () => {});
+        this.#tools.budget.give(costOf(fetch));
+      }),
+    );
+  }
+
+  #startPlanning(): void {
+    const planner = new AbortController();
+    this.#planner = planner;
+    this.#failure = null;
+    this.#fetchAhead(planner.signal).catch((error) => {
+      if (planner.signal.aborted) return;
+      this.#failure = error;
+      this.#notify();
+    });
+  }
+
+  async #fetchAhead(signal: AbortSignal): Promise<void> {
     const { located, source } = this.#tools;
-    for (let offset = this.#start; offset < this.#endExclusive; ) {
-      const chunk = await located.chunkAt(offset);
-      const layout = await source.layout(chunk);
-      const range = overlap(chunk, this.#start, this.#endExclusive);
-      assert(range !== null, "a located chunk overlaps the range");
-      for (let from = range.from; from < range.to; ) {
-        const runOf = (most: number) => blockRun(chunk.lengthBytes, layout.blockSizeBytes, from, range.to, most);
-        const run = await this.#claim(runOf, this.#mostAtOnce(layout.blockSizeBytes));
-        if (!run) return;
-        this.#fetches.push(this.#fetch(chunk, layout, run));
-        this.#notify();
-        from += run.to - run.from;
+    let last = this.#current?.fetch ?? null;
+    let sentUpTo = this.#position;
+    for (const [n, { start, endExclusive }] of this.#ranges.slice(this.#index).entries()) {
+      let offset = n === 0 ? this.#position : start;
+      // The range begins in the blocks that the one before ends in.
+      if (last && offset >= sentUpTo && holds(last, offset)) offset = last.endExclusive;
+      sentUpTo = endExclusive;
+      while (offset < endExclusive) {
+        const chunk = await located.chunkAt(offset);
+        if (signal.aborted) return;
+        const layout = await source.layout(chunk, signal);
+        const part = overlap(chunk, offset, endExclusive);
+        chunkOverlaps.check(part !== null, { chunk, offset, endExclusive });
+        for (let from = part.from; from < part.to; from = last.endExclusive - chunk.offset) {
+          last = await this.#fetchNext(chunk, layout, from, part.to, signal);
+          if (!last) return;
+        }
+        offset = chunk.offset + part.to;
       }
-      offset = chunk.offset + chunk.lengthBytes;
     }
   }
 
   #fetch(chunk: LocatedChunk, layout: ChunkLayout, run: BlockRun): Fetch {
-    const bytes = this.#tools.source.blocks(chunk, layout, run).then((blocks) => blocks.subarray(run.from, run.to));
+    const { blockSizeBytes } = layout;
+    const stop = new AbortController();
+    const bytes = this.#tools.source.blocks(chunk, layout, run, stop.signal);
     bytes.catch(() => {});
-    const singly = (): Fetch[] => {
-      const { blockSizeBytes } = layout;
-      const start = run.first * blockSizeBytes;
-      return Array.from({ length: run.count }, (_, n) => {
-        const from = Math.max(start + run.from, start + n * blockSizeBytes);
-        return this.#fetch(chunk, layout, blockRun(chunk.lengthBytes, blockSizeBytes, from, start + run.to, 1));
-      });
+    const from = run.first * blockSizeBytes;
+    const blockAt = (n: number) =>
+      blockRun(chunk.lengthBytes, blockSizeBytes, from + n * blockSizeBytes, from + run.lengthBytes, 1);
+    return {
+      start: chunk.offset + from,
+      endExclusive: chunk.offset + from + run.lengthBytes,
+      bytes,
+      blockCount: run.count,
+      stop: () => stop.abort(gone()),
+      singly: () => Array.from({ length: run.count }, (_, n) => this.#fetch(chunk, layout, blockAt(n))),
     };
-    return { bytes, blockCount: run.count, costBytes: run.lengthBytes, singly };
   }
 
   #mostAtOnce(blockSizeBytes: number): number {
-    const requestBytes = Math.min(this.#tools.readAheadBytes / REQUESTS_IN_FLIGHT, REQUEST_BYTES);
+    const requestBytes = Math.min(this.#readAheadBytes / REQUESTS_IN_FLIGHT, REQUEST_BYTES);
     return Math.max(1, Math.floor(requestBytes / blockSizeBytes));
   }
 
-  /** Waits until the next run may be fetched; one block may always be, if nothing else is. @returns null: it has ended */
-  async #claim(runOf: (most: number) => BlockRun, most: number): Promise<BlockRun | null> {
-    const { readAheadBytes, budget } = this.#tools;
-    const run = runOf(most);
-    for (; !this.#ended; await this.#change()) {
-      const underWay = this.#fetches.reduce((sum, { costBytes }) => sum + costBytes, 0);
-      if (underWay + run.lengthBytes <= readAheadBytes && budget.tryTake(run.lengthBytes, false)) return run;
+  /**
+   * Waits until blocks of the part `[from, to)` of a chunk may be fetched, and asks for them. Reading ahead takes what is
+   * free; a download that holds nothing at all waits in the queue for one block.
+   *
+   * @returns null: what was read ahead is not wanted any more
+   */
+  async #fetchNext(
+    chunk: LocatedChunk,
+    layout: ChunkLayout,
+    from: number,
+    to: number,
+    signal: AbortSignal,
+  ): Promise<Fetch | null> {
+    const { budget, firstByteMs } = this.#tools;
+    const runOf = (most: number) => blockRun(chunk.lengthBytes, layout.blockSizeBytes, from, to, most);
+    const run = runOf(this.#mostAtOnce(layout.blockSizeBytes));
+    const single = runOf(1);
+    for (; !signal.aborted; await this.#change()) {
+      const underWay = this.#fetches.reduce((sum, fetch) => sum + costOf(fetch), 0);
+      if (underWay + run.lengthBytes <= this.#readAheadBytes && budget.tryTake(run.lengthBytes))
+        return this.#add(this.#fetch(chunk, layout, run));
       if (underWay > 0) continue;
-      const single = runOf(1);
-      budget.tryTake(single.lengthBytes, true);
-      return single;
+      if (this.#current) {
+        if (!budget.tryTake(single.lengthBytes)) continue;
+        return this.#add(this.#fetch(chunk, layout, single));
+      }
+      await budget.take(single.lengthBytes, signal, this.#hasBegun ? {} : { patienceMs: firstByteMs });
+      if (!signal.aborted) return this.#add(this.#fetch(chunk, layout, single));
+      budget.give(single.lengthBytes);
     }
     return null;
+  }
+
+  #add(fetch: Fetch): Fetch {
+    this.#fetches.push(fetch);
+    this.#notify();
+    return fetch;
   }
 
   /** Only ever one side waits: for a first fetch, or for room behind it. */
@@ -205,4 +351,15 @@ class Download {
     this.#wake = null;
     wake?.();
   }
+}
+
+/** What blocks count for in the budget. */
+const costOf = ({ start, endExclusive }: Fetch): number => endExclusive - start;
+
+const holds = ({ start, endExclusive }: Fetch, offset: number, remaining = 1): boolean =>
+  remaining > 0 && start <= offset && offset < endExclusive;
+
+/** Gives memory back now and not when the collector comes round: at full speed that is hundreds of megabytes later. */
+function free(bytes: Bytes): void {
+  bytes.buffer.transfer(0);
 }

@@ -12,6 +12,7 @@ import type { PlacedChunk } from "../cluster/grants.ts";
 import type { Patience } from "../cluster/patience.ts";
 import type { FileRequest, HashName, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
+import { Slots } from "./slots.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
 
@@ -58,6 +59,7 @@ export class Uploads {
   readonly counters: UploadCounters = { bytesIn: 0, uploadsDone: 0, uploadsFailed: 0, writeFailovers: 0 };
   readonly #tools: WriterTools;
   readonly #config: Settings;
+  readonly #slots: Slots;
   readonly #active = new Map<string, { activity(): UploadActivity; cancel(reason: Error): void }>();
   /** Resumable uploads that a request is writing to. */
   readonly #appending = new Set<number>();
@@ -66,6 +68,7 @@ export class Uploads {
   constructor(tools: WriterTools, config: Settings) {
     this.#tools = tools;
     this.#config = config;
+    this.#slots = new Slots("uploads", config.limits.maxUploads);
   }
 
   activities(): UploadActivity[] {
@@ -225,8 +228,7 @@ export class Uploads {
     }: { body: ReadableStream<Uint8Array> | null; lengthBytes?: number; signal?: AbortSignal },
     { id, path, plan, commit }: Run<T>,
   ): Promise<T> {
-    if (this.#active.size >= this.#config.limits.maxUploads)
-      throw new Refusal("OVERLOADED", `${this.#active.size} uploads are under way; this gateway takes no more at once`);
+    this.#slots.refuseUnlessFree();
     const input = { id, path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
     const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
     const tell = (event: UploadEvent) => actor.send(event);
@@ -236,6 +238,7 @@ export class Uploads {
       const { chunkIndex, bytes, workers, startedAt } = context;
       return { ...input, state: value, chunkIndex, bytes, workers, startedAt };
     };
+    this.#slots.take();
     this.#active.set(id, { activity, cancel: (reason) => reader.fail(reason) });
     try {
       const written = await new BodyWriter(
@@ -263,6 +266,7 @@ export class Uploads {
       throw error;
     } finally {
       this.#active.delete(id);
+      this.#slots.give();
       actor.stop();
     }
   }

@@ -6,6 +6,7 @@ import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
+import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
 import type { MasterClient } from "../cluster/master-client.ts";
 import type { WorkerClients } from "../cluster/workers.ts";
@@ -14,6 +15,9 @@ import type { BodyReader } from "./body-reader.ts";
 import type { BlockBuffers, BufferShare } from "./buffers.ts";
 import { ChunkWriter } from "./chunk-writer.ts";
 import type { UploadEvent } from "./upload.machine.ts";
+
+const chunksAreInOrder: Invariant = declareInvariant("uploads: each chunk begins where the one before ends");
+const sizeIsSumOfChunks: Invariant = declareInvariant("uploads: the size is the sum of the chunks");
 
 const MAX_SEALING = 2;
 /** How long a failed upload waits for its last requests to end by themselves. */
@@ -53,13 +57,61 @@ export interface WrittenBody {
   brokeOff: Error | null;
 }
 
-interface Block {
-  bytes: Bytes;
+/** One block of the body: its bytes in a buffer of the upload's share. */
+class Block {
+  readonly #share: BufferShare;
+  #buffer: Bytes | null = null;
+  #lengthBytes = 0;
+
+  constructor(share: BufferShare) {
+    this.#share = share;
+  }
+
+  get lengthBytes(): number {
+    return this.#lengthBytes;
+  }
+  get bytes(): Bytes {
+    return (this.#buffer as Bytes).subarray(0, this.#lengthBytes);
+  }
+
+  /**
+   * Takes up to `mostBytes` of the body. Nothing is held for a client that has sent nothing, and little for one that has sent
+   * little.
+   *
+   * @throws as the body's `fill`; what came before is kept
+   */
+  async fill(body: BodyReader, mostBytes: number): Promise<void> {
+    if (await body.atEnd()) return;
+    const stageBytes = Math.min(mostBytes, this.#share.stageBytes);
+    if (stageBytes === mostBytes || body.atHandBytes < stageBytes) {
+      await this.#fillUp(this.#share.stage(stageBytes), body);
+      if (this.#lengthBytes === mostBytes || (await body.atEnd())) return;
+    }
+    await this.#fillUp(await this.#share.take(mostBytes, body.failed), body);
+  }
+
+  /** Goes on in this buffer with what is in the one before. */
+  async #fillUp(buffer: Bytes, body: BodyReader): Promise<void> {
+    if (this.#buffer) {
+      buffer.set(this.bytes);
+      this.#share.give(this.#buffer);
+    }
+    this.#buffer = buffer;
+    await body.fill(buffer.subarray(this.#lengthBytes), (bytes) => {
+      this.#lengthBytes += bytes;
+    });
+  }
+
   /** Gives its buffer back; a second call does nothing. */
-  release(): void;
+  release(): void {
+    if (this.#buffer) this.#share.give(this.#buffer);
+    this.#buffer = null;
+  }
 }
 
 interface OpenChunk {
+  /** Offset of its first byte in the body. */
+  start: number;
   writer: ChunkWriter;
   placed: PlacedChunk;
   sending: Promise<void>[];
@@ -80,6 +132,8 @@ export class BodyWriter {
   #brokeOff: Error | null = null;
   #crc32 = 0;
   #sizeBytes = 0;
+  /** In chunks that are sealed and handed over. */
+  #handedOverBytes = 0;
   #unreported = { blocks: 0, bytes: 0 };
 
   constructor(tools: WriterTools, plan: BodyPlan, body: BodyReader) {
@@ -87,6 +141,7 @@ export class BodyWriter {
     this.#plan = plan;
     this.#body = body;
     this.#share = tools.buffers.share();
+    body.onHeld = (bytes) => this.#share.arrived(bytes);
     this.#hashers = new Map(plan.hashes.map((name) => [name, new Bun.CryptoHasher(name)]));
   }
 
@@ -99,6 +154,10 @@ export class BodyWriter {
   async run(): Promise<WrittenBody> {
     try {
       await this.#writeAll();
+      sizeIsSumOfChunks.check(this.#sizeBytes === this.#handedOverBytes, {
+        sizeBytes: this.#sizeBytes,
+        chunkBytes: this.#handedOverBytes,
+      });
       return {
         sizeBytes: this.#sizeBytes,
         crc32: this.#crc32,
@@ -119,7 +178,7 @@ export class BodyWriter {
     let block = await this.#fill();
     if (block && (await this.#isAtEnd())) return this.#writeOneBlock(block);
     while (block) {
-      const chunk = this.#begin(await this.#place());
+      const chunk = this.#begin(await this.#place(), this.#sizeBytes, "CHUNK_PLACED");
       do {
         this.#send(chunk, block);
         if (this.#sending.size >= blocksInFlight) await Promise.race(this.#sending);
@@ -139,7 +198,7 @@ export class BodyWriter {
     const crc32 = this.#count(block);
     for (let attempt = 1; ; attempt++) {
       const placed = await grants.placeSmall(config.blockSizeBytes, this.#plan.copies);
-      const chunk = this.#begin(placed, attempt === 1 ? "CHUNK_PLACED" : "CHUNK_MOVED");
+      const chunk = this.#begin(placed, 0, attempt === 1 ? "CHUNK_PLACED" : "CHUNK_MOVED");
       if (attempt === 1) this.#endOfBody();
       try {
         await this.#handOver(chunk, await chunk.writer.writeWhole(block.bytes, crc32));
@@ -155,32 +214,26 @@ export class BodyWriter {
   /** @returns null at the body's end */
   async #fill(): Promise<Block | null> {
     const { blockSizeBytes } = this.#tools.config;
-    const { lengthBytes = Number.POSITIVE_INFINITY } = this.#body;
+    const { lengthBytes = Number.POSITIVE_INFINITY, readBytes } = this.#body;
     if (this.#brokeOff) return null;
-    const pooled = lengthBytes > blockSizeBytes / 4;
-    const buffer = pooled ? await this.#share.take() : new Uint8Array(lengthBytes);
-    const block: Block = {
-      bytes: buffer,
-      release: () => {
-        if (this.#blocks.delete(block) && pooled) this.#share.give(buffer);
-      },
-    };
+    const block = new Block(this.#share);
     this.#blocks.add(block);
-    let bytes = 0;
     try {
-      bytes = await this.#body.fill(buffer, (salvaged) => {
-        bytes = salvaged;
-      });
+      await block.fill(this.#body, Math.min(blockSizeBytes, lengthBytes - readBytes));
     } catch (error) {
       this.#tolerate(error as Error);
     }
-    if (bytes === 0) {
-      block.release();
-      return null;
+    if (block.lengthBytes > 0) {
+      this.#plan.onBytes(block.lengthBytes);
+      return block;
     }
-    this.#plan.onBytes(bytes);
-    block.bytes = buffer.subarray(0, bytes);
-    return block;
+    this.#giveBack(block);
+    return null;
+  }
+
+  #giveBack(block: Block): void {
+    block.release();
+    this.#blocks.delete(block);
   }
 
   async #isAtEnd(): Promise<boolean> {
@@ -207,7 +260,7 @@ export class BodyWriter {
     return this.#tools.grants.place(sizeBytes, copies, this.#sizeBytes > 0);
   }
 
-  #begin(placed: PlacedChunk, told: "CHUNK_PLACED" | "CHUNK_MOVED" = "CHUNK_PLACED"): OpenChunk {
+  #begin(placed: PlacedChunk, start: number, told: "CHUNK_PLACED" | "CHUNK_MOVED"): OpenChunk {
     const { masters, workers, config } = this.#tools;
     const { copies, chunkSizeBytes, tell, onWorkerLost } = this.#plan;
     const writer = new ChunkWriter({
@@ -218,13 +271,14 @@ export class BodyWriter {
       chunkSizeBytes,
       route: config.route,
       blockSizeBytes: config.blockSizeBytes,
+      onHeld: (bytes) => this.#share.arrived(bytes),
       onWorkerLost: (workerId, code) => {
         onWorkerLost();
         tell({ type: "WORKER_LOST", workerId, code });
       },
       onWorkerReplaced: (workerId) => tell({ type: "WORKER_REPLACED", workerId }),
     });
-    const chunk: OpenChunk = { writer, placed, sending: [] };
+    const chunk: OpenChunk = { start, writer, placed, sending: [] };
     this.#chunks.add(chunk);
     tell({ type: told, workers: placed.workerIds });
     return chunk;
@@ -235,7 +289,7 @@ export class BodyWriter {
       .write(block.bytes, this.#count(block))
       .catch((error) => this.#fail(error))
       .finally(() => {
-        block.release();
+        this.#giveBack(block);
         this.#sending.delete(sent);
       });
     this.#sending.add(sent);
@@ -281,6 +335,9 @@ export class BodyWriter {
   }
 
   async #handOver(chunk: OpenChunk, stored: StoredChunk): Promise<void> {
+    const { start } = chunk;
+    chunksAreInOrder.check(start === this.#handedOverBytes, { start, handedOver: this.#handedOverBytes });
+    this.#handedOverBytes += stored.lengthBytes;
     this.#plan.tell({ type: "CHUNK_SEALED" });
     await this.#plan.onSealed(stored, chunk.placed);
     this.#chunks.delete(chunk);
@@ -289,7 +346,6 @@ export class BodyWriter {
   #fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
-    this.#share.close(error);
     this.#body.fail(error);
   }
 

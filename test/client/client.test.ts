@@ -104,6 +104,21 @@ test("a download goes on where its connection broke, and the bytes are right", a
   expect(gateway.requests.filter((line) => line === "GET /files/big").length).toBe(2);
 });
 
+test("F2. a download that is cancelled while it waits to connect again asks for nothing more", async () => {
+  const patient = createClient({ url: gateway.url, backoffMs: 100 });
+  await dfs.put("big", random(500_000));
+  gateway.faults.cutGetAfter = 1000;
+  const { body } = await patient.get("big");
+  const reader = body.getReader();
+  await reader.read();
+  const next = reader.read();
+  await Bun.sleep(50);
+  await reader.cancel();
+  expect((await next).done).toBe(true);
+  await Bun.sleep(300);
+  expect(gateway.requests.filter((line) => line === "GET /files/big").length).toBe(1);
+});
+
 test("a download whose file is replaced meanwhile ends in FILE_CHANGED, not in a mixture", async () => {
   await dfs.put("big", random(500_000));
   gateway.faults.cutGetAfter = 1000;

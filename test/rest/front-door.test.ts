@@ -299,7 +299,7 @@ test("a download that fails midway is cut, never ended as if whole", async () =>
     const opened = await openFile(path);
     let pulls = 0;
     return {
-      file: opened.file,
+      ...opened,
       stream: () =>
         new ReadableStream({
           async pull(controller) {

@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
 import { contentRange, decideRanges, MAX_RANGES } from "../../gateway/rest/range.ts";
 
+const BLOCK = 100;
 const ranges = (header: string | null, size = 1000) => {
-  const verdict = decideRanges(header, size);
+  const verdict = decideRanges(header, size, BLOCK);
   return verdict.kind === "ranges" ? verdict.ranges.map((r) => [r.start, r.endExclusive]) : verdict.kind;
 };
 
@@ -44,7 +45,7 @@ test("of several ranges those that lie outside are left out", () => {
   expect(ranges("bytes=0-1,5000-6000")).toEqual([[0, 2]]);
 });
 
-test("ranges keep the order asked for; those that overlap come joined", () => {
+test("F3. ranges keep the order asked for, unless they overlap or share a block: then they come joined and rising", () => {
   expect(ranges("bytes=500-599,0-9")).toEqual([
     [500, 600],
     [0, 10],
@@ -53,6 +54,11 @@ test("ranges keep the order asked for; those that overlap come joined", () => {
   expect(ranges("bytes=0-9,10-19")).toEqual([
     [0, 10],
     [10, 20],
+  ]);
+  expect(ranges("bytes=510-519,0-9,500-509")).toEqual([
+    [0, 10],
+    [500, 510],
+    [510, 520],
   ]);
 });
 

@@ -24,6 +24,7 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { DataPath } from "../../gateway/data-path-api.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import type { DownloadPatience } from "../../gateway/transfer/downloads.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
 
@@ -257,6 +258,8 @@ export interface ClusterOptions {
   config?: Partial<Config>;
   grantLeaseMs?: number;
   blockTimeoutMs?: number;
+  hedgeAfterMs?: number;
+  downloadPatience?: DownloadPatience;
 }
 
 export class MemoryCluster {
@@ -278,7 +281,14 @@ export class MemoryCluster {
   readonly #grantLeaseMs: number;
   #master: { stop(closeActive?: boolean): unknown } | null = null;
 
-  constructor({ workers = 5, config = {}, grantLeaseMs = 60_000, blockTimeoutMs = 400 }: ClusterOptions = {}) {
+  constructor({
+    workers = 5,
+    config = {},
+    grantLeaseMs = 60_000,
+    blockTimeoutMs = 400,
+    hedgeAfterMs = 100,
+    downloadPatience,
+  }: ClusterOptions = {}) {
     const ports = freePorts(workers + 1);
     const url = (n: number) => `http://127.0.0.1:${ports[n]}`;
     this.#grantLeaseMs = grantLeaseMs;
@@ -307,7 +317,8 @@ export class MemoryCluster {
       secret: SECRET,
       log,
       timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 1000 },
-      hedgeAfterMs: 100,
+      hedgeAfterMs,
+      downloadPatience,
     });
   }
 

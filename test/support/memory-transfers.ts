@@ -216,7 +216,9 @@ export function memoryDataPath(): MemoryDataPath {
       if (!file) throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`);
       return {
         file: file.info,
-        stream: (start, endExclusive) => streamBlocks(file.content.subarray(start, endExclusive)),
+        stream: (start, endExclusive) => streamBlocks([file.content.subarray(start, endExclusive)]),
+        streamRanges: (ranges) =>
+          streamBlocks(ranges.map(({ start, endExclusive }) => file.content.subarray(start, endExclusive))),
       };
     },
     async describeReplica(_url, chunkId) {
@@ -394,14 +396,18 @@ export function memoryDataPath(): MemoryDataPath {
   return memory;
 }
 
-function streamBlocks(content: Bytes): ReadableStream<Uint8Array> {
-  let at = 0;
+function streamBlocks(contents: Bytes[]): ReadableStream<Uint8Array> {
+  const pieces = contents.flatMap((content) =>
+    Array.from({ length: Math.ceil(content.length / BLOCK_BYTES) }, (_, n) =>
+      content.slice(n * BLOCK_BYTES, (n + 1) * BLOCK_BYTES),
+    ),
+  );
   return new ReadableStream<Uint8Array>(
     {
       pull(controller) {
-        if (at < content.length) controller.enqueue(content.slice(at, at + BLOCK_BYTES));
-        at += BLOCK_BYTES;
-        if (at >= content.length) controller.close();
+        const piece = pieces.shift();
+        if (piece) controller.enqueue(piece);
+        else controller.close();
       },
     },
     { highWaterMark: 0 },

@@ -13,3 +13,21 @@ export function seeded(seed: number): () => number {
 }
 
 export const pick = <T>(random: () => number, from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
+
+/**
+ * Something that happens once, at any moment of a piece of work that calls what is returned at its events: after one of the
+ * first `mostEvents`, and then so many turns of the microtask queue, or a turn of the event loop.
+ */
+export function atSomeMoment(random: () => number, mostEvents: number, act: () => void): () => void {
+  let left = Math.floor(random() * mostEvents);
+  const turns = Math.floor(random() * 12);
+  const late = random() < 0.3;
+  return () => {
+    if (left-- !== 0) return;
+    void (async () => {
+      for (let n = 0; n < turns; n++) await Promise.resolve();
+      if (late) await new Promise(setImmediate);
+      act();
+    })();
+  };
+}
