@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
+import { freePorts } from "../support/free-ports.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
 
 const PATIENT = { answerWithinMs: 5000 };
@@ -225,7 +226,7 @@ test("metrics count requests by route and tell redundancy, or that no leader ans
 
 test("a body cut short stores nothing, on a real connection", async () => {
   const gateway = start();
-  const url = gateway.listen(17310);
+  const url = gateway.listen(freePorts(1)[0] as number);
   await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc");
   await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
   const part = '--B\r\nContent-Disposition: form-data; name="f"; filename="cut"\r\n\r\nabc';
@@ -245,7 +246,7 @@ test("a body cut short stores nothing, on a real connection", async () => {
 
 test("a refused put is answered without its body being read", async () => {
   const gateway = start();
-  const url = gateway.listen(17311);
+  const url = gateway.listen(freePorts(1)[0] as number);
   gateway.data.refusal = new Refusal("NOT_ENOUGH_WORKERS", "1 live worker, 2 needed");
   const answer = await onSocket(
     url,
@@ -258,7 +259,7 @@ test("a refused put is answered without its body being read", async () => {
 
 test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it was", async () => {
   const gateway = start();
-  const url = gateway.listen(17312);
+  const url = gateway.listen(freePorts(1)[0] as number);
   const huge = await onSocket(
     url,
     `PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: ${"x".repeat(40_000)}\r\nContent-Length: 1\r\n\r\nx`,
@@ -278,7 +279,7 @@ test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it
 
 test("curl waits for 100 Continue and gets it; HEAD on the wire has the length; a Host of two letters is no trap", async () => {
   const gateway = start({ token: "t" });
-  const url = gateway.listen(17313);
+  const url = gateway.listen(freePorts(1)[0] as number);
   const put = await onSocket(
     url,
     "PUT /files/f HTTP/1.1\r\nHost: s3\r\nAuthorization: Bearer t\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
@@ -292,7 +293,7 @@ test("curl waits for 100 Continue and gets it; HEAD on the wire has the length; 
 
 test("a download that fails midway is cut, never ended as if whole", async () => {
   const gateway = start();
-  const url = gateway.listen(17314);
+  const url = gateway.listen(freePorts(1)[0] as number);
   await gateway.call("PUT", "/files/f", { body: "x".repeat(50_000) });
   const { openFile } = gateway.data.transfers;
   gateway.data.transfers.openFile = async (path) => {

@@ -285,7 +285,7 @@ export class MemoryCluster {
     workers = 5,
     config = {},
     grantLeaseMs = 60_000,
-    blockTimeoutMs = 400,
+    blockTimeoutMs = 20_000,
     hedgeAfterMs = 100,
     downloadPatience,
   }: ClusterOptions = {}) {
@@ -316,7 +316,7 @@ export class MemoryCluster {
       gatewayId: "gateway-1",
       secret: SECRET,
       log,
-      timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 1000 },
+      timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 5000 },
       hedgeAfterMs,
       downloadPatience,
     });

@@ -1,6 +1,7 @@
 /** Uploads whose clients leave, or send little: what is held for them is counted, bounded, and given back. */
 import { afterEach, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { until as untilFair } from "../support/fair-time.ts";
 import { BLOCK, CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
 import { atSomeMoment, pick, SEED, seeded } from "../support/random.ts";
 
@@ -15,10 +16,8 @@ afterEach(async () => {
 
 const activity = () => cluster.data.transfers.activity();
 const isIdle = (): boolean => activity().uploads.length === 0 && activity().bufferBytesInUse === 0;
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (const since = performance.now(); !isSo(); await Bun.sleep(2))
-    if (performance.now() - since > 20_000) throw new Error(`not within 20 s: ${what}; ${JSON.stringify(activity())}`);
-}
+const until = (what: string, isSo: () => boolean): Promise<number> =>
+  untilFair(what, isSo, { pollMs: 2, describe: async () => JSON.stringify(activity()) });
 
 /** Sends so many bytes in one piece, and then nothing. */
 const silentAfter = (bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> =>
@@ -53,7 +52,7 @@ test("uploads of any pieces, from single bytes to more than a block, store what 
       const path = `pieces/${pieceBytes}-${lengthBytes}`;
       await cluster.data.transfers.put({ path, body: bodyOf(content, { pieceBytes }), lengthBytes });
       expect(Bun.hash(await readBack(cluster.data, path))).toBe(Bun.hash(content));
-      expect(activity().bufferBytesInUse).toBe(0);
+      await until("everything is given back", () => activity().bufferBytesInUse === 0);
     }
 }, 60_000);
 
