@@ -62,7 +62,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(puts).toBe(before);
     const { entries } = (await (await call("GET", "/files?prefix=many-&limit=1000")).json()) as { entries: unknown[] };
     expect(entries.length).toBeLessThanOrEqual(before);
-  }, 60_000);
+  });
 
   test("C2. F2, a new name, Enter: the file keeps its folder; a slash is refused with words, and moving is another key", async () => {
     await call("PUT", "/files/docs/files.png", { body: "picture" });
@@ -89,7 +89,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.keyboard.press("Enter");
     await page.locator('[data-path="docs/plans.png"]').waitFor({ state: "detached" });
     expect((await call("GET", "/files/archive/2026/plans.png")).status).toBe(200);
-  }, 60_000);
+  });
 
   test("C3. with a recording open every view says so, and nothing on the page acts on the cluster behind it", async () => {
     await call("PUT", "/files/kept.txt", { body: "kept" });
@@ -115,5 +115,5 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.getByRole("link", { name: "Files", exact: true }).click();
     await page.getByRole("link", { name: "All files" }).click();
     await page.locator('[data-path="kept.txt"]').waitFor();
-  }, 60_000);
+  });
 });

@@ -32,13 +32,13 @@ beforeAll(async () => {
   writeFileSync(bigRecordingPath, Bun.gzipSync(formatRecording(syntheticRecording({ workers: 46, events: 10_000 }))));
   cluster = await RealCluster.start({ workers: 3 });
   for (let n = 0; n < 40; n++) await cluster.client.put(`many/${String(n).padStart(3, "0")}-page.txt`, "x");
-}, 60_000);
+});
 
 afterAll(async () => {
   await closeBrowser();
   await cluster?.stop();
   rmSync(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 const listed = (page: Page): Promise<string[]> => page.locator(".entries .entry-name .name").allTextContents();
 
@@ -67,7 +67,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     }
     expect(problems).toEqual([]);
     expect(strayed).toEqual([]);
-  }, 60_000);
+  });
 
   test("a file dropped on the page is stored, listed, explained, renamed and deleted", async () => {
     const { page, problems } = await open("#/files/inbox");
@@ -99,7 +99,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator('[data-path="inbox/photo.bin"]').waitFor({ state: "detached" });
     expect((await fetch(cluster.fileUrl("inbox/photo.bin"))).status).toBe(404);
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("a folder is uploaded with what is in it, and what exists is replaced only when told to", async () => {
     const source = join(folder, "album");
@@ -121,7 +121,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator(".upload.done", { hasText: "one.txt" }).waitFor();
     expect(await (await fetch(cluster.fileUrl("album/one.txt"))).text()).toBe("changed");
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("names are walked with the keyboard and found by a part of them", async () => {
     const { page } = await open("#/files/many");
@@ -135,7 +135,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.keyboard.type("27-");
     await page.locator(".search-state", { hasText: "1 found in 40 names" }).waitFor();
     expect(await listed(page)).toEqual(["027-page.txt"]);
-  }, 60_000);
+  });
 
   test("a worker is put into maintenance and back with two buttons", async () => {
     const { page } = await open("#/cluster");
@@ -145,7 +145,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator("#health[data-level=degraded]").waitFor();
     await page.getByRole("button", { name: "Activate worker-2" }).click();
     await page.locator("#health[data-level=ok]").waitFor();
-  }, 60_000);
+  });
 
   test("a recording shows its failover without a cluster: states, phases, causes, and the instant in the link", async () => {
     const { page, problems } = await open("#/failover");
@@ -171,7 +171,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.getByRole("link", { name: "Cluster" }).click();
     await page.locator(".past-view [data-node='master-1'][data-tone='down']").waitFor();
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("a recording opened while the page still connects stays on the page", async () => {
     const { page } = await open();
@@ -191,7 +191,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.waitForTimeout(500);
     expect(await nodes()).toEqual(shown);
     expect(shown).toContain("worker-5");
-  }, 60_000);
+  });
 
   test("a file that is no recording, a cut one and one of another version are told apart, and nothing is lost", async () => {
     const { page, problems } = await open("#/failover");
@@ -210,7 +210,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     }
     expect(await page.locator(".recording-note").textContent()).toContain("small.dfsrec");
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("a life of simulated masters opens like any recording: who led when, and why", async () => {
     const path = join(folder, "simulated.ndjson");
@@ -228,7 +228,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator("[data-state^='raft.leader']").first().waitFor();
     expect(await page.locator("[data-state='raft.leader'][data-active='true']").count()).toBe(1);
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   test("10,000 events on 50 nodes stay smooth while one scrubs and plays", async () => {
     const { page, problems } = await open("#/failover");
@@ -268,7 +268,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     );
     expect(at(0.5)).toBeLessThan(50);
     expect(problems).toEqual([]);
-  }, 60_000);
+  });
 
   for (const scheme of ["dark", "light"] as const)
     test(`nothing serious stands in anybody's way: axe-core, ${scheme}`, async () => {
@@ -299,7 +299,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
       await page.getByRole("tab", { name: "Failovers" }).click();
       await check("reports");
       expect(serious).toEqual([]);
-    }, 60_000);
+    });
 
   test("on a telephone nothing is wider than the screen", async () => {
     const { page } = await open("#/files/many", { width: 375, height: 812 });
@@ -315,7 +315,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator("#events li").first().waitFor();
     await page.locator("#events .event-row").first().click();
     expect(await wider()).toBe(0);
-  }, 60_000);
+  });
 
   test("a page left open over a restart of the gateway says so, and goes on where it was", async () => {
     const { page } = await open("#/files/many", { expected: /Failed to load resource|ERR_/ });
@@ -331,7 +331,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     await page.locator("#silence").waitFor({ state: "detached", timeout: 20_000 });
     await page.locator("#health[data-level=ok]").waitFor({ timeout: 20_000 });
     await page.locator('[data-path="many/"]').waitFor();
-  }, 60_000);
+  });
 
   test("C4. a gateway that stands still is not live: the pill, the colours, the buttons and the ages say so", async () => {
     const { page } = await open("#/failover", { expected: /Failed to load resource|ERR_/ });
@@ -357,5 +357,5 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     cluster.thaw("gateway-1");
     await page.locator(".live-pill:not(.silent)", { hasText: "live" }).waitFor({ timeout: 20_000 });
     expect(await colour()).toBe("none");
-  }, 90_000);
+  });
 });

@@ -14,14 +14,14 @@ beforeAll(async () => {
   if (BROWSER === null) return;
   launcher = launch(cluster);
   await launcher.until("The gateway is at");
-}, 60_000);
+});
 
 afterAll(async () => {
   await closeBrowser();
   launcher?.child.kill("SIGTERM");
   await launcher?.exited;
   cluster.remove();
-}, 60_000);
+});
 
 describe.skipIf(BROWSER === null)("in Chromium", () => {
   test("kill the leader: a new one, the candidate on the way, a report that agrees with the nodes, and the same from a file", async () => {
@@ -92,5 +92,5 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(fresh.problems).toEqual([]);
     expect(fresh.strayed).toEqual([]);
     await fresh.close();
-  }, 120_000);
+  });
 });

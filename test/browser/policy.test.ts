@@ -107,7 +107,7 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
       expect(ran).toEqual([]);
       for (const directive of ["script-src-elem", "style-src-elem", "worker-src", "frame-src", "object-src", "img-src"])
         expect(blocked).toContain(directive);
-    }, 60_000);
+    });
 
   test("S11. a server that redirects from the page's own path to a stored script gets nothing run", async () => {
     const watched = await openPage(`${url}/console`, { expected: /./ });
@@ -137,5 +137,5 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
       await watched.close();
       await redirecting.stop(true);
     }
-  }, 60_000);
+  });
 });

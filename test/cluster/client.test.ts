@@ -15,13 +15,13 @@ beforeAll(async () => {
   launcher = launch(cluster, { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" });
   dfs = createClient({ url: cluster.url });
   await launcher.until("Ctrl-C stops everything");
-}, 60_000);
+});
 afterAll(async () => {
   launcher.child.kill("SIGINT");
   await launcher.exited;
   for (const pid of nodesRunning(cluster).values()) process.kill(pid, "SIGKILL");
   cluster.remove();
-}, 60_000);
+});
 
 const random = (size: number): Uint8Array<ArrayBuffer> => {
   const bytes = new Uint8Array(size);
@@ -155,7 +155,7 @@ test("a put and a get that are killed in the middle go on when the same command 
   expect((await runDfs(cluster, "get", "big/large.bin", "back.bin")).exitCode).toBe(0);
   expect(Buffer.compare(readFileSync(join(cluster.files, "back.bin")), bytes)).toBe(0);
   expect(notes()).toEqual([]);
-}, 60_000);
+});
 
 test("status and top show the real cluster", async () => {
   const status = await runDfs(cluster, "status", "--json");

@@ -67,7 +67,7 @@ test("F18. data of before is moved to where it belongs, with its secret, and the
   expect(readdirSync(former).sort()).toEqual(["data", "master-log.ts"]);
   second.child.kill("SIGINT");
   expect(await second.exited).toBe(0);
-}, 90_000);
+});
 
 test("F18. reset names what it will destroy, refuses while nodes run, and destroys nothing unless it is told to", async () => {
   cluster = shippedPlaces();
@@ -101,7 +101,7 @@ test("F18. reset names what it will destroy, refuses while nodes run, and destro
   expect([done.exitCode, done.stderr]).toEqual([0, ""]);
   expect(readdirSync(place)).toEqual(["notes.txt"]);
   expect((await reset(cluster, "")).stdout).toContain("Nothing to destroy");
-}, 90_000);
+});
 
 test("F18. a reset that was broken off leaves each node whole or gone, and the next one ends it", () => {
   cluster = shippedPlaces();

@@ -56,7 +56,7 @@ test("start, use, Ctrl-C, start again: the files of the first are there, and not
   second.child.kill("SIGTERM");
   expect(await second.exited).toBe(0);
   expect(nodesRunning(cluster).size).toBe(0);
-}, 60_000);
+});
 
 test("three masters start together, one of them may go, and they start again", async () => {
   cluster = smallCluster({ masters: 3 });
@@ -80,7 +80,7 @@ test("three masters start together, one of them may go, and they start again", a
   expect((await runDfs(cluster, "get", "a", "-")).stdout).toBe("kept by three");
   second.child.kill("SIGTERM");
   expect(await second.exited).toBe(0);
-}, 60_000);
+});
 
 test("a node that dies is reported with its log and how to start it again, and the others go on", async () => {
   cluster = smallCluster();
@@ -96,7 +96,7 @@ test("a node that dies is reported with its log and how to start it again, and t
   expect((await runDfs(cluster, "get", "a", "-")).stdout).toBe("still here");
   launcher.child.kill("SIGINT");
   expect(await launcher.exited).toBe(0);
-}, 60_000);
+});
 
 test("a second start beside the first names node and port, stops nothing, and fails", async () => {
   cluster = smallCluster();
@@ -110,7 +110,7 @@ test("a second start beside the first names node and port, stops nothing, and fa
   expect(nodesRunning(cluster)).toEqual(before);
   first.child.kill("SIGKILL");
   expect(await untilGone(cluster, 12_000)).toEqual([]);
-}, 60_000);
+});
 
 test("a port that another program holds is named, and what was started is stopped", async () => {
   cluster = smallCluster();
@@ -144,4 +144,4 @@ test("a second Ctrl-C kills at once", async () => {
   launcher.child.kill("SIGINT");
   expect(await launcher.exited).toBe(1);
   expect(await untilGone(cluster, 2000)).toEqual([]);
-}, 60_000);
+});

@@ -109,7 +109,7 @@ test("a data directory that cannot be made stops each kind of node with one line
     expect([script, exitCode, stderr.trim().split("\n").length]).toEqual([script, 3, 1]);
     expect(stderr).toContain("a part of the path is a file");
   }
-}, 60_000);
+});
 
 test("the cluster secret is made once, readable by its owner only, and a loosened file is tightened", () => {
   const data = join(folder, "secret");

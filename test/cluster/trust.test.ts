@@ -1,6 +1,6 @@
 /** S3: what one node may make the others believe. The attacks run against real processes. */
 import { Database } from "bun:sqlite";
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { MAX_TERM } from "../../actors/messages/primitives.ts";
@@ -14,8 +14,6 @@ import { send } from "../../actors/node/outbox.ts";
 import { loadSecret } from "../../actors/node/secret.ts";
 import { blockContent, sign } from "../../actors/node/signature.ts";
 import { RealCluster } from "../support/real-cluster.ts";
-
-setDefaultTimeout(180_000);
 
 const cluster = await RealCluster.start({ masters: 3, workers: 3 });
 afterAll(() => cluster.stop());

@@ -32,7 +32,7 @@ beforeAll(async () => {
     config: { blockSizeBytes: 1 << 16, chunkSizeBytes: 1 << 20, suspectAfterMs: 2000, deadAfterMs: 4000 },
   });
   for (let n = 0; n < 12; n++) await cluster.client.put(`files/${n}`, new Uint8Array(100_000).fill(n));
-}, 60_000);
+});
 
 afterAll(async () => {
   await cluster?.stop();
@@ -129,7 +129,7 @@ test("a killed worker becomes a report: from its last heartbeat to the last copy
   const gone = nodes.find(({ id }) => id === "worker-2");
   expect(gone).toMatchObject({ reach: "unknown" });
   expect(Math.abs((gone?.since as number) - killedAt)).toBeLessThan(3000);
-}, 60_000);
+});
 
 test("why a copy was made leads back to the death of the worker", async () => {
   const { records } = await ask<RecordPage>(`records?from=${report.from}&to=${Date.now()}&limit=5000&machine=repair`);
@@ -169,7 +169,7 @@ test("what a node recorded before kill -9 is there after it", async () => {
     const page = await ask<RecordPage>(`records?from=0&to=${Date.now()}&limit=5000&machine=process`);
     return page.records.some(({ n, e }) => n === "worker-1" && e === "crashed");
   });
-}, 30_000);
+});
 
 test("refusals are listed with their reasons", async () => {
   await fetch(cluster.fileUrl("files/nothing"));

@@ -5,7 +5,7 @@ import { NodeProcesses } from "../support/node-processes.ts";
 let nodes: NodeProcesses;
 beforeAll(async () => {
   nodes = await new NodeProcesses({ workers: 5 }).start();
-}, 30_000);
+});
 afterAll(() => nodes.stop());
 
 const MIB = 1 << 20;
@@ -55,7 +55,7 @@ test("kill -9 of the master in the middle of an upload, and a restart, are not n
     nodes.startNode("master-1");
   });
   expect(Bun.hash(await readBack(nodes.data, "master-away"))).toBe(Bun.hash(bytes));
-}, 40_000);
+});
 
 test("kill -9 of a worker in the middle of an upload is not noticed, nor of another during the download", async () => {
   const bytes = sampleBytes(6 * MIB, 3);
@@ -71,4 +71,4 @@ test("kill -9 of a worker in the middle of an upload is not noticed, nor of anot
     if (received >= 2 * MIB && received < 2 * MIB + (1 << 16)) await nodes.kill9("worker-2");
   }
   expect(hasher.digest("hex")).toBe(new Bun.CryptoHasher("sha256").update(bytes).digest("hex"));
-}, 40_000);
+});

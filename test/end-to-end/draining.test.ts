@@ -1,9 +1,7 @@
 /** A worker that is taken away in the middle of the work: nothing is lost, and it says when it may go. */
-import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { CHUNK, WholeCluster } from "../support/whole-cluster.ts";
-
-setDefaultTimeout(30_000);
 
 let cluster: WholeCluster;
 afterEach(() => cluster.stop());

@@ -1,5 +1,5 @@
 /** Masters that run different programs, and masters that built different states from one log. */
-import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import type { MetadataEngine } from "../../actors/master/engine.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import {
@@ -14,8 +14,6 @@ import { accepted, CannotApply, type Decision, type Environment } from "../../ac
 import { Metadata } from "../../databases/metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import { EngineGroup, type EngineGroupOptions } from "../support/engine-group.ts";
-
-setDefaultTimeout(30_000);
 
 let group: EngineGroup;
 afterEach(() => group?.close());

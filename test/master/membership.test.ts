@@ -1,9 +1,7 @@
 /** Masters that are added and do not come. */
-import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
 import { EngineGroup } from "../support/engine-group.ts";
-
-setDefaultTimeout(30_000);
 
 let group: EngineGroup;
 afterEach(() => group?.close());

@@ -194,7 +194,7 @@ for (const [letter, what, filler, mostDirectories] of [
     expect(directoriesIn(engine)).toBeGreaterThanOrEqual(full.acknowledged * mostDirectories);
     expect(engine.appliedIndex).toBeGreaterThan(full.acknowledged);
     await engine.propose({ type: "MAKE_DIRECTORY", path: "there is room again" });
-  }, 30_000);
+  });
 
 /** Runs a master in a process whose files cannot grow beyond so many megabytes. @returns what it was told is done */
 async function onSmallDisk(directory: string, task: { megabytes: number } & Omit<SmallDiskTask, "directory">) {

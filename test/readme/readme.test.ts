@@ -109,5 +109,4 @@ test.skipIf(!Bun.which("curl") || !Bun.which("bash"))(
     expect(readFileSync(join(cluster.files, "copy.md"), "utf8")).toBe(readme);
     expect(readFileSync(join(cluster.files, "here/day one.md"), "utf8")).toBe(readme);
   },
-  60_000,
 );

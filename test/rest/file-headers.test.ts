@@ -127,7 +127,7 @@ test("F6. the client library sends what was said, and reads packed bytes as they
   const shown = await new Response(child.stdout).text();
   for (const [name, value] of Object.entries(SAID)) expect(shown).toContain(`  ${name}: ${value}\n`);
   expect(shown).toContain("  __proto__: größe");
-}, 30_000);
+});
 
 /** A form as it looks on the wire: `[name, value]` is a field, `[name, filename, head, content]` a file. */
 const form = (parts: ([string, string] | [string, string, string, string])[]) =>
@@ -461,4 +461,4 @@ test(`S7. whatever metadata is accepted is read back by GET and HEAD, with 200 a
   }
   expect(count.accepted).toBeGreaterThan(25);
   expect(count.refused).toBeGreaterThan(25);
-}, 60_000);
+});

@@ -140,7 +140,7 @@ for (const content of [sampleBytes(CHUNK), sampleBytes(100)]) {
       kind === flush || kind === "describe" ? new Promise(() => {}) : undefined;
     await put(content);
     expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-3"]);
-  }, 8000);
+  });
 
   test(`a worker that flushes ${size} for long, and answers meanwhile, is waited for when nobody is to spare`, async () => {
     await startCluster({ workers: 3, config });
@@ -148,7 +148,7 @@ for (const content of [sampleBytes(CHUNK), sampleBytes(100)]) {
     await put(content);
     expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-2"]);
     expect(cluster.data.transfers.activity().writeFailovers).toBe(0);
-  }, 8000);
+  });
 }
 
 test("a worker that is silent does not hold up small files either", async () => {
@@ -268,7 +268,7 @@ test("a master that is away for three seconds in the middle of an upload is not 
   await put(bytes, { body: bodyOf(bytes, { before }) });
   expect(back).not.toBeNull();
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
-}, 15_000);
+});
 
 test("when no master takes a connection, nothing was done, and that is told within seconds", async () => {
   await startCluster();
@@ -279,7 +279,7 @@ test("when no master takes a connection, nothing was done, and that is told with
   const attempts = [masters.stat("file"), masters.makeDirectory("folder"), put(), put(sampleBytes(10))];
   expect(await Promise.all(attempts.map(codeOf))).toEqual(Array(4).fill("NO_LEADER"));
   expect(elapsed()).toBeLessThan(5000);
-}, 10_000);
+});
 
 test("53d. a command whose answer is lost takes effect once", async () => {
   await startCluster();
@@ -343,7 +343,7 @@ test("grants are renewed while a slow upload uses them", async () => {
   const content = sampleBytes(3 * BLOCK);
   await put(content, { body: bodyOf(content, { pieceBytes: BLOCK, before }) });
   expect(await readBack(cluster.data, "file")).toEqual(content);
-}, 10_000);
+});
 
 test("32 uploads at once stay within the bound on buffers", async () => {
   const bufferBytes = 1 << 20;
@@ -361,7 +361,7 @@ test("32 uploads at once stay within the bound on buffers", async () => {
   expect(most).toBeGreaterThan(0);
   expect(most).toBeLessThanOrEqual(bufferBytes);
   for (const [n, content] of contents.entries()) expect(await readBack(cluster.data, `many/${n}`)).toEqual(content);
-}, 20_000);
+});
 
 test("67c. more uploads than config.json allows are refused", async () => {
   await startCluster({ config: { limits: { ...LIMITS, maxUploads: 2 } } });

@@ -265,4 +265,4 @@ test(`F2. a download that is cancelled at any moment leaves nothing behind  SEED
     }
     await until(`nothing is held after download ${n}`, isIdle);
   }
-}, 60_000);
+});

@@ -54,7 +54,7 @@ test("uploads of any pieces, from single bytes to more than a block, store what 
       expect(Bun.hash(await readBack(cluster.data, path))).toBe(Bun.hash(content));
       await until("everything is given back", () => activity().bufferBytesInUse === 0);
     }
-}, 60_000);
+});
 
 test("F2. an upload that waits for a buffer gives its place back when its client leaves", async () => {
   await start({
@@ -115,7 +115,7 @@ test(`F2. an upload whose client leaves at any moment leaves nothing behind, or 
     else expect(await cluster.data.masters.stat(path)).toBeNull();
   }
   await until("no chunk lies open", () => cluster.openChunks() === 0);
-}, 120_000);
+});
 
 const LIMITS = {
   reservedBytes: 0,
