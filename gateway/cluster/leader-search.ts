@@ -20,7 +20,9 @@ export type MessageType = keyof Mailbox & string;
 const ATTEMPT_TIMEOUT_MS = 5000;
 const STATUS_TIMEOUT_MS = 1000;
 /** The masters are asked for their status when something has waited for so long. */
-export const SLOW_AFTER_MS = 750;
+const ASK_AFTER_MS = 300;
+/** It is given up, and goes another way, not before this. */
+const SLOW_AFTER_MS = 750;
 const LOOK_EVERY_MS = 100;
 const ASK_EVERY_MS = 200;
 /** On a detour, whether the straight way is open again is looked at this often. */
@@ -221,7 +223,7 @@ export class LeaderSearch {
     const now = performance.now();
     if (this.#timer === null || now - this.#nextLookAt < SILENT_AFTER_MS / 2) return;
     for (const sighting of this.#sightings.values())
-      if (sighting.isOpen) Object.assign(sighting, { askedAt: now, isSpoiled: true });
+      if (sighting.isOpen) Object.assign(sighting, { askedAt: now, silentSince: now, isSpoiled: true });
   }
 
   #isOver(tries: Tries, outlook: Outlook, aheadMs = 0): boolean {
@@ -243,24 +245,25 @@ export class LeaderSearch {
       const sighting = this.#sightings.get(url) ?? neverAsked(id, url);
       if (sighting.isOpen || now - sighting.askedAt < everyMs) continue;
       this.#sightings.set(url, sighting);
-      Object.assign(sighting, { id, isOpen: true, isSpoiled: false, askedAt: now });
+      const silentSince = sighting.silentSince ?? now;
+      Object.assign(sighting, { id, isOpen: true, isSpoiled: false, askedAt: now, silentSince });
       void send<Mailbox, "MASTER_STATUS">(
         this.#identity,
         url,
         { type: "MASTER_STATUS" },
         { timeoutMs: STATUS_TIMEOUT_MS },
       ).then(
-        (status) => this.#saw(sighting, { status, failure: null }),
+        (status) => this.#saw(sighting, { status, failure: null, silentSince: null }),
         (error: Refusal) => {
           this.#noticeAbsence();
           if (sighting.isSpoiled && error.code === "TIMEOUT") Object.assign(sighting, neverAsked(id, url));
-          else this.#saw(sighting, { status: null, failure: failureOf(error) });
+          else this.#saw(sighting, { status: null, ...failureOf(error, sighting) });
         },
       );
     }
   }
 
-  #saw(sighting: Sighting, seen: Pick<Sighting, "status" | "failure">): void {
+  #saw(sighting: Sighting, seen: Pick<Sighting, "status" | "failure" | "silentSince">): void {
     Object.assign(sighting, seen, { isOpen: false, answeredAt: performance.now() });
     const straight = this.#route.isDetour ? routeBy(this.#outlook()) : null;
     if (straight && !straight.isDetour) this.#route = straight;
@@ -270,7 +273,7 @@ export class LeaderSearch {
   async #while<T>(tries: Tries, route: Route | null, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const waiting: Waiting = { tries, route, since: performance.now(), given: new AbortController() };
     this.#waiting.add(waiting);
-    if (this.#timer === null) this.#lookAgain(SLOW_AFTER_MS);
+    if (this.#timer === null) this.#lookAgain(ASK_AFTER_MS);
     try {
       return await work(waiting.given.signal);
     } finally {
@@ -288,11 +291,10 @@ export class LeaderSearch {
     this.#timer = null;
     if (this.#waiting.size === 0) return;
     const now = performance.now();
-    const slow = [...this.#waiting].filter(({ since }) => now - since >= SLOW_AFTER_MS);
-    if (slow.length > 0) {
-      this.#lookAround(ASK_EVERY_MS);
-      this.#giveUp(slow);
-    }
+    const waiting = [...this.#waiting];
+    if (waiting.some(({ since }) => now - since >= ASK_AFTER_MS)) this.#lookAround(ASK_EVERY_MS);
+    const slow = waiting.filter(({ since }) => now - since >= SLOW_AFTER_MS);
+    if (slow.length > 0) this.#giveUp(slow);
     this.#lookAgain(LOOK_EVERY_MS);
   };
 
@@ -327,12 +329,14 @@ const neverAsked = (id: string, url: string): Sighting => ({
   askedAt: Number.NEGATIVE_INFINITY,
   isOpen: false,
   isSpoiled: false,
+  silentSince: null,
   answeredAt: Number.NEGATIVE_INFINITY,
   status: null,
   failure: null,
 });
 
-function failureOf(error: Refusal): string {
-  if (error.details.connectionRefused === true) return "takes no connection";
-  return error.code === "TIMEOUT" ? "does not answer" : `cannot be asked: ${error.message}`;
+function failureOf(error: Refusal, { silentSince }: Sighting): Pick<Sighting, "failure" | "silentSince"> {
+  if (error.code === "TIMEOUT") return { failure: "does not answer", silentSince };
+  if (error.details.connectionRefused === true) return { failure: "takes no connection", silentSince: null };
+  return { failure: `cannot be asked: ${error.message}`, silentSince: null };
 }

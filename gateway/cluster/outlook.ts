@@ -15,6 +15,8 @@ export interface Sighting {
   isOpen: boolean;
   /** The gateway itself stood still while it was open: its silence means nothing. */
   isSpoiled: boolean;
+  /** When the first question was sent that got neither an answer nor a refusal; null: the last one got either. */
+  silentSince: number | null;
   /** How the last question ended: with an answer, or with the reason for none. */
   answeredAt: number;
   status: MasterStatusAnswer | null;
@@ -33,6 +35,8 @@ export type Outlook =
 
 /** A master that leaves a question open for so long is silent. */
 export const SILENT_AFTER_MS = 500;
+/** Silence of a master that is merely slow ends within this: only a longer one says that it is away. */
+const AWAY_AFTER_MS = 1300;
 /** An answer says nothing any more after this. */
 const FRESH_MS = 1500;
 /** Masters that hear each other and elect none for so long are not about to. */
@@ -45,6 +49,9 @@ function hearing({ askedAt, isOpen, answeredAt, status }: Sighting, now: number)
   if (now - answeredAt > FRESH_MS) return "unknown";
   return status === null ? "silent" : "heard";
 }
+
+const mayBeSlow = ({ silentSince }: Sighting, now: number): boolean =>
+  silentSince !== null && now - silentSince < AWAY_AFTER_MS;
 
 /** Whether this master was found not to answer, just now. */
 export const isSilent = (sighting: Sighting, now: number): boolean => hearing(sighting, now) === "silent";
@@ -79,7 +86,7 @@ export function outlookOf(sightings: readonly Sighting[], now: number): Outlook 
     (status) => (status.hearsMajority ?? weHear(status)) && (status.leaderlessMs ?? 0) < LONGEST_ELECTION_MS,
   );
   if (canElect) return { kind: "electing" };
-  if (unknown.length > 0) return { kind: "asking" };
+  if (unknown.length > 0 || sightings.some((sighting) => mayBeSlow(sighting, now))) return { kind: "asking" };
   return { kind: "none", why: sightings.map((sighting) => account(sighting, now)).join(", ") };
 }
 

@@ -26,7 +26,8 @@ interface Master {
 }
 
 async function leader(): Promise<string> {
-  const { masters } = (await (await fetch(`${cluster.url}/cluster`)).json()) as { masters: Master[] };
+  const asked = await fetch(`${cluster.url}/cluster`, { headers: { prefer: "wait=60" } });
+  const { masters } = (await asked.json()) as { masters: Master[] };
   const found = masters.find(({ role }) => role === "leader");
   if (!found) throw new Error("nobody leads");
   return found.id;

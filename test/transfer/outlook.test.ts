@@ -8,7 +8,7 @@ const NOW = 100_000;
 const GROUP = ["m1", "m2", "m3"];
 const configuration = { voters: [GROUP], learners: [] };
 
-type Told = Partial<MasterStatusAnswer> | "refuses" | "silent" | "not asked" | "just asked";
+type Told = Partial<MasterStatusAnswer> | "refuses" | "silent" | "slow" | "not asked" | "just asked";
 
 function sighting(id: string, told: Told): Sighting {
   const never = Number.NEGATIVE_INFINITY;
@@ -18,12 +18,15 @@ function sighting(id: string, told: Told): Sighting {
     askedAt: NOW - 100,
     isOpen: false,
     isSpoiled: false,
+    silentSince: null,
     answeredAt: NOW - 50,
     failure: null,
   };
   if (told === "not asked") return { ...base, askedAt: never, answeredAt: never, status: null };
-  if (told === "just asked") return { ...base, isOpen: true, answeredAt: never, status: null };
-  if (told === "silent") return { ...base, isOpen: true, askedAt: NOW - 600, answeredAt: never, status: null };
+  const open = { ...base, isOpen: true, answeredAt: never, status: null };
+  if (told === "just asked") return { ...open, silentSince: NOW - 100 };
+  if (told === "slow") return { ...open, askedAt: NOW - 600, silentSince: NOW - 600 };
+  if (told === "silent") return { ...open, askedAt: NOW - 600, silentSince: NOW - 1600 };
   if (told === "refuses") return { ...base, status: null, failure: "takes no connection" };
   const status = { id, url: base.url, role: "follower", term: 1, leader: null, configuration, ...told };
   return { ...base, status: status as MasterStatusAnswer };
@@ -83,7 +86,8 @@ describe("F13. a gateway tells an election under way from masters that can elect
   });
 
   test("before all have had time to answer, nothing is concluded", () => {
-    for (const pending of ["not asked", "just asked"] as const) expect(kindOf(pending, alone, alone)).toBe("asking");
+    for (const pending of ["not asked", "just asked", "slow"] as const)
+      expect(kindOf(pending, alone, alone)).toBe("asking");
   });
 
   test("without hope a request waits two seconds at most, or what its client asked for; a transfer under way, or a command that may have happened, waits on", () => {
@@ -102,7 +106,7 @@ describe("F13. a gateway tells an election under way from masters that can elect
 
 describe("F14. a gateway that is cut off from the leader finds the way through another master", () => {
   test("one that follows the leader passes on, if its program can", () => {
-    for (const cut of ["silent", "refuses"] as const)
+    for (const cut of ["slow", "silent", "refuses"] as const)
       expect(look(cut, follower("m1"), follower("m1"))).toEqual({ kind: "behind", leader: "m1", via: "http://m2" });
     const old = follower("m1", { passesOn: undefined });
     expect(look("silent", old, follower("m1"))).toMatchObject({ via: "http://m3" });
