@@ -132,7 +132,8 @@ export class Steward {
   nudge(): void {
     if (this.#isNudged) return;
     this.#isNudged = true;
-    queueMicrotask(() => this.#tick());
+    // After a turn of the event loop: what a round does may ask for the next one.
+    setImmediate(() => this.#tick());
   }
 
   #tickOn(): void {

@@ -179,3 +179,15 @@ test("F1. what failed on a full disk is not counted, and what comes after it is"
   await store.audit(true);
   await store.close();
 });
+
+test("F1. a copy that was found bad and could not be moved is the first to be read back after a restart", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  for (const chunkId of [1, 2]) await put(first.store, chunkId, content);
+  first.index.transaction(true, () => first.index.setState(2, "quarantined", 0));
+  await first.store.close();
+  const second = await openStore(folder.path);
+  expect(second.found.moved).toBe(1);
+  expect(second.index.leastRecentlyVerified()).toMatchObject({ chunkId: 2, verifiedAt: 0 });
+  await second.store.close();
+});

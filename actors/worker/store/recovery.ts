@@ -5,6 +5,7 @@ import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import type { FiledState } from "./chunk-folders.ts";
+import { turn } from "./pace.ts";
 import type { StoreParts } from "./store-parts.ts";
 import { rowOf, trailerOrProblem } from "./trailer.ts";
 
@@ -57,17 +58,21 @@ export async function recover(parts: Parts): Promise<Recovered> {
     found.moved += moved.length;
     if (moved.length > 0)
       index.transaction(false, () => {
-        for (const { chunkId, state } of moved) index.setState(chunkId, state, now());
+        for (const { chunkId, state } of moved) {
+          // It may have been found bad before its file could be moved: it is the next one to be read back.
+          if (state === "sealed") index.setVerified(chunkId, 0);
+          index.setState(chunkId, state, now());
+        }
       });
   }
-  found.missing = markMissing(parts, filed);
+  found.missing = await markMissing(parts, filed);
   return found;
 }
 
 /** Rows whose file was not found. @returns how many */
-function markMissing({ index, now }: Parts, filed: ReadonlyMap<ChunkId, FiledState>): number {
+async function markMissing({ index, now }: Parts, filed: ReadonlyMap<ChunkId, FiledState>): Promise<number> {
   let missing = 0;
-  for (let after = 0; ; ) {
+  for (let after = 0; ; await turn()) {
     const rows = index.filesAfter(after, 1000);
     const last = rows.at(-1);
     if (!last) return missing;
