@@ -1,0 +1,17 @@
+/** Uploads that outlive connections: open, append at an offset, complete or abort. */
+import { Elysia } from "elysia";
+import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
+import type { Gateway } from "../context.ts";
+import { abortUpload } from "./abort-upload.ts";
+import { appendToUpload } from "./append-to-upload.ts";
+import { completeUpload } from "./complete-upload.ts";
+import { openUpload } from "./open-upload.ts";
+import { uploadStatus } from "./upload-status.ts";
+
+export const resumableUploads = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS)
+    .use(openUpload(gateway))
+    .use(uploadStatus(gateway))
+    .use(appendToUpload(gateway))
+    .use(completeUpload(gateway))
+    .use(abortUpload(gateway));
