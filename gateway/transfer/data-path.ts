@@ -21,6 +21,8 @@ export interface DataPathOptions {
   log: Logger;
   timeouts?: WorkerTimeouts;
   hedgeAfterMs?: number;
+  /** See `Uploads`. */
+  silentAfterMs?: number;
 }
 
 export function openDataPath({
@@ -30,12 +32,13 @@ export function openDataPath({
   log,
   timeouts = WORKER_TIMEOUTS,
   hedgeAfterMs = HEDGE_AFTER_MS,
+  silentAfterMs,
 }: DataPathOptions): DataPath {
   const masters = new MasterClient(config, gatewayId, secret);
   const workers = new WorkerClients(masters.identity, timeouts);
   const grants = new Grants(gatewayId, masters, workers, log);
   const buffers = new BlockBuffers(config.blockSizeBytes, config.limits.bufferBytes);
-  const uploads = new Uploads({ masters, workers, grants, buffers, config }, config);
+  const uploads = new Uploads({ masters, workers, grants, buffers, config }, config, silentAfterMs);
   const downloads = new Downloads({ masters, workers, config, hedgeAfterMs });
   return {
     masters,
@@ -43,6 +46,7 @@ export function openDataPath({
       put: (request) => uploads.put(request),
       openUpload: (request) => uploads.open(request),
       uploadStatus: (uploadId) => uploads.status(uploadId),
+      settleUpload: (uploadId) => uploads.settle(uploadId),
       appendUpload: (uploadId, offset, body, options) => uploads.append(uploadId, offset, body, options),
       completeUpload: (uploadId, sizeBytes, options) => uploads.complete(uploadId, sizeBytes, options),
       abortUpload: (uploadId) => uploads.abort(uploadId),

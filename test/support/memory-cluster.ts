@@ -257,12 +257,15 @@ export interface ClusterOptions {
   config?: Partial<Config>;
   grantLeaseMs?: number;
   blockTimeoutMs?: number;
+  silentAfterMs?: number;
 }
 
 export class MemoryCluster {
   readonly config: Config;
   readonly workers: MemoryWorker[];
   readonly data: DataPath;
+  /** Another gateway of the cluster; to be closed by the test. */
+  readonly openGateway: (gatewayId: string) => DataPath;
   readonly reports: { chunkId: number; workerId: string; problem: string }[] = [];
   readonly asked: Record<string, number> = {};
   /** So many answers to commands get lost from now on. */
@@ -278,7 +281,13 @@ export class MemoryCluster {
   readonly #grantLeaseMs: number;
   #master: { stop(closeActive?: boolean): unknown } | null = null;
 
-  constructor({ workers = 5, config = {}, grantLeaseMs = 60_000, blockTimeoutMs = 400 }: ClusterOptions = {}) {
+  constructor({
+    workers = 5,
+    config = {},
+    grantLeaseMs = 60_000,
+    blockTimeoutMs = 400,
+    silentAfterMs,
+  }: ClusterOptions = {}) {
     const ports = freePorts(workers + 1);
     const url = (n: number) => `http://127.0.0.1:${ports[n]}`;
     this.#grantLeaseMs = grantLeaseMs;
@@ -301,14 +310,17 @@ export class MemoryCluster {
     this.#engine = loneEngine(directory, CLUSTER_ID);
     this.#metadata = this.#engine.metadata;
     this.#queries = this.#engine.queries;
-    this.data = openDataPath({
-      config: this.config,
-      gatewayId: "gateway-1",
-      secret: SECRET,
-      log,
-      timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 1000 },
-      hedgeAfterMs: 100,
-    });
+    this.openGateway = (gatewayId) =>
+      openDataPath({
+        config: this.config,
+        gatewayId,
+        secret: SECRET,
+        log,
+        timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 1000 },
+        hedgeAfterMs: 100,
+        silentAfterMs,
+      });
+    this.data = this.openGateway("gateway-1");
   }
 
   async start(): Promise<this> {
@@ -463,6 +475,7 @@ export class MemoryCluster {
           replicationFactor: row.replication,
           minReplicas: row.min_replicas,
           expiresInMs: 1000,
+          ...(JSON.parse(row.attributes) as { contentType: string; userMetadata: Record<string, string> }),
         }
       : null;
   }

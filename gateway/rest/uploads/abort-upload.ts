@@ -24,7 +24,7 @@ export const abortUpload = (gateway: Gateway) =>
         tag: "uploads",
         path: UPLOAD_ID,
         responses: { 204: { description: "thrown away" } },
-        errors: ["NO_SUCH_UPLOAD", ...FROM_CHANGES],
+        errors: ["NO_SUCH_UPLOAD", "UPLOAD_BUSY", ...FROM_CHANGES],
       }),
     },
   );

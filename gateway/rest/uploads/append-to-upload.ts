@@ -40,7 +40,9 @@ export const appendToUpload = (gateway: Gateway) =>
       detail: describe({
         query: NO_QUERY,
         summary: "Append bytes",
-        description: "If the connection breaks, what came is kept: ask where the upload stands, and go on from there.",
+        description:
+          "If the connection breaks or falls silent, what came is kept: ask where the upload stands, and go on from there. " +
+          "A newer request to the upload ends an older one.",
         tag: "uploads",
         path: UPLOAD_ID,
         headers: { "Upload-Offset": "required: where these bytes start" },
@@ -52,6 +54,7 @@ export const appendToUpload = (gateway: Gateway) =>
           "NO_SUCH_UPLOAD",
           "UPLOAD_OFFSET_MISMATCH",
           "UPLOAD_BUSY",
+          "UPLOAD_TAKEN_OVER",
           "GRANT_EXPIRED",
           "NOT_ENOUGH_WORKERS",
           "TOO_FEW_REPLICAS",

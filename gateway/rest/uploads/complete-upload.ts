@@ -51,6 +51,7 @@ export const completeUpload = (gateway: Gateway) =>
         },
         errors: [
           "NO_SUCH_UPLOAD",
+          "UPLOAD_BUSY",
           "UPLOAD_OFFSET_MISMATCH",
           "TOO_FEW_REPLICAS",
           "PRECONDITION_FAILED",

@@ -11,17 +11,21 @@ export const uploadStatus = (gateway: Gateway) =>
     "/uploads/:id",
     async ({ params, request }) => {
       readQuery(request.url, NO_QUERY);
-      return uploadResponse(await gateway.data.transfers.uploadStatus(parseUploadId(params.id)));
+      const { transfers } = gateway.data;
+      const uploadId = parseUploadId(params.id);
+      const isHead = request.method === "HEAD";
+      return uploadResponse(await (isHead ? transfers.settleUpload(uploadId) : transfers.uploadStatus(uploadId)));
     },
     {
       detail: describe({
         query: NO_QUERY,
         summary: "Where an upload stands",
-        description: "HEAD answers the same without a body.",
+        description:
+          "HEAD answers the same without a body, and first ends a request that is still appending: what came of it is kept.",
         tag: "uploads",
         path: UPLOAD_ID,
         responses: { 200: { description: "Upload-Offset and more", content: { "application/json": UploadJson } } },
-        errors: ["NO_SUCH_UPLOAD", ...FROM_MASTERS],
+        errors: ["NO_SUCH_UPLOAD", "UPLOAD_BUSY", ...FROM_MASTERS],
       }),
     },
   );
