@@ -61,6 +61,11 @@ export const ErrorCodes = {
     status: 400,
     next: "A newer request writes to this upload. If that is not yours, HEAD the upload and go on from its Upload-Offset.",
   },
+  UPLOAD_CHECKSUM_MISMATCH: {
+    status: 460,
+    next: "The bytes were damaged on their way and are not kept. Send them again.",
+  },
+  UNSUPPORTED_TUS_VERSION: { status: 412, next: "Send Tus-Resumable: 1.0.0." },
   GRANT_EXPIRED: { status: 409, next: "The upload took longer than its lease without a sign of life. Start it again." },
   CHUNK_ALREADY_COMMITTED: { status: 409, next: "This chunk belongs to a file already." },
   TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },

@@ -2,13 +2,24 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
+import type { UploadInfo } from "../../data-path-api.ts";
 import { refuseConditions } from "../conditions.ts";
 import type { Gateway } from "../context.ts";
 import { BINARY, describe, FROM_CHANGES, NO_QUERY } from "../describe.ts";
 import { refuseDigests } from "../digests.ts";
 import { readQuery } from "../query.ts";
 import { readContentLength } from "../request-headers.ts";
-import { parseUploadId, SET_AT_OPENING, UPLOAD_ID, UploadJson, uploadResponse } from "./upload-json.ts";
+import { complete, completedHeaders, inTus, requireTusBody, speaksTus, tusHeaders } from "./tus.ts";
+import { asChecksumRefusal, readUploadChecksum } from "./upload-checksum.ts";
+import {
+  parseUploadName,
+  SET_AT_OPENING,
+  TUS_RESUMABLE,
+  UPLOAD_ID,
+  UploadJson,
+  type UploadName,
+  uploadResponse,
+} from "./upload-json.ts";
 
 function readOffset(headers: Headers): number {
   const text = headers.get("upload-offset") ?? "";
@@ -22,18 +33,41 @@ function readOffset(headers: Headers): number {
   return offset;
 }
 
+async function append(gateway: Gateway, request: Request, { uploadId, lengthBytes }: UploadName): Promise<UploadInfo> {
+  const { headers, body } = request;
+  readQuery(request.url, NO_QUERY);
+  refuseConditions(headers, SET_AT_OPENING);
+  refuseDigests(headers, "Send Upload-Checksum, or give the crc32 of the whole file when the upload is completed.");
+  const offset = readOffset(headers);
+  const bodyBytes = readContentLength(headers);
+  if (lengthBytes !== null && offset + (bodyBytes ?? 0) > lengthBytes)
+    throw new Refusal("PAYLOAD_TOO_LARGE", `${bodyBytes} bytes at ${offset} go beyond the ${lengthBytes} announced`);
+  const options = { lengthBytes: bodyBytes, endOffset: lengthBytes ?? undefined, ...readUploadChecksum(headers) };
+  try {
+    return await gateway.data.transfers.appendUpload(uploadId, offset, body, options);
+  } catch (error) {
+    throw asChecksumRefusal(error);
+  }
+}
+
+/** The last byte completes the upload. */
+export async function appendInTus(gateway: Gateway, request: Request, name: UploadName): Promise<Response> {
+  requireTusBody(request.headers);
+  const upload = await append(gateway, request, name);
+  const isWhole = upload.offset === name.lengthBytes;
+  const headers = isWhole
+    ? completedHeaders(await complete(gateway, name.uploadId, upload.offset))
+    : tusHeaders(upload, name.lengthBytes);
+  return new Response(null, { status: 204, headers });
+}
+
 export const appendToUpload = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).patch(
     "/uploads/:id",
     async ({ params, request }) => {
-      readQuery(request.url, NO_QUERY);
-      refuseConditions(request.headers, SET_AT_OPENING);
-      const offset = readOffset(request.headers);
-      const lengthBytes = readContentLength(request.headers);
-      refuseDigests(request.headers, "Give the crc32 of the whole file when the upload is completed.");
-      return uploadResponse(
-        await gateway.data.transfers.appendUpload(parseUploadId(params.id), offset, request.body, { lengthBytes }),
-      );
+      const name = parseUploadName(params.id);
+      if (speaksTus(request)) return inTus(() => appendInTus(gateway, request, name));
+      return uploadResponse(await append(gateway, request, name));
     },
     {
       parse: "none",
@@ -42,12 +76,20 @@ export const appendToUpload = (gateway: Gateway) =>
         summary: "Append bytes",
         description:
           "If the connection breaks or falls silent, what came is kept: ask where the upload stands, and go on from there. " +
-          "A newer request to the upload ends an older one.",
+          "A newer request to the upload ends an older one. In tus the body is application/offset+octet-stream.",
         tag: "uploads",
         path: UPLOAD_ID,
-        headers: { "Upload-Offset": "required: where these bytes start" },
+        headers: {
+          "Upload-Offset": "required: where these bytes start",
+          "Upload-Checksum":
+            "sha1, sha256, sha512, md5 or crc32, a space, base64; checked: all of these bytes are kept, or none",
+          ...TUS_RESUMABLE,
+        },
         body: { "*/*": BINARY },
-        responses: { 200: { description: "kept; Upload-Offset", content: { "application/json": UploadJson } } },
+        responses: {
+          200: { description: "kept; Upload-Offset", content: { "application/json": UploadJson } },
+          204: { description: "the same in tus; if these were the last bytes, the file is there" },
+        },
         errors: [
           "INVALID_HEADER",
           "BODY_INCOMPLETE",
@@ -55,6 +97,14 @@ export const appendToUpload = (gateway: Gateway) =>
           "UPLOAD_OFFSET_MISMATCH",
           "UPLOAD_BUSY",
           "UPLOAD_TAKEN_OVER",
+          "UPLOAD_CHECKSUM_MISMATCH",
+          "UNSUPPORTED_TUS_VERSION",
+          "UNSUPPORTED_MEDIA_TYPE",
+          "PAYLOAD_TOO_LARGE",
+          "PRECONDITION_FAILED",
+          "IS_A_DIRECTORY",
+          "NOT_A_DIRECTORY",
+          "INVALID_BODY",
           "GRANT_EXPIRED",
           "NOT_ENOUGH_WORKERS",
           "TOO_FEW_REPLICAS",

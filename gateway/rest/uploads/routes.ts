@@ -1,4 +1,4 @@
-/** Uploads that outlive connections: open, append at an offset, complete or abort. */
+/** Uploads that outlive connections: open, append at an offset, complete or abort, in a form of our own and in tus. */
 import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
 import type { Gateway } from "../context.ts";
@@ -6,6 +6,7 @@ import { abortUpload } from "./abort-upload.ts";
 import { appendToUpload } from "./append-to-upload.ts";
 import { completeUpload } from "./complete-upload.ts";
 import { openUpload } from "./open-upload.ts";
+import { tusCapabilities } from "./tus.ts";
 import { uploadStatus } from "./upload-status.ts";
 
 export const resumableUploads = (gateway: Gateway) =>
@@ -14,4 +15,5 @@ export const resumableUploads = (gateway: Gateway) =>
     .use(uploadStatus(gateway))
     .use(appendToUpload(gateway))
     .use(completeUpload(gateway))
-    .use(abortUpload(gateway));
+    .use(abortUpload(gateway))
+    .use(tusCapabilities());

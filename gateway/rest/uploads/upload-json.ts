@@ -18,6 +18,8 @@ export const UploadJson = Type.Object({
 export const SET_AT_OPENING = "it is set when the upload is opened";
 export const UPLOAD_ID = { id: "from the answer that opened the upload" };
 
+export const TUS_RESUMABLE = { "Tus-Resumable": "1.0.0, of clients that speak tus" };
+
 export function uploadResponse(upload: UploadInfo, status = 200): Response {
   const id = String(upload.uploadId);
   const json: Static<typeof UploadJson> = {
@@ -40,9 +42,21 @@ export function uploadResponse(upload: UploadInfo, status = 200): Response {
   });
 }
 
-export function parseUploadId(text: string): number {
-  const uploadId = Number(text);
-  if (!/^[1-9]\d{0,15}$/.test(text) || !Number.isSafeInteger(uploadId))
+/** What the URL of an upload says. An upload that was opened in tus has its length in its URL, so that any gateway knows it. */
+export interface UploadName {
+  uploadId: number;
+  /** null: not told when the upload was opened. */
+  lengthBytes: number | null;
+}
+
+export const uploadUrl = (uploadId: number, lengthBytes: number): string => `/uploads/${uploadId}-${lengthBytes}`;
+
+/** @throws NO_SUCH_UPLOAD */
+export function parseUploadName(text: string): UploadName {
+  const [, id, length] = /^([1-9]\d{0,15})(?:-(0|[1-9]\d{0,15}))?$/.exec(text) ?? [];
+  const uploadId = Number(id);
+  const lengthBytes = length === undefined ? null : Number(length);
+  if (!Number.isSafeInteger(uploadId) || !Number.isSafeInteger(lengthBytes ?? 0))
     throw new Refusal("NO_SUCH_UPLOAD", `There is no upload "${text.slice(0, 40)}"`);
-  return uploadId;
+  return { uploadId, lengthBytes };
 }
