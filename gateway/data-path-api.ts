@@ -62,6 +62,14 @@ export interface UploadInfo {
   chunkSizeBytes: number;
   replicationFactor: number;
   expiresInMs: number;
+  /** As the file will have them. Left out: the master that was asked is of an older program. */
+  contentType?: string;
+  userMetadata?: Record<string, string>;
+}
+
+export interface AppendOptions extends Pick<PutRequest, "lengthBytes" | "expectedHashes" | "expectedCrc32" | "signal"> {
+  /** The upload may not grow beyond this: INVALID_BODY, and the chunk that would is not kept. */
+  endOffset?: number;
 }
 
 /** Bytes `[start, endExclusive)` of a file. */
@@ -149,17 +157,25 @@ export interface Transfers {
   openUpload(request: FileRequest): Promise<UploadInfo>;
   /** @throws NO_SUCH_UPLOAD */
   uploadStatus(uploadId: number): Promise<UploadInfo>;
+  /** The same, but a request that is writing to it is ended first, and what came of it is kept. @throws UPLOAD_BUSY */
+  settleUpload(uploadId: number): Promise<UploadInfo>;
   /**
-   * Appends the body at `offset`. When the body breaks off, what came is kept, and the answer says up to where; the
-   * next append goes on from there.
+   * Appends the body at `offset`. When the body breaks off or falls silent, what came is kept, and the answer says up to
+   * where; the next append goes on from there. With digests the body is kept whole or not at all.
    *
-   * @throws UPLOAD_OFFSET_MISMATCH with details.offset, UPLOAD_BUSY if another append of this gateway is under way
+   * A newer append to the upload, `settleUpload`, `completeUpload` or `abortUpload` ends an older append. What came of
+   * that one is kept, unless the newer one begins where it began. Requests at two gateways do not know of each other:
+   * of two that append at one offset, the one that stages its chunk first wins.
+   *
+   * @throws UPLOAD_OFFSET_MISMATCH with details.offset; UPLOAD_TAKEN_OVER, with details.offset if bytes were kept;
+   *   UPLOAD_BUSY if the older request takes long to end; DIGEST_MISMATCH; PAYLOAD_TOO_LARGE if a body with digests has
+   *   more chunks than one command holds
    */
   appendUpload(
     uploadId: number,
     offset: number,
     body: ReadableStream<Uint8Array> | null,
-    options?: { lengthBytes?: number; signal?: AbortSignal },
+    options?: AppendOptions,
   ): Promise<UploadInfo>;
   /** Makes the file visible. @throws UPLOAD_OFFSET_MISMATCH unless exactly `sizeBytes` are there; DIGEST_MISMATCH; TOO_FEW_REPLICAS */
   completeUpload(

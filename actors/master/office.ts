@@ -115,6 +115,7 @@ export class Office {
         await engine.confirmRead();
         const upload = metadata.row("upload", uploadId);
         if (!upload || upload.expires <= engine.logTime) return { upload: null };
+        const { contentType, userMetadata } = JSON.parse(upload.attributes);
         return {
           upload: {
             path: upload.path,
@@ -125,6 +126,8 @@ export class Office {
             replicationFactor: upload.replication,
             minReplicas: upload.min_replicas,
             expiresInMs: Math.ceil(upload.expires - engine.logTime),
+            contentType,
+            userMetadata,
           },
         };
       },

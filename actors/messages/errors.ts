@@ -55,7 +55,17 @@ export const ErrorCodes = {
   },
   // uploads
   UPLOAD_OFFSET_MISMATCH: { status: 409, next: "HEAD the upload and go on from its Upload-Offset." },
-  UPLOAD_BUSY: { status: 409, next: "Another request is writing to this upload; wait for it or abort it." },
+  UPLOAD_BUSY: { status: 409, next: "The request that was writing before is still ending; try again in a moment." },
+  // 400 and not 409: tus clients send again after a 409, and two of them would take the upload from each other for ever.
+  UPLOAD_TAKEN_OVER: {
+    status: 400,
+    next: "A newer request writes to this upload. If that is not yours, HEAD the upload and go on from its Upload-Offset.",
+  },
+  UPLOAD_CHECKSUM_MISMATCH: {
+    status: 460,
+    next: "The bytes were damaged on their way and are not kept. Send them again.",
+  },
+  UNSUPPORTED_TUS_VERSION: { status: 412, next: "Send Tus-Resumable: 1.0.0." },
   GRANT_EXPIRED: { status: 409, next: "The upload took longer than its lease without a sign of life. Start it again." },
   CHUNK_ALREADY_COMMITTED: { status: 409, next: "This chunk belongs to a file already." },
   TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },

@@ -149,6 +149,9 @@ export const UploadStatusAnswer = Type.Object({
       replicationFactor: Type.Integer(),
       minReplicas: Type.Integer(),
       expiresInMs: Milliseconds,
+      /** As the file will have them; masters of an older program do not say. */
+      contentType: Type.Optional(Type.String()),
+      userMetadata: Type.Optional(Type.Record(Type.String(), Type.String())),
     }),
   ),
 });

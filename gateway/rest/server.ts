@@ -18,8 +18,8 @@ import { openApi } from "./openapi.ts";
 import { openApiDocument } from "./openapi-document.ts";
 import { patience } from "./patience.ts";
 import { putObject } from "./put-object.ts";
-import { resumableUpload } from "./resumable-upload.ts";
 import { type RouteTable, routeTable } from "./route-table.ts";
+import { resumableUploads } from "./uploads/routes.ts";
 
 /** One router for all: Bun's own would answer some routes past the front door's refusals. */
 const OPTIONS = { ...SERVER_OPTIONS, systemRouter: false } as const;
@@ -42,7 +42,7 @@ export function createRestServer(gateway: Gateway): AnyElysia {
     .use(moveObject(gateway))
     .use(listObjects(gateway))
     .use(formUpload(gateway))
-    .use(resumableUpload(gateway))
+    .use(resumableUploads(gateway))
     .use(clusterState(gateway))
     .use(health(gateway))
     .use(metricsRoute(metrics))

@@ -18,11 +18,13 @@ export class BodyReader {
   /**
    * @param lengthBytes what the client announced, or undefined
    * @param signal fires when the client has gone
+   * @param silentAfterMs a client that sends nothing for so long counts as gone; left out: it may be silent for ever
    */
   constructor(
     body: ReadableStream<Uint8Array> | null,
     readonly lengthBytes: number | undefined,
     readonly signal: AbortSignal | undefined,
+    readonly silentAfterMs?: number,
   ) {
     this.#reader = body?.getReader() ?? null;
     this.#ended = body === null;
@@ -118,11 +120,20 @@ export class BodyReader {
   }
 
   async #read(): Promise<{ done: boolean; value?: Uint8Array }> {
+    const { silentAfterMs } = this;
+    const silence =
+      silentAfterMs === undefined ? undefined : setTimeout(() => this.#silent(silentAfterMs), silentAfterMs);
     try {
       return (await this.#reader?.read()) ?? { done: true };
     } catch (cause) {
       if (this.#failure) throw this.#failure;
       throw new Refusal("BODY_INCOMPLETE", `The body broke off after ${this.#readBytes} bytes: ${cause}`);
+    } finally {
+      clearTimeout(silence);
     }
+  }
+
+  #silent(forMs: number): void {
+    this.fail(new Refusal("BODY_INCOMPLETE", `The client sent nothing for ${forMs} ms`));
   }
 }

@@ -22,6 +22,8 @@ export interface DataPathOptions {
   timeouts?: WorkerTimeouts;
   hedgeAfterMs?: number;
   downloadPatience?: DownloadPatience;
+  /** See `Uploads`. */
+  silentAfterMs?: number;
 }
 
 export function openDataPath({
@@ -32,6 +34,7 @@ export function openDataPath({
   timeouts = WORKER_TIMEOUTS,
   hedgeAfterMs = HEDGE_AFTER_MS,
   downloadPatience: patience = DOWNLOAD_PATIENCE,
+  silentAfterMs,
 }: DataPathOptions): DataPath {
   const masters = new MasterClient(config, gatewayId, secret);
   const workers = new WorkerClients(masters.identity, timeouts);
@@ -39,7 +42,7 @@ export function openDataPath({
   // Half for each, so that neither can take the other's memory.
   const bufferBytes = Math.floor(config.limits.bufferBytes / 2);
   const buffers = new BlockBuffers(config.blockSizeBytes, bufferBytes);
-  const uploads = new Uploads({ masters, workers, grants, buffers, config }, config);
+  const uploads = new Uploads({ masters, workers, grants, buffers, config }, config, silentAfterMs);
   const downloads = new Downloads({ masters, workers, config, bufferBytes, hedgeAfterMs, patience });
   return {
     masters,
@@ -47,6 +50,7 @@ export function openDataPath({
       put: (request) => uploads.put(request),
       openUpload: (request) => uploads.open(request),
       uploadStatus: (uploadId) => uploads.status(uploadId),
+      settleUpload: (uploadId) => uploads.settle(uploadId),
       appendUpload: (uploadId, offset, body, options) => uploads.append(uploadId, offset, body, options),
       completeUpload: (uploadId, sizeBytes, options) => uploads.complete(uploadId, sizeBytes, options),
       abortUpload: (uploadId) => uploads.abort(uploadId),

@@ -10,10 +10,19 @@ import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import type { ExecuteOptions } from "../cluster/command-session.ts";
 import type { PlacedChunk } from "../cluster/grants.ts";
 import type { Patience } from "../cluster/patience.ts";
-import type { FileRequest, HashName, PutOutcome, PutRequest, UploadActivity, UploadInfo } from "../data-path-api.ts";
+import type {
+  AppendOptions,
+  FileRequest,
+  HashName,
+  PutOutcome,
+  PutRequest,
+  UploadActivity,
+  UploadInfo,
+} from "../data-path-api.ts";
 import { BodyReader } from "./body-reader.ts";
 import { Slots } from "./slots.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
+import { type Turn, takenOver, UploadTurns } from "./upload-turns.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
 
 /**
@@ -24,6 +33,8 @@ import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from ".
 const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotencyKey === undefined ? 8 : MAX_LIST);
 /** A commit waits this long for chunks that lost copies since they were staged: the leader has them copied meanwhile. */
 const REPAIR_PATIENCE = { totalMs: 30_000, stepMs: 500 };
+/** A body that is silent for this long is taken for broken off. */
+const SILENT_AFTER_MS = 60_000;
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 export interface UploadCounters {
@@ -45,7 +56,17 @@ type Settings = Pick<
   | "limits"
 >;
 
-/** What one run of bytes through the writer is for. */
+/** Where one run of bytes through the writer comes from. */
+interface Source {
+  body: ReadableStream<Uint8Array> | null;
+  lengthBytes?: number;
+  signal?: AbortSignal;
+  silentAfterMs?: number;
+  /** The run ends with it. */
+  turn?: Turn;
+}
+
+/** What it is for. */
 interface Run<T> {
   id: string;
   path: string;
@@ -61,14 +82,16 @@ export class Uploads {
   readonly #config: Settings;
   readonly #slots: Slots;
   readonly #active = new Map<string, { activity(): UploadActivity; cancel(reason: Error): void }>();
-  /** Resumable uploads that a request is writing to. */
-  readonly #appending = new Set<number>();
+  readonly #turns = new UploadTurns();
+  readonly #silentAfterMs: number;
   #nextId = 1;
 
-  constructor(tools: WriterTools, config: Settings) {
+  /** @param silentAfterMs a resumable upload's body that brings nothing for so long counts as broken off */
+  constructor(tools: WriterTools, config: Settings, silentAfterMs = SILENT_AFTER_MS) {
     this.#tools = tools;
     this.#config = config;
     this.#slots = new Slots("uploads", config.limits.maxUploads);
+    this.#silentAfterMs = silentAfterMs;
   }
 
   activities(): UploadActivity[] {
@@ -142,48 +165,68 @@ export class Uploads {
     return this.status(uploadId);
   }
 
+  /** Where it stands by now; a request that is writing to it goes on. */
   async status(uploadId: number, patience?: Patience): Promise<UploadInfo> {
-    const upload = await this.#standing(uploadId, patience);
-    if (!upload) throw new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
-    const { path, offset, crc32, chunkCount, chunkSizeBytes, replicationFactor, expiresInMs } = upload;
-    return { uploadId, path, offset, crc32, chunkCount, chunkSizeBytes, replicationFactor, expiresInMs };
+    return { uploadId, ...(await this.#existing(uploadId, patience)) };
+  }
+
+  /** Where it stands once the bytes are kept of a request that was writing to it: that one is ended. */
+  async settle(uploadId: number): Promise<UploadInfo> {
+    await this.#turns.endAll(uploadId, "keep");
+    return this.status(uploadId);
   }
 
   async append(
     uploadId: number,
     offset: number,
     body: ReadableStream<Uint8Array> | null,
-    options: { lengthBytes?: number; signal?: AbortSignal } = {},
+    options: AppendOptions = {},
   ): Promise<UploadInfo> {
-    if (this.#appending.has(uploadId))
-      throw new Refusal("UPLOAD_BUSY", `Another request is writing to upload ${uploadId}`, { uploadId });
-    this.#appending.add(uploadId);
+    const turn = this.#turns.begin(uploadId);
+    const held: { chunk: StoredChunk; placed: PlacedChunk }[] = [];
+    const { endOffset = Number.POSITIVE_INFINITY, expectedHashes, expectedCrc32 } = options;
+    const isChecked = expectedHashes !== undefined || expectedCrc32 !== undefined;
     try {
-      const upload = await this.#standing(uploadId);
-      if (!upload) throw new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
+      const before = await this.#existing(uploadId);
+      // At the same offset the newer request brings the same bytes again; elsewhere it must know of the older one's.
+      await turn.takeOver(offset === before.offset ? "discard" : "keep");
+      const upload = await this.#existing(uploadId);
       requireOffset(uploadId, offset, upload.offset);
+      let sealedTo = offset;
       let stagedTo = offset;
-      await this.#run<void>(
-        { body, ...options },
+      const stage = async (chunks: StoredChunk[]) => {
+        stagedTo = await this.#stage(uploadId, stagedTo, chunks);
+      };
+      const written = await this.#run<WrittenBody>(
+        { body, ...options, silentAfterMs: this.#silentAfterMs, turn },
         {
           id: `upload-${uploadId}`,
           path: upload.path,
           plan: {
             copies: upload,
             chunkSizeBytes: upload.chunkSizeBytes,
-            hashes: [],
-            keepPartial: true,
+            hashes: hashesFor(options),
+            keepPartial: !isChecked,
             onSealed: async (chunk, placed) => {
-              stagedTo = await this.#stage(uploadId, stagedTo, [chunk]);
+              sealedTo += chunk.lengthBytes;
+              if (sealedTo > endOffset) throw tooLong(uploadId, endOffset);
+              if (isChecked) return hold(held, { chunk, placed });
+              await stage([chunk]);
               placed.release();
             },
           },
-          commit: async () => {},
+          commit: async (written) => {
+            checkDigests(options, written.crc32, written.hashes);
+            if (held.length > 0) await stage(held.map(({ chunk }) => chunk));
+            return written;
+          },
         },
       );
+      if (written.brokeOff && turn.isTakenAway) throw takenOver(uploadId, { offset: stagedTo });
       return await this.status(uploadId, { underWay: true });
     } finally {
-      this.#appending.delete(uploadId);
+      for (const { placed } of held) placed.release();
+      turn.end();
     }
   }
 
@@ -192,10 +235,10 @@ export class Uploads {
     sizeBytes: number,
     { expectedCrc32, idempotencyKey }: { expectedCrc32?: number; idempotencyKey?: string } = {},
   ): Promise<PutOutcome> {
+    await this.#turns.endAll(uploadId, "keep");
     const upload = await this.#standing(uploadId);
     // A repeated request finds its upload committed already; its key brings back the answer of then.
-    if (!upload && idempotencyKey === undefined)
-      throw new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
+    if (!upload && idempotencyKey === undefined) throw noSuchUpload(uploadId);
     if (upload) {
       requireOffset(uploadId, sizeBytes, upload.offset);
       checkDigests({ expectedCrc32 }, upload.crc32);
@@ -216,23 +259,21 @@ export class Uploads {
   }
 
   async abort(uploadId: number): Promise<void> {
+    await this.#turns.endAll(uploadId, "discard");
     await this.#tools.masters.execute({ type: "ABORT_UPLOAD", uploadId });
   }
 
   /** Runs a body through a writer, with an `upload` machine that says how far it is. */
   async #run<T>(
-    {
-      body,
-      lengthBytes,
-      signal,
-    }: { body: ReadableStream<Uint8Array> | null; lengthBytes?: number; signal?: AbortSignal },
+    { body, lengthBytes, signal, silentAfterMs, turn }: Source,
     { id, path, plan, commit }: Run<T>,
   ): Promise<T> {
     this.#slots.refuseUnlessFree();
     const input = { id, path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
     const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
     const tell = (event: UploadEvent) => actor.send(event);
-    const reader = new BodyReader(body, lengthBytes, signal);
+    const reader = new BodyReader(body, lengthBytes, signal, silentAfterMs);
+    turn?.onTakenAway((takeover) => reader.fail(takeover === "keep" ? ENDED_EARLY : takenOver(turn.uploadId)));
     const activity = (): UploadActivity => {
       const { value, context } = actor.getSnapshot();
       const { chunkIndex, bytes, workers, startedAt } = context;
@@ -302,6 +343,12 @@ export class Uploads {
     return (await this.#tools.masters.execute<CommandOf<"STAGE_CHUNKS">>(command, { underWay: true })).offset;
   }
 
+  async #existing(uploadId: number, patience?: Patience) {
+    const upload = await this.#standing(uploadId, patience);
+    if (!upload) throw noSuchUpload(uploadId);
+    return upload;
+  }
+
   async #standing(uploadId: number, patience?: Patience) {
     return (await this.#tools.masters.ask({ type: "UPLOAD_STATUS", uploadId }, patience)).upload;
   }
@@ -309,12 +356,33 @@ export class Uploads {
 
 const isOutcomeUnknown = (error: unknown): boolean => error instanceof Refusal && error.code === "OUTCOME_UNKNOWN";
 
+/** To the writer, a body that broke off: what came of it is kept. */
+const ENDED_EARLY = new Refusal("BODY_INCOMPLETE", "A newer request has ended this one");
+
+const noSuchUpload = (uploadId: number): Refusal =>
+  new Refusal("NO_SUCH_UPLOAD", `There is no upload ${uploadId}`, { uploadId });
+
+const tooLong = (uploadId: number, endOffset: number): Refusal =>
+  new Refusal("INVALID_BODY", `Upload ${uploadId} was announced with ${endOffset} bytes; this body goes beyond`, {
+    uploadId,
+  });
+
+/** Chunks that wait for the digest of their body are staged in one command, so as many as fit one may wait. */
+function hold<T>(held: T[], next: T): void {
+  if (held.length === MAX_LIST)
+    throw new Refusal("PAYLOAD_TOO_LARGE", `Of a body with a checksum ${MAX_LIST} chunks can be taken at once`);
+  held.push(next);
+}
+
 function requireOffset(uploadId: number, asked: number, offset: number): void {
   if (asked !== offset)
     throw new Refusal("UPLOAD_OFFSET_MISMATCH", `Upload ${uploadId} stands at ${offset}, not ${asked}`, { offset });
 }
 
-function hashesFor({ wantSha256 = false, expectedHashes }: PutRequest): HashName[] {
+function hashesFor({
+  wantSha256 = false,
+  expectedHashes,
+}: Pick<PutRequest, "wantSha256" | "expectedHashes">): HashName[] {
   return [...new Set([...(wantSha256 ? ["sha256" as const] : []), ...(expectedHashes?.keys() ?? [])])];
 }
 

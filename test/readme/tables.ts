@@ -135,7 +135,7 @@ function routeRows(): string[][] {
 function takes({ parameters, requestBody }: Operation): string {
   const query = parameters.filter((parameter) => parameter.in === "query").map(({ name }) => code(`?${name}`));
   const body = Object.entries(requestBody?.content ?? {}).map(([type, { schema }]) =>
-    type === "application/json" ? fieldsOf(schema as TSchema) : type === "*/*" ? "the bytes" : "a form",
+    type === "application/json" ? fieldsOf(schema as TSchema) : type.startsWith("multipart/") ? "a form" : "the bytes",
   );
   return [...query, ...body].join(" ") || "–";
 }

@@ -260,12 +260,15 @@ export interface ClusterOptions {
   blockTimeoutMs?: number;
   hedgeAfterMs?: number;
   downloadPatience?: DownloadPatience;
+  silentAfterMs?: number;
 }
 
 export class MemoryCluster {
   readonly config: Config;
   readonly workers: MemoryWorker[];
   readonly data: DataPath;
+  /** Another gateway of the cluster; to be closed by the test. */
+  readonly openGateway: (gatewayId: string) => DataPath;
   readonly reports: { chunkId: number; workerId: string; problem: string }[] = [];
   readonly asked: Record<string, number> = {};
   /** So many answers to commands get lost from now on. */
@@ -288,6 +291,7 @@ export class MemoryCluster {
     blockTimeoutMs = 20_000,
     hedgeAfterMs = 100,
     downloadPatience,
+    silentAfterMs,
   }: ClusterOptions = {}) {
     const ports = freePorts(workers + 1);
     const url = (n: number) => `http://127.0.0.1:${ports[n]}`;
@@ -311,15 +315,18 @@ export class MemoryCluster {
     this.#engine = loneEngine(directory, CLUSTER_ID);
     this.#metadata = this.#engine.metadata;
     this.#queries = this.#engine.queries;
-    this.data = openDataPath({
-      config: this.config,
-      gatewayId: "gateway-1",
-      secret: SECRET,
-      log,
-      timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 5000 },
-      hedgeAfterMs,
-      downloadPatience,
-    });
+    this.openGateway = (gatewayId) =>
+      openDataPath({
+        config: this.config,
+        gatewayId,
+        secret: SECRET,
+        log,
+        timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 5000 },
+        hedgeAfterMs,
+        downloadPatience,
+        silentAfterMs,
+      });
+    this.data = this.openGateway("gateway-1");
   }
 
   async start(): Promise<this> {
@@ -474,6 +481,7 @@ export class MemoryCluster {
           replicationFactor: row.replication,
           minReplicas: row.min_replicas,
           expiresInMs: 1000,
+          ...(JSON.parse(row.attributes) as { contentType: string; userMetadata: Record<string, string> }),
         }
       : null;
   }

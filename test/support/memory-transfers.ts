@@ -134,6 +134,8 @@ export function memoryDataPath(): MemoryDataPath {
       chunkSizeBytes: upload.request.chunkSizeBytes ?? CHUNK_BYTES,
       replicationFactor: upload.request.replicationFactor ?? 3,
       expiresInMs: 1000,
+      contentType: upload.request.contentType ?? "application/octet-stream",
+      userMetadata: keptHeaders(upload.request.contentHeaders, upload.request.userMetadata),
     };
   };
 
@@ -169,6 +171,10 @@ export function memoryDataPath(): MemoryDataPath {
       });
     },
     async uploadStatus(uploadId) {
+      refuseIfToldTo();
+      return infoOf(uploadId);
+    },
+    async settleUpload(uploadId) {
       refuseIfToldTo();
       return infoOf(uploadId);
     },

@@ -62,16 +62,6 @@ test("an append elsewhere than at the end is refused and says where the end is",
   expect(await codeOf(transfers.completeUpload(uploadId, 5, { expectedCrc32: 1 }))).toBe("DIGEST_MISMATCH");
 });
 
-test("two requests cannot write to one upload at once", async () => {
-  const { transfers } = cluster.data;
-  const { uploadId } = await transfers.openUpload({ path: "busy" });
-  const release = Promise.withResolvers<void>();
-  const first = transfers.appendUpload(uploadId, 0, bodyOf(sampleBytes(5), { before: () => release.promise }));
-  expect(await codeOf(transfers.appendUpload(uploadId, 0, bodyOf(sampleBytes(5))))).toBe("UPLOAD_BUSY");
-  release.resolve();
-  expect((await first).offset).toBe(5);
-});
-
 test("an aborted upload is gone", async () => {
   const { transfers } = cluster.data;
   const { uploadId } = await transfers.openUpload({ path: "aborted" });

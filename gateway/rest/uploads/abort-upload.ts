@@ -1,0 +1,36 @@
+/** Throws an upload away. */
+import { Elysia } from "elysia";
+import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
+import { refuseConditions } from "../conditions.ts";
+import type { Gateway } from "../context.ts";
+import { describe, FROM_CHANGES, NO_QUERY } from "../describe.ts";
+import { readQuery } from "../query.ts";
+import { inTus, speaksTus } from "./tus.ts";
+import { parseUploadName, SET_AT_OPENING, TUS_RESUMABLE, UPLOAD_ID } from "./upload-json.ts";
+
+export async function abort(gateway: Gateway, name: string): Promise<Response> {
+  await gateway.data.transfers.abortUpload(parseUploadName(name).uploadId);
+  return new Response(null, { status: 204 });
+}
+
+export const abortUpload = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).delete(
+    "/uploads/:id",
+    async ({ params, request }) => {
+      readQuery(request.url, NO_QUERY);
+      refuseConditions(request.headers, SET_AT_OPENING);
+      return speaksTus(request) ? inTus(() => abort(gateway, params.id)) : abort(gateway, params.id);
+    },
+    {
+      parse: "none",
+      detail: describe({
+        query: NO_QUERY,
+        summary: "Abort an upload",
+        tag: "uploads",
+        path: UPLOAD_ID,
+        headers: TUS_RESUMABLE,
+        responses: { 204: { description: "thrown away" } },
+        errors: ["NO_SUCH_UPLOAD", "UPLOAD_BUSY", "UNSUPPORTED_TUS_VERSION", ...FROM_CHANGES],
+      }),
+    },
+  );

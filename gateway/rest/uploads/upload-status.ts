@@ -1,0 +1,58 @@
+/** Says where an upload stands. */
+import { Elysia } from "elysia";
+import { Refusal } from "../../../actors/messages/errors.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
+import type { UploadInfo } from "../../data-path-api.ts";
+import type { Gateway } from "../context.ts";
+import { describe, FROM_MASTERS, NO_QUERY } from "../describe.ts";
+import { readQuery } from "../query.ts";
+import { complete, completedHeaders, inTus, speaksTus, tusHeaders } from "./tus.ts";
+import {
+  parseUploadName,
+  TUS_RESUMABLE,
+  UPLOAD_ID,
+  UploadJson,
+  type UploadName,
+  uploadResponse,
+} from "./upload-json.ts";
+
+/** All bytes may be there and no file yet, if the request that brought the last ones was cut off; then it is made now. */
+async function statusInTus(gateway: Gateway, { uploadId, lengthBytes }: UploadName): Promise<Response> {
+  const answer = (headers: Record<string, string>) => new Response(null, { status: 200, headers });
+  let upload: UploadInfo;
+  try {
+    upload = await gateway.data.transfers.settleUpload(uploadId);
+  } catch (error) {
+    if (lengthBytes === null || !(error instanceof Refusal) || error.code !== "NO_SUCH_UPLOAD") throw error;
+    return answer(completedHeaders(await complete(gateway, uploadId, lengthBytes)));
+  }
+  if (upload.offset === lengthBytes) return answer(completedHeaders(await complete(gateway, uploadId, lengthBytes)));
+  return answer(tusHeaders(upload, lengthBytes));
+}
+
+export const uploadStatus = (gateway: Gateway) =>
+  new Elysia(SERVER_OPTIONS).get(
+    "/uploads/:id",
+    async ({ params, request }) => {
+      readQuery(request.url, NO_QUERY);
+      const name = parseUploadName(params.id);
+      if (speaksTus(request)) return inTus(() => statusInTus(gateway, name));
+      const { transfers } = gateway.data;
+      const isHead = request.method === "HEAD";
+      return uploadResponse(await (isHead ? transfers.settleUpload : transfers.uploadStatus)(name.uploadId));
+    },
+    {
+      detail: describe({
+        query: NO_QUERY,
+        summary: "Where an upload stands",
+        description:
+          "HEAD answers the same without a body, and first ends a request that is still appending: what came of it is kept. " +
+          "In tus it is without a body and in headers: Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires.",
+        tag: "uploads",
+        path: UPLOAD_ID,
+        headers: TUS_RESUMABLE,
+        responses: { 200: { description: "Upload-Offset and more", content: { "application/json": UploadJson } } },
+        errors: ["NO_SUCH_UPLOAD", "UPLOAD_BUSY", "UNSUPPORTED_TUS_VERSION", ...FROM_MASTERS],
+      }),
+    },
+  );
