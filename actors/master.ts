@@ -10,12 +10,14 @@ import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, dataDirectoryOf, loadConfig } from "./node/config.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "./node/current-work.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
 import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
+import { startWatchdog } from "./node/watchdog.ts";
 
 const command = nodeCommand("master", "A master: keeps the metadata, watches the workers, repairs.")
   .requiredOption("--id <id>", "which master of the configuration to be")
@@ -47,13 +49,18 @@ await run(async () => {
   if (!Value.Check(Url, self.url)) throw new ConfigError(`--url is ${self.url}; allowed: ${Url.description}`);
   const log = createLogger(self.id, config.logLevel);
   stopOnBrokenInvariant(log);
+  startWatchdog(log);
   const dataDirectory = flags.data ?? dataDirectoryOf(config, self.id);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
   const records = openRecords(dataDirectory, config.recording);
   if (takesPartInDrills(config)) allowDrills();
   if (records) startRecording(self.id, records);
   const secret = loadSecret(config.dataDirectory);
-  if (flags.restore) await restoreMaster({ file: flags.restore, dataDirectory, nodeId: self.id, secret, log });
+  const { restore: file } = flags;
+  if (file)
+    await longWork("restore", RECOVERY_LIMIT_MS, () =>
+      restoreMaster({ file, dataDirectory, nodeId: self.id, secret, log }),
+    );
   const master = await startMaster({
     config,
     nodeId: self.id,

@@ -14,6 +14,7 @@ import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
+import { startWatchdog } from "./node/watchdog.ts";
 import { startWorker } from "./worker/host.ts";
 import { workerMachine } from "./worker/worker.machine.ts";
 
@@ -62,6 +63,7 @@ await run(async () => {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const log = createLogger(flags.id, config.logLevel);
   stopOnBrokenInvariant(log);
+  startWatchdog(log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);
   if (takesPartInDrills(config)) allowDrills();

@@ -12,6 +12,7 @@ import { createLogger } from "../actors/node/log.ts";
 import { listenOptions } from "../actors/node/mailbox.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
+import { startWatchdog } from "../actors/node/watchdog.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
 import { openConsole } from "./console/open-console.ts";
 import type { Gateway } from "./rest/context.ts";
@@ -46,6 +47,7 @@ await run(async () => {
 
   const log = createLogger(id, config.logLevel);
   stopOnBrokenInvariant(log);
+  startWatchdog(log);
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };
