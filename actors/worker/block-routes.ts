@@ -6,6 +6,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../messages/errors.ts";
 import { BlockHeader, type BlockOutcomes, type PutSmallChunks, type SmallChunkOutcome } from "../messages/worker.ts";
 import { refusalResponse } from "../node/answers.ts";
+import { declareWork } from "../node/current-work.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { blockContent, verifySignature } from "../node/signature.ts";
@@ -24,6 +25,9 @@ const MAX_BLOCKS_PER_READ = 1024;
 const MAX_HOPS = 16;
 /** For each worker that is left on the route. */
 const HOP_TIMEOUT_MS = 5000;
+
+const takingBlock = declareWork("take a block");
+const readingBlocks = declareWork("read blocks");
 
 export interface BlockTraffic {
   /** Block writes and messages being served. */
@@ -93,6 +97,7 @@ async function putOne(
   n: string,
   contentLength: number,
 ): Promise<Response> {
+  takingBlock.begins();
   const { headers } = request;
   verifySignature(
     host.identity.secret,
@@ -216,6 +221,7 @@ const failed = (workerId: string, error: unknown): BlockOutcomes[number] => ({
 });
 
 function getSome(host: BlockHost, request: Request, id: string, n: string, countText: string | undefined): Response {
+  readingBlocks.begins();
   verifySignature(
     host.identity.secret,
     request.headers.get("authorization"),

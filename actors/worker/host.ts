@@ -9,6 +9,7 @@ import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
+import { declareWork, longWork, RECOVERY_LIMIT_MS } from "../node/current-work.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, listenOptions, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
@@ -69,6 +70,10 @@ const NEEDS_A_PERSON: ReadonlySet<string> = new Set(["UNAUTHENTICATED", "WRONG_C
 /** A report holds at most this many chunks of a kind; the next one the rest. */
 const REPORT_LIMIT = 256;
 
+const beating = declareWork("heartbeat");
+const reconciling = declareWork("reconcile");
+const sweeping = declareWork("sweep");
+
 export interface WorkerNode {
   readonly url: string;
   /** As the machine says: "registering.asking", "serving.disk.full …" */
@@ -82,7 +87,7 @@ export interface WorkerNode {
 export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   const { id, config, directory, log } = options;
   const rhythm = { ...RHYTHM, ...options.rhythm };
-  const index = openIndex(directory, log);
+  const index = longWork("open the index", RECOVERY_LIMIT_MS, () => openIndex(directory, log));
   const me = index.beginEpoch();
   let clusterId = me.clusterId;
   const identity: Identity = { nodeId: id, secret: options.secret, clusterId: () => clusterId };
@@ -161,7 +166,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
   app.listen(listenOptions(options.url));
 
-  const found = await store.recover();
+  const found = await longWork("recover", RECOVERY_LIMIT_MS, () => store.recover());
   log.info(
     { event: "opened", directory, incarnation: me.incarnation, epoch: me.epoch, ...found, ...store.totals },
     "the data directory is open",
@@ -204,6 +209,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   }
 
   async function sendHeartbeat(): Promise<void> {
+    beating.begins();
     const askedAt = fence.now;
     try {
       const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
@@ -264,6 +270,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     await pause(0, signal); // until the transition that called this is over, and the machine says "serving"
     for (let fromId = 0; !signal.aborted && registration === registrations && states().matches("serving"); ) {
       const { term } = states().context;
+      reconciling.begins();
       try {
         const next = await reconcilePage(
           {
@@ -298,6 +305,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     let probedAt = 0;
     let recheckedAt = 0;
     while (!signal.aborted) {
+      sweeping.begins();
       try {
         if (disk.failure === null)
           await store.sweep(config.trash.keepMs, () => disk.space(store.usedBytes).freeBytes === 0);

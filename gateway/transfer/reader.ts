@@ -4,11 +4,14 @@
  */
 import assert from "node:assert/strict";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import type { Bytes } from "../data-path-api.ts";
 import type { BlockSource, ChunkLayout } from "./block-source.ts";
 import type { ByteBudget } from "./buffers.ts";
 import type { LocatedFile } from "./located-file.ts";
+
+const reading = declareWork("download");
 
 export interface DownloadTools {
   located: LocatedFile;
@@ -101,6 +104,7 @@ class Download {
           this.#notify();
         });
       }
+      reading.begins();
       while (this.#fetches.length === 0) {
         if (this.#failure) throw this.#failure;
         await this.#change();
