@@ -12,6 +12,7 @@ import { restoreMaster } from "./master/restore.ts";
 import { stewardMachine } from "./master/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, checkNodeId, loadConfig } from "./node/config.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "./node/current-work.ts";
 import { logIgnoredEvents } from "./node/inspector.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
@@ -20,6 +21,7 @@ import { createLogger } from "./node/log.ts";
 import { takePrivately } from "./node/private-directory.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
+import { startWatchdog } from "./node/watchdog.ts";
 
 const command = nodeCommand("master", "A master: keeps the metadata, watches the workers, repairs.")
   .requiredOption("--id <id>", "which master of the configuration to be")
@@ -54,6 +56,7 @@ await run(async () => {
   const log = createLogger(self.id, config.logLevel);
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
+  startWatchdog(log);
   const dataDirectory = flags.data ?? settleNodeData(config.dataDirectory, checkNodeId(self.id));
   takePrivately(dataDirectory, log);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);
@@ -61,7 +64,11 @@ await run(async () => {
   if (takesPartInDrills(config)) allowDrills();
   if (records) startRecording(self.id, records);
   const secret = loadSecret(config.dataDirectory);
-  if (flags.restore) await restoreMaster({ file: flags.restore, dataDirectory, nodeId: self.id, secret, log });
+  const { restore: file } = flags;
+  if (file)
+    await longWork("restore", RECOVERY_LIMIT_MS, () =>
+      restoreMaster({ file, dataDirectory, nodeId: self.id, secret, log }),
+    );
   if (flags.resetTerm)
     await resetTerm({ config, nodeId: self.id, url: self.url, dataDirectory, secret, log, askEveryMs: 200 });
   const master = await startMaster({

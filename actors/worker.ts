@@ -16,6 +16,7 @@ import { createLogger } from "./node/log.ts";
 import { takePrivately } from "./node/private-directory.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
 import { loadSecret } from "./node/secret.ts";
+import { startWatchdog } from "./node/watchdog.ts";
 import { startWorker } from "./worker/host.ts";
 import { workerMachine } from "./worker/worker.machine.ts";
 
@@ -65,6 +66,7 @@ await run(async () => {
   const log = createLogger(flags.id, config.logLevel);
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
+  startWatchdog(log);
   takePrivately(directory, log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);

@@ -14,6 +14,7 @@ import { createLogger } from "../actors/node/log.ts";
 import { takePrivately } from "../actors/node/private-directory.ts";
 import { stopRecording } from "../actors/node/recorder.ts";
 import { loadSecret } from "../actors/node/secret.ts";
+import { startWatchdog } from "../actors/node/watchdog.ts";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
 import { openConsole } from "./console/open-console.ts";
@@ -58,6 +59,7 @@ await run(async () => {
   const log = createLogger(id, config.logLevel);
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
+  startWatchdog(log);
   const secret = loadSecret(config.dataDirectory);
   const data = openDataPath({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, data, log, token, stopping: false };

@@ -9,6 +9,7 @@ import { MasterMailbox } from "../messages/master.ts";
 import { ROUTE_SENDERS } from "../messages/senders.ts";
 import { refusalResponse } from "../node/answers.ts";
 import { systemClock } from "../node/clock.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "../node/current-work.ts";
 import { entrance, rawPath, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
@@ -220,16 +221,18 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   /** A master that lost its applied state keeps its log and its votes, and takes part again once it has the leader's. */
   async function openEngineOrRebuild(): Promise<MetadataEngine> {
     try {
-      return openEngine();
+      return longWork("recover", RECOVERY_LIMIT_MS, openEngine);
     } catch (cause) {
       if (!(cause instanceof StateMissing)) throw cause;
       log.warn({ event: "state-missing", err: cause }, "the applied state is gone; the leader is asked for its own");
       if (config.masters.every(({ id }) => id === nodeId))
         throw new StartRefused(`${nodeId} cannot start: ${cause.message}`, ExitCode.dataDirectoryRefused);
       const source = await leadersState(config, nodeId, identity, log);
-      const { index } = await rebuildState(source, { dataDirectory, nodeId, clusterId });
+      const { index } = await longWork("rebuild the state", RECOVERY_LIMIT_MS, () =>
+        rebuildState(source, { dataDirectory, nodeId, clusterId }),
+      );
       log.warn({ event: "state-rebuilt", index }, "the applied state is the leader's now");
-      return openEngine();
+      return longWork("recover", RECOVERY_LIMIT_MS, openEngine);
     }
   }
 

@@ -3,6 +3,7 @@ import type { Metadata } from "../../databases/metadata.ts";
 import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { NodeId } from "../messages/primitives.ts";
+import { declareWork } from "../node/current-work.ts";
 import type { Logger } from "../node/log.ts";
 import type { MetadataEngine } from "./engine.ts";
 import type { Orders } from "./orders.ts";
@@ -11,6 +12,8 @@ import type { WorkerRegistry } from "./worker-registry.ts";
 const EVERY_MS = 1_000;
 const SESSION_IDLE_MS = 3_600_000;
 const TRASHED_AT_ONCE = 500;
+
+const housekeeping = declareWork("housekeeping");
 
 interface Parts {
   config: Config;
@@ -42,6 +45,7 @@ export class Housekeeping {
   async #chores(): Promise<void> {
     const { engine, metadata, queries, workers, log } = this.#parts;
     this.#isBusy = true;
+    housekeeping.begins();
     try {
       for (let round = 0; round < 64 && metadata.row("graveyard"); round++) {
         const { more } = await engine.propose({ type: "REAP_DELETED" });

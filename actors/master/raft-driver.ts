@@ -9,11 +9,15 @@ import { type Actor, createActor } from "xstate";
 import type { NodeId } from "../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../messages/raft.ts";
 import type { Clock } from "../node/clock.ts";
+import { declareWork } from "../node/current-work.ts";
 import { inspector } from "../node/inspector.ts";
 import { type Inadmissible, whyInadmissible } from "../rules/raft/admission.ts";
 import { emptyLog, type LogTail, slice } from "../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
+
+const stepping = declareWork("raft");
+const applying = declareWork("apply");
 
 /** One transaction on the log's disk: all of it or nothing. */
 export interface LogWrite {
@@ -164,6 +168,7 @@ export class RaftDriver {
   }
 
   send(event: Unstamped<RaftEvent>): void {
+    stepping.begins();
     if (this.#isStopped) return;
     this.actor.send({ ...event, at: this.#ports.clock.now() } as RaftEvent);
     this.#drain();
@@ -217,6 +222,7 @@ export class RaftDriver {
         if (effect.upTo <= this.#applied) return;
         const entries = slice(log, this.#applied + 1, effect.upTo);
         this.#applied = effect.upTo;
+        applying.begins();
         ports.apply(entries);
         this.actor.send({ type: "apply.done", index: effect.upTo, at: ports.clock.now() });
         return;

@@ -10,6 +10,7 @@ import { Refusal } from "../messages/errors.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import type { RaftMessageOf } from "../messages/raft.ts";
 import { refusalOf } from "../node/answers.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "../node/current-work.ts";
 import type { Logger } from "../node/log.ts";
 import type { Identity } from "../node/mailbox.ts";
 import { sign } from "../node/signature.ts";
@@ -167,7 +168,8 @@ export class Snapshots {
     this.#installing = true;
     try {
       await this.#fetch(offer, this.#engine.nextStatePath);
-      if (offer.snapshotIndex > this.#engine.appliedIndex) this.#engine.adoptSnapshot(offer);
+      if (offer.snapshotIndex > this.#engine.appliedIndex)
+        longWork("adopt a snapshot", RECOVERY_LIMIT_MS, () => this.#engine.adoptSnapshot(offer));
       this.#log.info({ event: "snapshot-installed", index: offer.snapshotIndex }, "snapshot installed");
     } catch (err) {
       this.#log.warn(

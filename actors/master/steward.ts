@@ -11,6 +11,7 @@ import type { MetadataQueries } from "../../databases/metadata-queries.ts";
 import type { Config } from "../messages/config.ts";
 import type { ChunkId, NodeId } from "../messages/primitives.ts";
 import type { Clock } from "../node/clock.ts";
+import { declareWork } from "../node/current-work.ts";
 import { inspector } from "../node/inspector.ts";
 import type { Logger } from "../node/log.ts";
 import { recorder } from "../node/recorder.ts";
@@ -39,6 +40,8 @@ const LOOKED_AT = 64;
 const TRIMMED_PER_TICK = 32;
 /** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
 const UNEVEN_SHARE = 0.1;
+
+const patrolling = declareWork("steward");
 
 export class Steward {
   readonly #config: Config;
@@ -144,6 +147,7 @@ export class Steward {
   }
 
   #tick(): void {
+    patrolling.begins();
     this.#isNudged = false;
     if (this.#machine.getSnapshot().status === "stopped") return;
     if (this.#workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });

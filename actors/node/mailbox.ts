@@ -10,6 +10,7 @@ import { Refusal } from "../messages/errors.ts";
 import { RecordsMailbox } from "../messages/records.ts";
 import { type Answer, refusalAnswer, refusalResponse, reply } from "./answers.ts";
 import { BatchAnswer } from "./batch-answer.ts";
+import { declareWork } from "./current-work.ts";
 import { BATCH, decodeLetters, MESSAGES } from "./letters.ts";
 import { cutLink } from "./link-cut.ts";
 import type { Logger } from "./log.ts";
@@ -64,6 +65,7 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
   const takes: MailboxSchema = { ...RecordsMailbox, ...schema };
   const handles = { ...recordsHandlers, CUT_LINK: cutLink, ...handlers };
   const checks = new Map(Object.entries(takes).map(([type, { message }]) => [type, TypeCompiler.Compile(message)]));
+  const works = new Map(Object.keys(takes).map((type) => [type, declareWork(`message ${type}`)]));
 
   async function handle(envelope: Uint8Array, sender: string, cause: string | null): Promise<Answer & Consequence> {
     let type = UNREAD;
@@ -75,6 +77,7 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
       const wrong = check.Check(message) ? undefined : check.Errors(message).First();
       if (wrong) throw new Refusal("INVALID_MESSAGE", `${type}${wrong.path}: ${wrong.message}`);
       assertMessageFrom(message, sender, identity.rolesOf);
+      works.get(type)?.begins();
       const handler = handles[type as keyof typeof handles] as (m: unknown, sender: string) => unknown;
       return await withCause(parseCause(cause), async () => {
         const value = await handler(message, sender);

@@ -13,6 +13,7 @@ import {
   type SmallChunkOutcome,
 } from "../messages/worker.ts";
 import { refusalResponse } from "../node/answers.ts";
+import { declareWork } from "../node/current-work.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, SERVER_OPTIONS } from "../node/mailbox.ts";
 import { assertMaySend } from "../node/sender.ts";
@@ -31,6 +32,9 @@ const MAX_BLOCKS_PER_READ = 1024;
 const MAX_HOPS = 16;
 /** For each worker that is left on the route. */
 const HOP_TIMEOUT_MS = 5000;
+
+const takingBlock = declareWork("take a block");
+const readingBlocks = declareWork("read blocks");
 
 export interface BlockTraffic {
   /** Block writes and messages being served. */
@@ -110,6 +114,7 @@ async function putOne(
   n: string,
   contentLength: number,
 ): Promise<Response> {
+  takingBlock.begins();
   const { headers } = request;
   assertSender(host, "PUT", request, id, n);
   host.assertReady("write");
@@ -227,6 +232,7 @@ const failed = (workerId: string, error: unknown): BlockOutcomes[number] => ({
 });
 
 function getSome(host: BlockHost, request: Request, id: string, n: string, countText: string | undefined): Response {
+  readingBlocks.begins();
   assertSender(host, "GET", request, id, n);
   host.assertReady("read");
   const { chunkId, block } = parseAddress(id, n);

@@ -10,6 +10,7 @@ import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
 import { MAX_TERM } from "../messages/primitives.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
+import { declareWork, longWork, RECOVERY_LIMIT_MS } from "../node/current-work.ts";
 import { entrance, serve } from "../node/entrance.ts";
 import { inspector } from "../node/inspector.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
@@ -83,6 +84,9 @@ const NEEDS_A_PERSON: ReadonlySet<string> = new Set([
 /** A report holds at most this many chunks of a kind; the next one the rest. */
 const REPORT_LIMIT = 256;
 
+const beating = declareWork("heartbeat");
+const reconciling = declareWork("reconcile");
+
 export interface WorkerNode {
   readonly url: string;
   /** As the machine says: "registering.asking", "serving.disk.full …" */
@@ -96,7 +100,7 @@ export interface WorkerNode {
 export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   const { id, config, directory, log } = options;
   const rhythm = { ...RHYTHM, ...options.rhythm };
-  const index = openIndex(directory, log);
+  const index = longWork("open the index", RECOVERY_LIMIT_MS, () => openIndex(directory, log));
   const me = index.beginEpoch();
   if (me.highestTerm > MAX_TERM && !options.resetTerm) {
     index.close();
@@ -189,7 +193,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
   serve(app, options.url);
 
-  const found = await store.recover();
+  const found = await longWork("recover", RECOVERY_LIMIT_MS, () => store.recover());
   log.info(
     { event: "opened", directory, incarnation: me.incarnation, epoch: me.epoch, ...found, ...store.totals },
     "the data directory is open",
@@ -239,6 +243,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
   }
 
   async function sendHeartbeat(): Promise<void> {
+    beating.begins();
     const askedAt = fence.now;
     try {
       const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
@@ -301,6 +306,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
     await pause(0, signal); // until the transition that called this is over, and the machine says "serving"
     for (let fromId = 0; !signal.aborted && registration === registrations && states().matches("serving"); ) {
       const { term } = states().context;
+      reconciling.begins();
       try {
         const next = await reconcilePage(
           {

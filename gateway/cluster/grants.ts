@@ -6,6 +6,7 @@
 
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { PlacedChunks } from "../../actors/messages/master.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import type { MasterClient } from "./master-client.ts";
 import { askedWaitMs, withoutWait } from "./patience.ts";
@@ -14,6 +15,8 @@ import type { WorkerClients } from "./workers.ts";
 const POOL_MAX_AGE_MS = 10_000;
 const POOL_BATCH = { least: 8, most: 512 };
 const HOUSEKEEPING_MS = 1000;
+
+const placing = declareWork("place");
 
 /** Where a chunk shall go. `release` it when it was committed or given up. */
 export interface PlacedChunk {
@@ -86,6 +89,7 @@ export class Grants {
     const { search } = this.#masters;
     const tries = askedWaitMs() === null ? null : search.begin("PLACE_CHUNKS");
     for (;;) {
+      placing.begins();
       this.#dropStale(pool);
       const ready = pool.grants.reduce((sum, grant) => sum + grant.ready.length, 0);
       if (ready <= pool.batch / 2) pool.refill ??= withoutWait(() => this.#refill(pool, blockSizeBytes));

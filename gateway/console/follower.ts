@@ -6,6 +6,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { ActorState, Chart, RecordCursor, RecordsMailbox } from "../../actors/messages/records.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import type { Identity } from "../../actors/node/mailbox.ts";
 import { send } from "../../actors/node/outbox.ts";
@@ -62,6 +63,8 @@ interface Followed {
   chartsOfBoot: number;
   charts: Chart[];
 }
+
+const following = declareWork("follow records");
 
 export class Follower {
   readonly #store: FollowedStore;
@@ -145,6 +148,7 @@ export class Follower {
 
   async #follow(node: Followed): Promise<void> {
     while (!this.#stopped) {
+      following.begins();
       const began = performance.now();
       let pauseMs = this.isWatched ? CLOSELY_MS : AT_EASE_MS;
       try {

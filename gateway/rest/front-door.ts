@@ -6,6 +6,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import { checkTarget, rawPath } from "../../actors/node/entrance.ts";
 import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { recorder } from "../../actors/node/recorder.ts";
@@ -14,6 +15,7 @@ import type { Metrics } from "./metrics.ts";
 import { problemResponse, RefusalWithHeaders } from "./problem.ts";
 import { findRoute, isPublic, type RouteTable } from "./route-table.ts";
 
+const answering = declareWork("request");
 const requestIds = new WeakMap<Request, string>();
 const statedLengths = new WeakMap<Request, number>();
 
@@ -41,6 +43,7 @@ export function frontDoor(gateway: Gateway, metrics: Metrics, routes: () => Rout
     .wrap(
       (handle) =>
         (async (request: Request, ...rest: unknown[]) => {
+          answering.begins();
           const startedAt = performance.now();
           const id = idOf(request);
           const answer = await answerOf(async () => {

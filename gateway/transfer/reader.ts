@@ -5,6 +5,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import type { ByteRange, Bytes } from "../data-path-api.ts";
@@ -15,6 +16,7 @@ import type { LocatedFile } from "./located-file.ts";
 const chunkOverlaps: Invariant = declareInvariant("downloads: a located chunk overlaps the range");
 const piecesAreContiguous: Invariant = declareInvariant("downloads: fetched blocks hold the next byte to send");
 const sentIsWithinAsked: Invariant = declareInvariant("downloads: bytes sent <= bytes asked");
+const reading = declareWork("download");
 
 export interface DownloadTools {
   located: LocatedFile;
@@ -157,6 +159,7 @@ export class Download {
         await this.end(null);
         return null;
       }
+      reading.begins();
       while (!this.#current) if (!(await this.#advance())) return null;
       return this.#cutPiece(this.#current);
     } catch (error) {

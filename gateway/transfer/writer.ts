@@ -5,6 +5,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import { declareWork } from "../../actors/node/current-work.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
@@ -24,6 +25,8 @@ const MAX_SEALING = 2;
 const CANCEL_AFTER_MS = 500;
 /** The machine hears of bytes in steps of this many blocks. */
 const BLOCKS_PER_REPORT = 64;
+
+const writing = declareWork("upload");
 
 export interface WriterTools {
   masters: MasterClient;
@@ -180,6 +183,7 @@ export class BodyWriter {
     while (block) {
       const chunk = this.#begin(await this.#place(), this.#sizeBytes, "CHUNK_PLACED");
       do {
+        writing.begins();
         this.#send(chunk, block);
         if (this.#sending.size >= blocksInFlight) await Promise.race(this.#sending);
         this.#assertGoingOn();

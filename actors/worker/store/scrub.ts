@@ -1,5 +1,6 @@
 /** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
 import type { ChunkIndex, ChunkRow } from "../../../databases/chunk-index.ts";
+import { declareWork } from "../../node/current-work.ts";
 import type { Logger } from "../../node/log.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
@@ -23,6 +24,8 @@ export interface ScrubProgress {
   badFound: number;
 }
 
+const scrubbing = declareWork("scrub");
+
 /** Runs until the signal stops it. */
 export async function scrub(
   index: ChunkIndex,
@@ -32,6 +35,7 @@ export async function scrub(
 ): Promise<void> {
   const pace = new Pace(bytesPerSecond);
   while (!signal.aborted) {
+    scrubbing.begins();
     let row: ChunkRow | null = null;
     try {
       row = index.leastRecentlyVerified();

@@ -1,7 +1,8 @@
 /**
- * What a store does by itself, now and then: it looks after its folders, empties its trash, lets rows follow their files, reads again what lies in
- * quarantine, and tries a failing disk. One that fails keeps none of the others from its turn.
+ * What a store does by itself, now and then: it looks after its folders, empties its trash, lets rows follow their files,
+ * reads again what lies in quarantine, and tries a failing disk. One that fails keeps none of the others from its turn.
  */
+import { declareWork } from "../../node/current-work.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { Disk } from "./disk.ts";
 import { FolderWatch, type FolderWatchOptions } from "./folder-watch.ts";
@@ -23,11 +24,14 @@ export interface UpkeepOptions extends FolderWatchOptions {
   signal: AbortSignal;
 }
 
+const keepingUp = declareWork("upkeep");
+
 /** Runs until the signal stops it. */
 export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, options: UpkeepOptions): Promise<void> {
   const { keepMs, sweepMs, probeMs, recheckAfterMs, signal, log } = options;
   const [isProbeDue, isRecheckDue, isAuditDue] = [every(probeMs), every(probeMs), every(AUDIT_MS)];
   const attempt = async (event: string, work: () => unknown): Promise<void> => {
+    keepingUp.begins();
     try {
       await work();
     } catch (error) {
