@@ -103,7 +103,11 @@ const mayGoOn = (error: unknown): boolean =>
   isPassing(error) ||
   (error instanceof DfsError && ["UPLOAD_OFFSET_MISMATCH", "UPLOAD_BUSY", "BODY_INCOMPLETE"].includes(error.code));
 
+/** A request of ours that still hangs at the gateway is ended by HEAD, so that what came of it counts. */
 async function statusOf(transport: Transport, id: string, signal?: AbortSignal) {
+  await transport.request(uploadPath(id), { method: "HEAD", what: `Settling upload ${id}`, signal }).catch((error) => {
+    if (!(error instanceof DfsError && error.code === "UPLOAD_BUSY")) throw error;
+  });
   return (await transport.json(uploadPath(id), { what: `Asking for upload ${id}`, signal })) as {
     offset: number;
     crc32?: string;

@@ -198,6 +198,13 @@ test("a resumable upload that breaks in the middle sends only the rest", async (
   expect(gateway.requests.filter((line) => line.startsWith("PATCH")).length).toBe(2);
 });
 
+test("F5. before it goes on, the client has the bytes kept that came over a connection which may still hang", async () => {
+  gateway.faults.cutPatchAfter = 1_200_000;
+  await dfs.putResumable("settled", new Blob([random(3_000_000)]));
+  const verbs = gateway.requests.filter((line) => /^[A-Z]+ \/uploads\/./.test(line)).map((line) => line.split(" ")[0]);
+  expect(verbs).toEqual(["PATCH", "HEAD", "GET", "PATCH", "POST"]);
+});
+
 test("a later process goes on with an upload by its id, and begins anew if its bytes are not the source's", async () => {
   const bytes = random(1_000_000);
   gateway.uploads.set("77", { path: "late", bytes: bytes.slice(0, 600_000) });

@@ -196,6 +196,7 @@ export function startMemoryGateway(port: number) {
     const found = uploads.get(id);
     if (!found) return problem("NO_SUCH_UPLOAD", `There is no upload ${id}`);
     const at = () => ({ "upload-offset": String(found.bytes.length) });
+    if (request.method === "HEAD") return new Response(null, { headers: at() });
     if (request.method === "GET")
       return Response.json(
         { upload: id, offset: found.bytes.length, crc32: formatCrc32(Bun.hash.crc32(found.bytes)) },
