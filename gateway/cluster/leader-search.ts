@@ -24,7 +24,7 @@ const ASK_AFTER_MS = 300;
 /** It is given up, and goes another way, not before this. */
 const SLOW_AFTER_MS = 750;
 const LOOK_EVERY_MS = 100;
-const ASK_EVERY_MS = 200;
+const ASK_EVERY_MS = 300;
 /** On a detour, whether the straight way is open again is looked at this often. */
 const RETURN_EVERY_MS = 1000;
 const MAX_HINTS = 3;
