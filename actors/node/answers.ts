@@ -1,5 +1,5 @@
 /** What a node answers another: a value, or a refusal; as a response, and read back from one. */
-import { type ErrorCode, isErrorCode, Refusal } from "../messages/errors.ts";
+import { isErrorCode, Refusal } from "../messages/errors.ts";
 import type { Logger } from "./log.ts";
 import { recorder } from "./recorder.ts";
 import { SHORT_ANSWER_BYTES, wholeBody } from "./whole-body.ts";
@@ -30,24 +30,20 @@ export function refusalAnswer(error: unknown, log: Logger, request: string): Ans
 export const refusalResponse = (error: unknown, log: Logger, request = "block"): Response =>
   reply(refusalAnswer(error, log, request));
 
-/** What another node refused, in its own words. */
-export class NodeRefusal extends Refusal {
-  constructor(
-    code: ErrorCode,
-    message: string,
-    details: Record<string, unknown>,
-    /** Its URL. */
-    readonly by: string,
-  ) {
-    super(code, message, details);
-  }
-}
+/** Refusals that came as an answer of another node, and its URL. */
+const refusedBy = new WeakMap<Refusal, string>();
+
+/** The node whose answer this refusal was; null: it is one of this node's own. */
+export const whoRefused = (refusal: Refusal): string | null => refusedBy.get(refusal) ?? null;
 
 /** Turns what another node answered with a non-2xx status back into the refusal that it was. */
 export function refusalFrom({ status, value }: Answer, url: string): Refusal {
   const { code, message, details } = (value ?? {}) as { code?: unknown; message?: unknown; details?: unknown };
-  if (typeof code === "string" && isErrorCode(code))
-    return new NodeRefusal(code, String(message), (details ?? {}) as Record<string, unknown>, url);
+  if (typeof code === "string" && isErrorCode(code)) {
+    const refusal = new Refusal(code, String(message), (details ?? {}) as Record<string, unknown>);
+    refusedBy.set(refusal, url);
+    return refusal;
+  }
   return new Refusal("PEER_UNREACHABLE", `${url} answered ${status}, not as a node of ours would`);
 }
 

@@ -3,7 +3,7 @@
  * programs differ, and a person has to set them right.
  */
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
-import { NodeRefusal } from "../../actors/node/answers.ts";
+import { whoRefused } from "../../actors/node/answers.ts";
 
 /** @param by what refused: an id or a URL */
 export function asOurFault({ code, message, details }: Refusal, by: string): Refusal {
@@ -40,5 +40,7 @@ const BETWEEN_NODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /** The last door: whatever a node said to this gateway in one of these codes does not reach the client as its own fault. */
-export const asClientHears = (refusal: Refusal): Refusal =>
-  refusal instanceof NodeRefusal && BETWEEN_NODES.has(refusal.code) ? asOurFault(refusal, refusal.by) : refusal;
+export function asClientHears(refusal: Refusal): Refusal {
+  const by = BETWEEN_NODES.has(refusal.code) ? whoRefused(refusal) : null;
+  return by === null ? refusal : asOurFault(refusal, by);
+}

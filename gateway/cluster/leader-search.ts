@@ -17,14 +17,15 @@ import { askedWaitMs, type Effort, longestMs, type Patience, patienceMs } from "
 type Mailbox = typeof MasterMailbox;
 export type MessageType = keyof Mailbox & string;
 
-const ATTEMPT_TIMEOUT_MS = 5000;
+/** A try that has begun gets at least this: one that is cut short would leave a command's outcome open for nothing. */
+const ATTEMPT_MS = { least: 250, most: 5000 };
 const STATUS_TIMEOUT_MS = 1000;
 /** The masters are asked for their status when something has waited for so long. */
 const ASK_AFTER_MS = 300;
 /** It is given up, and goes another way, not before this. */
 const SLOW_AFTER_MS = 750;
 const LOOK_EVERY_MS = 100;
-const ASK_EVERY_MS = 200;
+const ASK_EVERY_MS = 300;
 /** On a detour, whether the straight way is open again is looked at this often. */
 const RETURN_EVERY_MS = 1000;
 const MAX_HINTS = 3;
@@ -135,8 +136,8 @@ export class LeaderSearch {
   ): Promise<AnswerOf<Mailbox, T>> {
     const route = this.#route;
     tries.route = route;
-    const leftMs = Math.max(1, longestMs(tries) - (performance.now() - tries.startedAt));
-    const timeoutMs = Math.min(ATTEMPT_TIMEOUT_MS, leftMs);
+    const leftMs = longestMs(tries) - (performance.now() - tries.startedAt);
+    const timeoutMs = Math.min(Math.max(leftMs, ATTEMPT_MS.least), ATTEMPT_MS.most);
     if (route.isDetour) this.#lookAround(RETURN_EVERY_MS);
     return this.#while(tries, route, async (signal) => {
       if (!route.isDetour) return send<Mailbox, T>(this.#identity, route.url, message, { timeoutMs, signal });
@@ -178,13 +179,16 @@ export class LeaderSearch {
     tries.hints = 0;
     this.#lookAround(ASK_EVERY_MS);
     const waitMs = tries.pauseMs * (0.5 + Math.random());
-    const outlook = this.#outlook();
-    if (this.#isOver(tries, outlook, waitMs)) {
+    const giveUpIfOver = (aheadMs: number): void => {
+      const outlook = this.#outlook();
+      if (!this.#isOver(tries, outlook, aheadMs)) return;
       if (tries.unclear !== null) throw tries.unclear;
       if (code === "OVERLOADED") throw error;
       throw refusedUs ? asOurFault(error, tried.url) : this.#refusal(tries, outlook, error as Refusal);
-    }
+    };
+    giveUpIfOver(waitMs);
     await Bun.sleep(waitMs);
+    giveUpIfOver(0);
     tries.pauseMs = Math.min(tries.pauseMs * 2, BACKOFF_MS.most);
     if (this.#route === tried && code !== "OVERLOADED") this.#turn(tried);
   }
@@ -226,7 +230,7 @@ export class LeaderSearch {
       if (sighting.isOpen) Object.assign(sighting, { askedAt: now, silentSince: now, isSpoiled: true });
   }
 
-  #isOver(tries: Tries, outlook: Outlook, aheadMs = 0): boolean {
+  #isOver(tries: Tries, outlook: Outlook, aheadMs: number): boolean {
     return performance.now() + aheadMs - tries.startedAt >= patienceMs(tries, outlook);
   }
 
@@ -305,7 +309,7 @@ export class LeaderSearch {
     for (const { tries, route, given } of slow) {
       const isElsewhere = route !== null && better !== null && better.url !== route.url;
       const leaves = isElsewhere && (this.#isSilent(route.url) || (!better.isDetour && !route.isDetour));
-      if (!leaves && !this.#isOver(tries, outlook)) continue;
+      if (!leaves && !this.#isOver(tries, outlook, 0)) continue;
       if (leaves && route === this.#route) this.#route = better;
       given.abort();
     }

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { refusalFrom } from "../../actors/node/answers.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
@@ -316,4 +317,20 @@ test("a download that fails midway is cut, never ended as if whole", async () =>
   gateway.gateway.config.blockSizeBytes = 1 << 20;
   const small = await fetch(`${url}/files/f`);
   expect([small.status, (await problemOf(small)).code]).toEqual([503, "DATA_UNAVAILABLE"]);
+});
+
+test("F15. whatever a node refuses this gateway as a node does not reach the client as its own fault", async () => {
+  const { call, data } = start();
+  for (const code of ["UNAUTHENTICATED", "WRONG_CLUSTER", "INVALID_MESSAGE", "CHUNK_INCOMPLETE", "NOT_LEADER"]) {
+    data.masters.list = async () => {
+      throw refusalFrom({ status: 400, value: { code, message: "no", details: {} } }, "http://worker-1");
+    };
+    const answer = await call("GET", "/files");
+    expect([code, answer.status]).toEqual([code, 503]);
+    expect((await problemOf(answer)).detail).toContain("http://worker-1");
+  }
+  data.masters.list = async () => {
+    throw refusalFrom({ status: 503, value: { code: "NOT_ENOUGH_WORKERS", message: "too few", details: {} } }, "m");
+  };
+  expect((await problemOf(await call("GET", "/files"))).code).toBe("NOT_ENOUGH_WORKERS");
 });

@@ -104,7 +104,8 @@ test("65c. while nobody leads, each try is followed by a pause, and in the end t
   for (const master of masters) master.answers = [notLeader(null)];
   const paused = pauses();
   expect(await codeOf(client.ask({ type: "STAT", path: "f" }, { budgetMs: 600 }))).toBe("NO_LEADER");
-  expect(asked.length).toBe(paused() + 1);
+  // The last pause may end too late for another try.
+  expect([paused(), paused() + 1]).toContain(asked.length);
 });
 
 test("66c. a command whose answer was lost and whose session has ended is unknown, and is not sent under another session", async () => {
