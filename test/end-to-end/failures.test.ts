@@ -1,6 +1,6 @@
 /** What a user would call basic: nodes die, freeze, fill up, come back, and no acknowledged file suffers. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { stopwatch } from "../support/fair-time.ts";
 import { pick, SEED, seeded } from "../support/random.ts";
@@ -329,4 +329,24 @@ test("a clean stop and a second start find the files of the first", async () => 
   for (const id of ["master-1", "worker-1", "worker-2", "worker-3", "gateway-1"]) cluster.restart(id);
   await cluster.ready();
   expect(await get("kept")).toBe(sent.sha256);
+});
+
+test("F4. a worker whose folders were taken away: what was in them is found out and made anew, and what counts is there", async () => {
+  await start({ workers: 4 });
+  const files = Array.from({ length: 12 }, (_, n) => `file/${n}`);
+  const sent = await Promise.all(files.map((path, n) => put(path, 300_000 + n)));
+  const folder = (id: string, name: string) => join(cluster.dataOf(id), name);
+  for (const name of ["chunks", "parts", "trash", "quarantine"]) rmSync(folder("worker-1", name), { recursive: true });
+  const isThere = (worker: string, id: string) => existsSync(chunkFile(worker, id));
+  await cluster.until("three copies of every chunk, each of them there", 2 * MINUTE, async () => {
+    const { workers, redundancy } = await cluster.view();
+    if (redundancy.full !== files.length || workers.some(({ state }) => state !== "live")) return false;
+    const chunks = (await Promise.all(files.map((path) => cluster.chunks(path)))).flat();
+    const counted = chunks.map(({ id, replicas }) =>
+      replicas.filter(({ state, worker }) => state === "good" && isThere(worker, id)),
+    );
+    return counted.every(({ length }) => length === 3);
+  });
+  for (const [n, path] of files.entries()) expect(await get(path)).toBe(sent[n]?.sha256 as string);
+  expect((await put("after", 300_000)).status).toBe(201);
 });
