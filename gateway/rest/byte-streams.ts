@@ -94,8 +94,9 @@ export function inParts(
       async pull(controller) {
         const { done, value } = await reader.read();
         const part = parts[index];
+        if (done && part) throw new Error(`The content ended in part ${index + 1} of ${parts.length}`);
         if (done || !part) {
-          if (!part) controller.enqueue(tail);
+          controller.enqueue(tail);
           return controller.close();
         }
         if (sentOfPart === 0) controller.enqueue(part.head);

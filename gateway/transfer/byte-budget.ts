@@ -47,9 +47,13 @@ export class ByteBudget {
     return this.#queue.length;
   }
 
-  /** Takes them if they fit and nobody waits for room. More than the limit fits when nothing else is held. */
-  tryTake(bytes: number): boolean {
-    if (this.#queue.length > 0 || !this.#fits(bytes)) return false;
+  /**
+   * Takes them if they fit and nobody waits for room. More than the limit fits when nothing else is held.
+   *
+   * @param share of the limit, which may be full afterwards: what can wait leaves room for what cannot
+   */
+  tryTake(bytes: number, share = 1): boolean {
+    if (this.#queue.length > 0 || !this.#fits(bytes, share)) return false;
     this.#take(bytes, 0);
     return true;
   }
@@ -112,8 +116,8 @@ export class ByteBudget {
     this.#serve();
   }
 
-  #fits(bytes: number): boolean {
-    return this.#inUse === 0 || this.#inUse + bytes <= this.limitBytes;
+  #fits(bytes: number, share = 1): boolean {
+    return this.#inUse === 0 || this.#inUse + bytes <= share * this.limitBytes;
   }
 
   #take(bytes: number, allowanceBytes: number): void {

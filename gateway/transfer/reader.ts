@@ -41,6 +41,8 @@ export interface DownloadTools {
 const REQUESTS_IN_FLIGHT = 3;
 /** No request asks for more than this, unless one block is more. Of several ranges no more is read ahead. */
 const REQUEST_BYTES = 2 << 20;
+/** Of the budget, for reading ahead: downloads that begin find room without waiting for those under way. */
+const READ_AHEAD_SHARE = 0.75;
 
 /** Blocks in a row of one chunk, under way or there. Offsets are those of the file. */
 interface Fetch {
@@ -322,11 +324,12 @@ export class Download {
     const single = runOf(1);
     for (; !signal.aborted; await this.#change()) {
       const underWay = this.#fetches.reduce((sum, fetch) => sum + costOf(fetch), 0);
-      if (underWay + run.lengthBytes <= this.#readAheadBytes && budget.tryTake(run.lengthBytes))
+      const mayBeMore = underWay + run.lengthBytes <= this.#readAheadBytes;
+      if (mayBeMore && budget.tryTake(run.lengthBytes, READ_AHEAD_SHARE))
         return this.#add(this.#fetch(chunk, layout, run));
       if (underWay > 0) continue;
       if (this.#current) {
-        if (!budget.tryTake(single.lengthBytes)) continue;
+        if (!budget.tryTake(single.lengthBytes, READ_AHEAD_SHARE)) continue;
         return this.#add(this.#fetch(chunk, layout, single));
       }
       await budget.take(single.lengthBytes, signal, this.#hasBegun ? {} : { patienceMs: firstByteMs });
