@@ -4,10 +4,11 @@
  * A node that dies is reported and the others go on; nothing is restarted behind your back, so that what the cluster does
  * about a loss can be watched. Nodes write to `<dataDirectory>/<id>/node.log`; warnings and errors are shown here too.
  */
-import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openLauncherControl } from "./launcher-control.ts";
+import { followLog, LogLevel } from "./launcher-log.ts";
 import type { Config } from "./messages/config.ts";
 import { checkNodeId, DEFAULT_CONFIG_PATH, loadConfig } from "./node/config.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
@@ -15,7 +16,6 @@ import { loadSecret } from "./node/secret.ts";
 
 const PROJECT = resolve(import.meta.dir, "..");
 const LOG_KEPT_BYTES = 16 << 20;
-const LOG_POLL_MS = 250;
 const READY_POLL_MS = 200;
 const READY_PATIENCE_MS = 15_000;
 /** A node may take this long to stop by itself; then it is killed. */
@@ -43,9 +43,6 @@ interface Node {
   logStart: number;
   process: Bun.Subprocess;
 }
-
-/** As pino writes them. */
-const LogLevel = { warn: 40, error: 50 } as const;
 
 const say = (line: string): void => console.log(line);
 
@@ -104,57 +101,6 @@ function startNode(
   closeSync(log);
   const { kind, id, url } = node;
   return { kind, id, url, directory, logPath, logStart, process: child };
-}
-
-interface LogFollower {
-  /** Shows at once what was written until now. */
-  read(): void;
-  stop(): void;
-}
-
-/** Follows a node's log; what `isShown` and is worth a person's attention comes out in short form. */
-function followLog(node: Node, isShown: (level: number) => boolean): LogFollower {
-  let position = node.logStart;
-  let rest = "";
-  const read = (): void => {
-    const size = statSync(node.logPath, { throwIfNoEntry: false })?.size ?? 0;
-    if (size <= position) return;
-    const bytes = Buffer.alloc(Math.min(size - position, 1 << 20));
-    const file = openSync(node.logPath, "r");
-    position += readSync(file, bytes, 0, bytes.length, position);
-    closeSync(file);
-    const lines = (rest + bytes.toString()).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) {
-      const short = shortForm(line, isShown);
-      if (short) say(`  ${node.id}: ${short}`);
-    }
-  };
-  const timer = setInterval(read, LOG_POLL_MS);
-  return {
-    read,
-    stop() {
-      clearInterval(timer);
-      read();
-    },
-  };
-}
-
-/** @returns one short line for a warning, an error, or what is no log line at all (a crash); null for the rest */
-function shortForm(line: string, isShown: (level: number) => boolean): string | null {
-  if (line.trim() === "") return null;
-  try {
-    const { level, msg, err, event } = JSON.parse(line) as {
-      level: number;
-      msg?: string;
-      event?: string;
-      err?: { message?: string };
-    };
-    if (!isShown(level)) return null;
-    return `${level >= LogLevel.error ? "error" : "warning"}: ${[msg ?? event, err?.message].filter(Boolean).join(": ")}`;
-  } catch {
-    return line.slice(0, 300);
-  }
 }
 
 /** @returns null once the gateway takes requests; otherwise what it waits for */

@@ -115,7 +115,7 @@ test("beside a dozen busy processes a healthy node goes on, and one that starves
   expect(await endOf(starving)).toMatchObject(STARVED);
   expect(await endOf(healthy)).toEqual({ exitCode: 0, told: [] });
   for (const child of crowd) child.kill("SIGKILL");
-}, 180_000);
+});
 
 test("each entry script watches its own event loop, from before it opens its data", () => {
   for (const script of ["actors/master.ts", "actors/worker.ts", "gateway/gateway.ts"]) {

@@ -1,5 +1,6 @@
 /** Many lives, one seed after the other, on all cores: what `bun run simulate` and the tests of storms share. */
 import { availableParallelism } from "node:os";
+import type { Evaluations } from "./thread-report.ts";
 
 /** What became of one seed. */
 export interface Told {
@@ -19,19 +20,10 @@ export interface Thread {
 
 /** A kind of life. */
 export interface Lives {
-  thread(): Thread;
+  /** @param evaluations to which the thread adds those of its lives */
+  thread(evaluations: Evaluations): Thread;
   /** One seed again, step by step. `recording`: for the console; null if none was asked for. */
   replay(seed: number, isRecorded: boolean): Promise<{ steps: string[]; recording: string | null; told: Told }>;
-}
-
-/** What was asked of a worker; null if no answer came in time, and the worker is of no more use. */
-export function askWorker<Answer>(worker: Worker, order: unknown, patienceMs: number): Promise<Answer | null> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer | null>();
-  worker.onmessage = ({ data }) => resolve(data);
-  worker.onerror = ({ message }) => reject(new Error(message));
-  worker.postMessage(order);
-  const timer = setTimeout(() => resolve(null), patienceMs);
-  return promise.finally(() => clearTimeout(timer));
 }
 
 export interface Lived {
@@ -40,6 +32,8 @@ export interface Lived {
   failures: { seed: number; told: Told; failure: NonNullable<Told["failure"]> }[];
   /** Seeds that were not over in time. */
   givenUp: number[];
+  /** How often each invariant was asked in all of them. */
+  evaluations: Evaluations;
 }
 
 /** @param wantsMore asked before each life, with how many were begun */
@@ -58,11 +52,11 @@ export async function liveMany(
     cores?: number;
   },
 ): Promise<Lived> {
-  const lived: Lived = { lives: 0, counts: {}, failures: [], givenUp: [] };
+  const lived: Lived = { lives: 0, counts: {}, failures: [], givenUp: [], evaluations: {} };
   let begun = 0;
   const onOneCore = async (): Promise<void> => {
     while (wantsMore(begun)) {
-      const { live, end } = thread();
+      const { live, end } = thread(lived.evaluations);
       try {
         while (wantsMore(begun)) {
           const seed = (from + begun++) >>> 0;

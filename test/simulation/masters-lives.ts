@@ -1,13 +1,14 @@
 /** Lives of groups of masters, for `bun run simulate`. */
 import { formatRecording } from "../../gateway/console/recording.ts";
-import { askWorker, type Lives, type Told } from "./lives.ts";
+import type { Lives, Told } from "./lives.ts";
 import type { RaftGroup } from "./raft-group.ts";
 import { RaftRecorder } from "./record-raft.ts";
 import { shrink } from "./shrink.ts";
-import { type Failure, isFailure, type Run, simulateRaft } from "./simulate-raft.ts";
+import { type BegunRun, type Failure, isFailure, type Run, simulateRaft } from "./simulate-raft.ts";
+import { WatchedThread } from "./watched-thread.ts";
 
-/** A life that is not over by then is given up, with its worker. */
-export const PATIENCE_MS = 30_000;
+/** Only a machine that is far too busy makes a life last so long: one that hangs is noticed by the CPU time that it uses. */
+const PATIENCE_MS = 900_000;
 
 function toldOf(life: Run | Failure): Told {
   if (!isFailure(life)) {
@@ -26,14 +27,22 @@ function toldOf(life: Run | Failure): Told {
 }
 
 export const MASTERS: Lives = {
-  thread() {
-    const worker = new Worker(new URL("./simulate-worker.ts", import.meta.url).href);
+  thread(evaluations) {
+    let thread: WatchedThread<number, BegunRun, Run | Failure> | undefined;
     return {
       async live(seed) {
-        const life = await askWorker<Run | Failure>(worker, seed, PATIENCE_MS);
-        return life && toldOf(life);
+        thread ??= new WatchedThread(new URL("./simulate-worker.ts", import.meta.url).href, evaluations);
+        const outcome = await thread.ask(seed, PATIENCE_MS);
+        if (outcome === null) return null;
+        if ("answer" in outcome) return toldOf(outcome.answer);
+        thread = undefined;
+        const { begun, atMs, message } = outcome.hang;
+        return {
+          ...toldOf({ ...begun, rule: "starved", message, atMs }),
+          shrink: async () => ({ ...begun, found: message }),
+        };
       },
-      end: () => worker.terminate(),
+      end: () => thread?.end(),
     };
   },
   async replay(seed, isRecorded) {

@@ -210,7 +210,7 @@ export const PLANTED_BUGS: PlantedBug[] = [
     name: "a voter forgets that it voted",
     options: doubleVote,
     knobs: { ...LIVELY, crashEveryMs: 4000, newLeaderKiller: 0.8, maxDelayMs: 400, loss: 0.02 },
-    noticedBy: ["I1", "I7", "I9", "raft: one vote a term"],
+    noticedBy: ["I1", "I7", "I9", "invariant"],
   },
   { name: "votes and pre-votes go to stale logs", options: staleLogsWin, knobs: LIVELY, noticedBy: ["I4", "I5"] },
   {

@@ -1,6 +1,5 @@
 /** One core's share of `bun run simulate`: lives one seed after the other, as it is told. */
-import { simulateRaft } from "./simulate-raft.ts";
+import { type BegunRun, type Failure, type Run, simulateRaft } from "./simulate-raft.ts";
+import { answerOrders } from "./thread-report.ts";
 
-declare const self: Worker;
-
-self.onmessage = ({ data: seed }: MessageEvent<number>) => self.postMessage(simulateRaft(seed));
+answerOrders<number, BegunRun, Run | Failure>((seed, begins) => simulateRaft(seed, { begins }));

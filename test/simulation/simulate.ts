@@ -99,6 +99,7 @@ async function runMany(lives: Lives): Promise<number> {
     `${lived.lives} seeds from ${from}: ${inWords(counts)} (${Math.round((counts.events ?? 0) / seconds)} events/s), ` +
       `${failures.length} failures, given up: ${givenUp.join(", ") || "none"}`,
   );
+  console.log(`invariants: ${inWords(lived.evaluations) || "none declared"}`);
   for (const { seed, told } of failures) await report(seed, told);
   return failures.length > 0 ? 1 : 0;
 }

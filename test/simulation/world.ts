@@ -2,7 +2,14 @@
  * A world with one thread, no promises and no clock but its own: events ordered by (time, sequence), and all chance from
  * one seed. Each purpose draws from a stream of its own, so taking one fault away does not reshuffle the others.
  */
+import { currentWork } from "../../actors/node/current-work.ts";
+import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import { seeded } from "../support/random.ts";
+
+const timeNeverFalls: Invariant = declareInvariant("simulator: time never falls");
+
+/** Of the world of this thread, for another thread to read. ms */
+export const simulatedTime = new Float64Array(new SharedArrayBuffer(8));
 
 interface Scheduled {
   at: number;
@@ -65,6 +72,7 @@ export class World {
       }
       this.#pop();
       if (next.run === null) continue;
+      timeNeverFalls.check(next.at >= this.now, { now: this.now, next: next.at });
       this.now = next.at;
       if (next.isLook) {
         next.run();
@@ -72,6 +80,8 @@ export class World {
       }
       this.events++;
       if (this.events > this.mostEvents) throw new TooManyEvents(`more than ${this.mostEvents} events`);
+      simulatedTime[0] = this.now;
+      currentWork.turn();
       next.run();
       after();
       return true;

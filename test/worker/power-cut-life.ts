@@ -44,9 +44,9 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
 
   const world = new World(seed);
   const nothing = () => {
-    throw new Error("a store has no network");
+    throw new Error("a store has no network, and does not starve");
   };
-  surround({ world, request: nothing, serve: nothing });
+  surround({ world, request: nothing, serve: nothing, starves: nothing });
   const computer = new Computer("worker", world);
   computer.disk.directory = directory;
   /** Lets a program do its work to the end. */

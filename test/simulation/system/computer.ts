@@ -22,6 +22,8 @@ export interface Surroundings {
   request(from: Program, url: string, init: RequestInit): Promise<Response>;
   /** Lets a program answer at a port, until it stops to or ends. */
   serve(program: Program, port: number, handle: Handle): { stop(): void };
+  /** A program does so much within one event that it may never let go of its event loop: ends it. */
+  starves(program: Program, message: string): void;
 }
 
 const context = new AsyncLocalStorage<Program>();

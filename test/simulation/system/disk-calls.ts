@@ -1,15 +1,17 @@
 /** The calls by which shipped code reaches its disk, led over the simulated one where a program makes them. */
 import { currentProgram, ProcessEnded, type Program } from "./computer.ts";
 import type { DiskStep, OpenDatabase } from "./disk.ts";
+import { noteStep } from "./turn-bound.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: the calls' own types are wider than what is put in their place
 type Loose = any;
 
 /** Of the program that runs. @throws ProcessEnded where it was killed and has only not noticed */
 function disk() {
-  const { isAlive, computer } = currentProgram() as Program;
-  if (!isAlive) throw new ProcessEnded("killed");
-  return computer.disk;
+  const program = currentProgram() as Program;
+  noteStep(program);
+  if (!program.isAlive) throw new ProcessEnded("killed");
+  return program.computer.disk;
 }
 
 /** Does a step after the time that it takes, unless the program ends before. */

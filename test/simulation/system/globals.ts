@@ -6,6 +6,7 @@
  */
 import { around, currentProgram, ProcessEnded } from "./computer.ts";
 import { installDisk } from "./disk-calls.ts";
+import { noteStep } from "./turn-bound.ts";
 
 const WALL_START = Date.UTC(2030, 0, 1);
 /** What `setImmediate` waits for: the rest of the loop's turn. */
@@ -82,10 +83,18 @@ export function install(): void {
   global.clearTimeout = cancel(real.clearTimeout);
   global.clearInterval = cancel(real.clearInterval);
   global.clearImmediate = cancel(real.clearImmediate);
-  performance.now = () => currentProgram()?.computer.monotonic ?? real.performanceNow();
+  performance.now = () => {
+    const program = currentProgram();
+    if (!program) return real.performanceNow();
+    noteStep(program);
+    return program.computer.monotonic;
+  };
   const wall = (): number => {
-    const computer = currentProgram()?.computer;
-    return computer ? Math.floor(WALL_START + computer.monotonic + computer.wallOffset) : real.dateNow();
+    const program = currentProgram();
+    if (!program) return real.dateNow();
+    noteStep(program);
+    const { computer } = program;
+    return Math.floor(WALL_START + computer.monotonic + computer.wallOffset);
   };
   Date.now = wall;
   global.Date = new Proxy(Date, {

@@ -30,6 +30,7 @@ const KINDS = [
   "drain",
   "maintenance",
   "clock",
+  "litter",
 ] as const;
 export type TroubleKind = (typeof KINDS)[number];
 
@@ -43,6 +44,9 @@ export interface Trouble {
   forMs: number;
 }
 
+const LITTER_FILES = 40;
+/** Too many for a worker's database: they become files. */
+const LITTER_BYTES = 5000;
 /** Of troubles that hit one node, so many hit the master that leads. */
 const LEADERS_SHARE = 0.35;
 
@@ -68,6 +72,7 @@ export function planTroubles(world: World, knobs: SystemKnobs, fromMs: number, u
   every(knobs.transferEveryMs, ["transfer"], 1);
   every(knobs.modeEveryMs, ["drain", "maintenance"], 8000);
   every(knobs.clockEveryMs, ["clock"], 1);
+  every(knobs.litterEveryMs, ["litter"], 4000);
   return plan.sort((a, b) => a.atMs - b.atMs);
 }
 
@@ -199,6 +204,9 @@ export class Nemesis {
       }
       case "clock":
         victim.computer.wallOffset += (whom - 0.5) * 20_000;
+        return;
+      case "litter":
+        void this.#litter(`litter-${world.events}`, forMs);
     }
   }
 
@@ -255,6 +263,18 @@ export class Nemesis {
     ]);
   }
 
+  /** Many files come, and go again all at once. */
+  async #litter(directory: string, forMs: number): Promise<void> {
+    await this.#system.node("clients").computer.program?.within(async () => {
+      const body = ".".repeat(LITTER_BYTES);
+      const paths = Array.from({ length: LITTER_FILES }, (_, n) => `/files/${directory}/${n}`);
+      await Promise.all(paths.map((path) => this.#ask(path, { method: "PUT", body })));
+      await Bun.sleep(forMs);
+      const remove = () => this.#ask(`/files/${directory}?recursive=true`, { method: "DELETE" });
+      for (let tries = 0; tries < 200 && !(await remove()); tries++) await Bun.sleep(500);
+    });
+  }
+
   /** Gives orders as a person would, one after the other, each again and again until it is done. */
   async #insist(orders: [path: string, body: object][], mostTries = 200): Promise<void> {
     await this.#system.node("clients").computer.program?.within(async () => {
@@ -263,15 +283,17 @@ export class Nemesis {
     });
   }
 
-  /** @returns true if it was done */
-  async #order(path: string, body: object): Promise<boolean> {
-    const gateway = this.#system.of("gateway")[0] as Node;
-    return fetch(`${gateway.url}${path}`, {
+  #order = (path: string, body: object): Promise<boolean> =>
+    this.#ask(path, {
       method: "POST",
       body: JSON.stringify(body),
       headers: { "content-type": "application/json" },
-      signal: AbortSignal.timeout(20_000),
-    }).then(
+    });
+
+  /** @returns true if it was done */
+  async #ask(path: string, request: RequestInit): Promise<boolean> {
+    const gateway = this.#system.of("gateway")[0] as Node;
+    return fetch(`${gateway.url}${path}`, { ...request, signal: AbortSignal.timeout(20_000) }).then(
       ({ ok }) => ok,
       () => false,
     );

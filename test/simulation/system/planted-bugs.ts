@@ -2,12 +2,16 @@
  * Known mistakes, planted one at a time into the shipped classes. A simulation that does not find them proves nothing by
  * finding nothing.
  */
+import { existsSync } from "node:fs";
+import { rename } from "node:fs/promises";
 import { MetadataEngine } from "../../../actors/master/engine.ts";
 import { raftMachine } from "../../../actors/master/raft.machine.ts";
+import { Invariant } from "../../../actors/rules/invariant.ts";
+import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
 import { Metadata } from "../../../databases/metadata.ts";
 import { SimulatedDisk } from "./disk.ts";
 import type { Trouble } from "./nemesis.ts";
-import { STILL, type SystemKnobs } from "./system-knobs.ts";
+import { STILL, type SystemKnobs, TRASH_WEATHER } from "./system-knobs.ts";
 
 interface PlantedBug {
   /** The weather that brings it out. */
@@ -27,6 +31,18 @@ function replace<T extends object, K extends keyof T>(of: T, name: K, other: (be
   };
 }
 
+const all =
+  (...takeOuts: (() => void)[]): (() => void) =>
+  () => {
+    for (const takeOut of takeOuts) takeOut();
+  };
+
+const isSealed = (store: ChunkStore, chunkId: number): boolean => store.describe(chunkId)?.state === "sealed";
+const isSealedFile = (store: ChunkStore, chunkId: number): boolean =>
+  isSealed(store, chunkId) && existsSync(store.folders.file(chunkId, "sealed"));
+const moveToTrash = (store: ChunkStore, chunkId: number): Promise<void> =>
+  rename(store.folders.file(chunkId, "sealed"), store.folders.file(chunkId, "trash")).catch(() => {});
+
 const BUGS = {
   // Either alone is covered by the other: bugs have to be planted in pairs.
   "strong reads are not confirmed, and a leader does not miss its majority": {
@@ -39,14 +55,11 @@ const BUGS = {
     })),
     plant() {
       const { guards, delays } = raftMachine.implementations;
-      const takeOut = [
+      return all(
         replace(MetadataEngine.prototype, "confirmRead", () => async () => {}),
         replace(guards, "isQuorumActive", () => () => true),
         replace(delays, "quorumPatienceMs", () => () => 1000),
-      ];
-      return () => {
-        for (const out of takeOut) out();
-      };
+      );
     },
   },
   "a command that is sent again takes effect again": {
@@ -70,6 +83,63 @@ const BUGS = {
   "flushes of chunk files do not reach the disk": {
     knobs: { powerEveryMs: 1200, crashEveryMs: 0, cutEveryMs: 0, wipeEveryMs: 0, corruptEveryMs: 0, loss: 0 },
     plant: () => replace(SimulatedDisk.prototype, "flushed", () => () => {}),
+  },
+  // As it was: an order to trash moved all files before the first row, and the scrub took the same row again and again.
+  "a check waits in microtasks for the row of a file that lies in the trash already": {
+    knobs: TRASH_WEATHER,
+    plant: () =>
+      all(
+        replace(
+          ChunkStore.prototype,
+          "trash",
+          (before) =>
+            async function (this: ChunkStore, chunkIds, decidedAt) {
+              for (const chunkId of chunkIds) if (isSealedFile(this, chunkId)) await moveToTrash(this, chunkId);
+              return before.call(this, chunkIds, decidedAt);
+            },
+        ),
+        replace(
+          ChunkStore.prototype,
+          "verify",
+          (before) =>
+            async function (this: ChunkStore, chunkId, ...rest) {
+              while (isSealed(this, chunkId) && existsSync(this.folders.file(chunkId, "trash"))) await Date.now();
+              return before.call(this, chunkId, ...rest);
+            },
+        ),
+      ),
+  },
+  "a sweep waits in a loop for files that only another turn removes": {
+    knobs: { ...TRASH_WEATHER, crashEveryMs: 0, powerEveryMs: 0 },
+    plant: () =>
+      replace(
+        ChunkStore.prototype,
+        "sweep",
+        (before) =>
+          async function (this: ChunkStore, ...args) {
+            const swept = before.apply(this, args);
+            while (this.totals.trashBytes > 0) {}
+            return swept;
+          },
+      ),
+  },
+  "an invariant breaks, and what it throws is caught": {
+    knobs: STILL,
+    plant() {
+      const planted: Invariant = new Invariant("planted: chunks <= 3");
+      return replace(
+        ChunkStore.prototype,
+        "sweep",
+        (before) =>
+          async function (this: ChunkStore, ...args) {
+            const { chunkCount } = this.totals;
+            try {
+              planted.check(chunkCount <= 3, { chunkCount });
+            } catch {}
+            return before.apply(this, args);
+          },
+      );
+    },
   },
 };
 

@@ -1,4 +1,5 @@
 /** One seed's life of a whole cluster: a stormy time of its own kind, then calm, in which everything must come right. */
+import { longWork } from "../../../actors/node/current-work.ts";
 import { inWords } from "../../linearizability/check.ts";
 import { judgeCalls } from "../../support/judge-calls.ts";
 import type { RecordedCall } from "../../support/recorded-load.ts";
@@ -17,6 +18,8 @@ export interface SystemLifeOptions {
   plan?: readonly Trouble[];
   /** Called before anything happens. */
   prepare?: (system: System, checks: SystemChecks) => void;
+  /** Told what would be needed to live this life again, should it never end. */
+  begins?: (life: Pick<SystemFailure, "seed" | "knobs" | "stormMs" | "plan">) => void;
 }
 
 export interface SystemLife {
@@ -46,6 +49,8 @@ const BOOT_MS = 6000;
 /** In calm everything must be as it should within this time. */
 const CALM_MS = 90_000;
 const LOOK_EVERY_MS = 1000;
+/** Without an event. */
+const JUDGING_MS = 300_000;
 
 export const isSystemFailure = (life: SystemLife | SystemFailure): life is SystemFailure => "rule" in life;
 
@@ -54,6 +59,7 @@ export function simulateSystem(seed: number, options: SystemLifeOptions = {}): S
   const world = new World(seed);
   const knobs = { ...drawSystemKnobs(world), ...options.knobs };
   const plan = options.plan ?? planTroubles(world, knobs, BOOT_MS, BOOT_MS + stormMs);
+  options.begins?.({ seed, knobs, stormMs, plan });
   const system = new System(world, knobs);
   const checks = new SystemChecks(system);
   try {
@@ -76,7 +82,8 @@ export function simulateSystem(seed: number, options: SystemLifeOptions = {}): S
     nemesis.stop();
     const dead = chooseDead(system, checks);
     settleDown(system, checks, dead);
-    const { parts, undecided } = judge(system, checks);
+    const { parts, undecided } = longWork("judge the history", JUDGING_MS, () => judge(system, checks));
+    checks.check();
     return {
       seed,
       events: world.events,
@@ -87,7 +94,8 @@ export function simulateSystem(seed: number, options: SystemLifeOptions = {}): S
       parts,
       undecided,
     };
-  } catch (cause) {
+  } catch (thrown) {
+    const cause = system.violation ?? thrown;
     const message = cause instanceof Error ? cause.message : String(cause);
     if (Bun.env.LOUD && !(cause instanceof Violation)) console.log(cause);
     const rule = cause instanceof Violation ? cause.rule : message;

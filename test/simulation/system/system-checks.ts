@@ -64,6 +64,7 @@ export class SystemChecks {
 
   /** After every event. @throws Violation */
   check(): Node | null {
+    if (this.system.violation) throw this.system.violation;
     if (this.#failure) throw this.#failure;
     // Their disks hold and their state is one: they have no reason to.
     const { masterEnded } = this.system;

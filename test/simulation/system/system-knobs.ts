@@ -17,6 +17,8 @@ export interface SystemKnobs {
   clockDrift: number;
   /** Log entries kept behind what is applied. */
   keepEntries: number;
+  /** Every chunk is read back so often. */
+  scrubEveryMs: number;
   /** Mean times between troubles of each kind, ms; 0: never. */
   crashEveryMs: number;
   powerEveryMs: number;
@@ -29,6 +31,7 @@ export interface SystemKnobs {
   transferEveryMs: number;
   modeEveryMs: number;
   clockEveryMs: number;
+  litterEveryMs: number;
   /** Kills a master soon after it was elected, with this probability. */
   newLeaderKiller: number;
 }
@@ -46,6 +49,7 @@ export const STILL: SystemKnobs = {
   slowestFlushMs: 1,
   clockDrift: 0,
   keepEntries: 10_000,
+  scrubEveryMs: 20_000,
   crashEveryMs: 0,
   powerEveryMs: 0,
   pauseEveryMs: 0,
@@ -57,6 +61,7 @@ export const STILL: SystemKnobs = {
   transferEveryMs: 0,
   modeEveryMs: 0,
   clockEveryMs: 0,
+  litterEveryMs: 0,
   newLeaderKiller: 0,
 };
 
@@ -88,5 +93,20 @@ export function drawSystemKnobs(world: World): SystemKnobs {
     modeEveryMs: one(0, 0, 6000),
     clockEveryMs: one(0, 0, 6000),
     newLeaderKiller: one(0, 0, 0.5),
+    scrubEveryMs: one(20_000, 20_000, 1000),
+    litterEveryMs: one(0, 0, 5000),
   };
 }
+
+/**
+ * Found files are adopted, garbage is trashed and chunks are read back, all at once: power cuts take the index's last rows,
+ * and files stay.
+ */
+export const TRASH_WEATHER: SystemKnobs = {
+  ...STILL,
+  pauseMs: 400,
+  scrubEveryMs: 1000,
+  litterEveryMs: 2000,
+  crashEveryMs: 6000,
+  powerEveryMs: 2000,
+};

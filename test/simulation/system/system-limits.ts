@@ -1,6 +1,8 @@
 /** What a whole cluster may hold in memory and in its books: bounded at every moment, and given back when nobody asks any more. */
 import { lastIndex } from "../../../actors/rules/raft/log-tail.ts";
+import type { DataPath } from "../../../gateway/data-path-api.ts";
 import { Violation } from "../raft-checks.ts";
+import type { Program } from "./computer.ts";
 import type { Node, System } from "./system.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
@@ -12,6 +14,10 @@ const MAX_OUTCOMES = 192 + 64;
 const MAX_EARLIER_CONFIGURATIONS = 8;
 /** Entries that may come before the log is cut back the next time. */
 const LOG_SLACK = 200;
+
+/** By the gateway's own clock: by ours it would forgive workers that failed it, earlier or later than it does itself. */
+const activityOf = ({ computer }: Node, gateway: DataPath) =>
+  (computer.program as Program).within(() => gateway.transfers.activity());
 
 /** I15. @throws Violation */
 export function checkLimits(system: System): void {
@@ -47,7 +53,7 @@ export function checkLimits(system: System): void {
   }
   for (const node of system.of("gateway")) {
     if (!node.gateway || !system.isUp(node)) continue;
-    const { uploads, downloads, bufferBytesInUse, bufferBytesLimit } = node.gateway.transfers.activity();
+    const { uploads, downloads, bufferBytesInUse, bufferBytesLimit } = activityOf(node, node.gateway);
     const { maxUploads, maxDownloads } = system.config.limits;
     atMost(node, "bytes of buffers", bufferBytesInUse, bufferBytesLimit);
     atMost(node, "uploads", uploads.length, maxUploads);
@@ -84,7 +90,7 @@ export function whatIsHeld(system: System): string[] {
     }
   for (const node of system.of("gateway"))
     if (node.gateway && system.isUp(node)) {
-      const { uploads, downloads, bufferBytesInUse } = node.gateway.transfers.activity();
+      const { uploads, downloads, bufferBytesInUse } = activityOf(node, node.gateway);
       note(node, "bytes of buffers", bufferBytesInUse);
       note(node, "uploads", uploads.length);
       note(node, "downloads", downloads.length);

@@ -8,18 +8,22 @@ import type { MetadataEngine } from "../../../actors/master/engine.ts";
 import { type Master, startMaster } from "../../../actors/master/host.ts";
 import type { Config } from "../../../actors/messages/config.ts";
 import { checkConfig, loadConfig } from "../../../actors/node/config.ts";
+import { ExitCode } from "../../../actors/node/lifecycle.ts";
 import { createLogger } from "../../../actors/node/log.ts";
 import { listenOptions } from "../../../actors/node/mailbox.ts";
+import { whenBroken } from "../../../actors/rules/invariant.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
 import { Metadata } from "../../../databases/metadata.ts";
 import type { DataPath } from "../../../gateway/data-path-api.ts";
 import { createRestServer } from "../../../gateway/rest/server.ts";
 import { openDataPath } from "../../../gateway/transfer/data-path.ts";
 import { RecordedLoad } from "../../support/recorded-load.ts";
+import { Violation } from "../raft-checks.ts";
 import type { World } from "../world.ts";
-import { Computer, Program, settle, surround } from "./computer.ts";
+import { Computer, currentProgram, Program, settle, surround } from "./computer.ts";
 import { Network } from "./network.ts";
 import type { SystemKnobs } from "./system-knobs.ts";
+import { beginTurn } from "./turn-bound.ts";
 
 export type Kind = "master" | "worker" | "gateway" | "client";
 
@@ -55,6 +59,9 @@ export class System {
   readonly load: RecordedLoad;
   /** The first master that ended by itself, and how. */
   masterEnded: string | null = null;
+  /** A program that its watchdog or one of its own invariants ended: what it throws may be caught on its way up. */
+  violation: Violation | null = null;
+  readonly #forgetInvariants: () => void;
   #masters: number;
   readonly folder = mkdtempSync(join(FOLDER, "dfs-life-"));
   /** Called after every event. */
@@ -72,6 +79,15 @@ export class System {
       world,
       request: (from, url, init) => this.network.request(from, url, init),
       serve: (program, port, handle) => this.network.serve(program, port, handle),
+      starves: (program, message) => {
+        this.violation ??= new Violation("starved", message);
+        program.end(ExitCode.starved);
+      },
+    });
+    this.#forgetInvariants = whenBroken(({ message }) => {
+      const program = currentProgram();
+      this.violation ??= new Violation("invariant", `${program?.computer.id ?? "no node"}: ${message}`);
+      program?.end(ExitCode.invariantBroken);
     });
     const named = (kind: string, count: number, port: number) =>
       Array.from({ length: count }, (_, n) => ({ id: `${kind}-${n + 1}`, url: `http://127.0.0.1:${port + n}` }));
@@ -98,7 +114,7 @@ export class System {
       raft: { heartbeatMs: 100, electionMs: 1000, keepEntries: knobs.keepEntries, maxStaleMs: 5000 },
       repair: { ...shipped.repair, massSilenceMs: 20_000 },
       trash: { keepMs: 5000, deleteGraceMs: 1000 },
-      scrub: { intervalMs: 20_000, bytesPerSecond: 1 << 20 },
+      scrub: { intervalMs: knobs.scrubEveryMs, bytesPerSecond: 1 << 20 },
       recording: { ...shipped.recording, enabled: false },
     });
     const random = world.random("load");
@@ -169,6 +185,7 @@ export class System {
   }
 
   boot(): void {
+    beginTurn();
     for (const node of this.nodes.values()) if (node.kind !== "client") this.start(node);
     settle();
   }
@@ -262,15 +279,18 @@ export class System {
   }
 
   run(until: number): void {
+    beginTurn();
     this.world.run(until, () => {
       settle();
       this.onEvent();
+      beginTurn();
     });
   }
 
   close(): void {
     for (const node of this.nodes.values()) this.kill(node);
     settle();
+    this.#forgetInvariants();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
