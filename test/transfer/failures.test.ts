@@ -338,8 +338,8 @@ test("56g. a commit waits for the repair of chunks that lost copies since they w
 });
 
 test("grants are renewed while a slow upload uses them", async () => {
-  await startCluster({ grantLeaseMs: 1500 });
-  const before = (offset: number) => (offset > 0 ? Bun.sleep(900) : undefined);
+  await startCluster({ grantLeaseMs: 6000 });
+  const before = (offset: number) => (offset > 0 ? Bun.sleep(3500) : undefined);
   const content = sampleBytes(3 * BLOCK);
   await put(content, { body: bodyOf(content, { pieceBytes: BLOCK, before }) });
   expect(await readBack(cluster.data, "file")).toEqual(content);

@@ -48,14 +48,13 @@ async function workerWithChunks(folder: string) {
   };
 }
 
-test("F4. a worker whose folders vanish says that it takes no writes, reports every copy as missing, and begins anew", async () => {
+test("F4. a worker whose folders vanish reports every copy as missing, and begins anew", async () => {
   using folder = temporaryFolder();
   await using all = await workerWithChunks(folder.path);
   const { worker, master, bad } = all;
   for (const name of FOLDERS) rmSync(join(folder.path, name), { recursive: true });
   await until(() => bad.size === CHUNKS.length);
   expect([...bad.values()]).toEqual(CHUNKS.map(() => "missing"));
-  expect(master.heartbeats.some(({ condition }) => condition === "readOnly")).toBeTrue();
   await until(() => master.heartbeats.at(-1)?.condition === "normal");
   expect(worker.store.totals).toMatchObject({ chunkCount: 0, sealedBytes: 0 });
   await storeChunk(worker, 9, content);
