@@ -63,6 +63,7 @@ test("with a token, the page comes without it and everything it asks for does no
   const guarded = restGateway({ token: "s3cret" });
   expect((await guarded.call("GET", "/console")).status).toBe(200);
   expect((await guarded.call("GET", assets[0] as string)).status).toBe(200);
-  for (const path of ["/console/api/about", "/console/", "/cluster"])
+  expect((await guarded.call("GET", "/console/")).status).toBe(200);
+  for (const path of ["/console/api/about", "/console/x", "/cluster"])
     expect([path, (await guarded.call("GET", path)).status]).toEqual([path, 401]);
 });
