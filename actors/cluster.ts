@@ -1,14 +1,16 @@
 /**
  * Starts every node of config.json on this machine, each as its own process, and stops them again: `npm start`.
  *
- * A node that dies is reported and the others go on; nothing is restarted behind your back, so that what the cluster does
- * about a loss can be watched. Nodes write to `<dataDirectory>/<id>/node.log`; warnings and errors are shown here too.
+ * A node that ends is reported, with the reason, and the others go on. As shipped it stays away, so that what the cluster
+ * does about a loss can be watched; with `restart` it is started again. Nodes write to `<dataDirectory>/<id>/node.log`;
+ * warnings and errors are shown here too.
  */
 import { closeSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openLauncherControl } from "./launcher-control.ts";
-import { followLog, LogLevel } from "./launcher-log.ts";
+import { followLog, type LogFollower, LogLevel } from "./launcher-log.ts";
+import { Supervisor } from "./launcher-supervisor.ts";
 import type { Config } from "./messages/config.ts";
 import { checkNodeId, DEFAULT_CONFIG_PATH, loadConfig } from "./node/config.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
@@ -32,10 +34,13 @@ const SCRIPTS: Record<Kind, string> = {
 /** Gateways first, so that no client meets a cluster half gone; masters last, so that the others can still say goodbye. */
 const STOP_ORDER: Kind[] = ["gateway", "worker", "master"];
 
-interface Node {
+interface NodeOfConfig {
   kind: Kind;
   id: string;
   url: string;
+}
+
+interface Started extends NodeOfConfig {
   /** Where its data lies. */
   directory: string;
   logPath: string;
@@ -44,9 +49,13 @@ interface Node {
   process: Bun.Subprocess;
 }
 
+interface Node extends Started {
+  log: LogFollower;
+}
+
 const say = (line: string): void => console.log(line);
 
-function nodesOf(config: Config): { kind: Kind; id: string; url: string }[] {
+function nodesOf(config: Config): NodeOfConfig[] {
   const of = (kind: Kind, nodes: { id: string; url: string }[]) => nodes.map(({ id, url }) => ({ kind, id, url }));
   return [...of("master", config.masters), ...of("worker", config.workers), ...of("gateway", config.gateways)];
 }
@@ -77,12 +86,7 @@ function openLog(path: string): number {
   return openSync(path, "a", 0o600);
 }
 
-function startNode(
-  config: Config,
-  configPath: string,
-  node: { kind: Kind; id: string; url: string },
-  args: string[] = [],
-): Node {
+function startNode(config: Config, configPath: string, node: NodeOfConfig, args: string[]): Started {
   const directory = settleNodeData(config.dataDirectory, checkNodeId(node.id));
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const logPath = join(directory, "node.log");
@@ -123,7 +127,7 @@ const dfs = isNpm ? "npm run -s dfs --" : "bun run dfs";
 
 const isRunning = ({ process: child }: Node): boolean => child.exitCode === null && child.signalCode === null;
 
-async function stopAll(nodes: Node[], signal: NodeJS.Signals): Promise<void> {
+async function stopAll(nodes: readonly Node[], signal: NodeJS.Signals): Promise<void> {
   for (const kind of STOP_ORDER) {
     const running = nodes.filter((node) => node.kind === kind && isRunning(node));
     for (const { process: child } of running) child.kill(signal);
@@ -143,22 +147,60 @@ async function start(configPath: string): Promise<void> {
   checkPorts(config);
   loadSecret(config.dataDirectory);
 
-  const nodes = nodesOf(config).map((node) => startNode(config, resolve(configPath), node));
-  const closeControl = config.drills ? openLauncherControl({ config, nodes: () => nodes, start: startAnew }) : () => {};
   let phase: "starting" | "running" | "stopping" = "starting";
   // Nodes that start and stop together complain of each other; that is no news.
   const isShown = (level: number): boolean => level >= (phase === "running" ? LogLevel.warn : LogLevel.error);
-  const logs = nodes.map((node) => followLog(node, isShown));
+  const launch = (node: NodeOfConfig, args: string[] = []): Node => {
+    const started = startNode(config, resolve(configPath), node, args);
+    return { ...started, log: followLog(started, isShown) };
+  };
+  const supervisor = new Supervisor<Node>(
+    nodesOf(config).map((node) => launch(node)),
+    {
+      start: launch,
+      phase: () => phase,
+      restarts: config.restart ?? false,
+      commandFor: (node) => startAgain(node, configPath),
+      say,
+      failed(exitCode) {
+        say("The cluster did not start; stopping what was started.");
+        void finish(exitCode || ExitCode.crashed);
+      },
+    },
+  );
+  const closeControl = config.drills ? controlBy(supervisor, config) : () => {};
 
-  const finish = async (exitCode: number): Promise<never> => {
+  async function finish(exitCode: number): Promise<never> {
     phase = "stopping";
+    supervisor.stop();
     closeControl();
-    await stopAll(nodes, "SIGTERM");
-    for (const log of logs) log.stop();
+    await stopAll(supervisor.nodes, "SIGTERM");
+    for (const { log } of supervisor.nodes) log.stop();
     say("Stopped.");
     process.exit(exitCode);
-  };
+  }
+  stopOnSignals(supervisor, finish);
 
+  const [gateway] = config.gateways;
+  if (gateway) await untilReady(gateway.url, () => phase === "starting");
+  if (phase !== "starting") return;
+  for (const { log } of supervisor.nodes) log.read();
+  phase = "running";
+  announce(config);
+}
+
+const controlBy = (supervisor: Supervisor<Node>, config: Config): (() => void) =>
+  openLauncherControl({
+    config,
+    nodes: () => supervisor.nodes,
+    expectEnd: (id) => supervisor.expectEnd(id),
+    start(id, args) {
+      if (supervisor.startAnew(id, args)) say(`  ${id} was started again by a drill.`);
+    },
+  });
+
+/** The first signal stops the nodes in order, the second one kills them. */
+function stopOnSignals(supervisor: Supervisor<Node>, finish: (exitCode: number) => Promise<never>): void {
   let stoppingSince = 0;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => {
@@ -167,43 +209,10 @@ async function start(configPath: string): Promise<void> {
         say("\nStopping; press Ctrl-C again to kill at once.");
         void finish(0);
       } else if (Date.now() - stoppingSince > SAME_PRESS_MS) {
-        for (const { process: child } of nodes) child.kill("SIGKILL");
+        for (const { process: child } of supervisor.nodes) child.kill("SIGKILL");
         process.exit(ExitCode.crashed);
       }
     });
-
-  const watch = (node: Node, n: number): void => {
-    void node.process.exited.then((exitCode) => {
-      if (phase === "stopping") return;
-      logs[n]?.stop();
-      const how = node.process.signalCode ? `was killed by ${node.process.signalCode}` : `ended with code ${exitCode}`;
-      say(`  ${node.id} ${how}. Its log: ${node.logPath}`);
-      if (phase === "running") return say(`  The others go on. To start it again: ${startAgain(node, configPath)}`);
-      if (node.kind === "worker") return;
-      say("The cluster did not start; stopping what was started.");
-      void finish(exitCode || ExitCode.crashed);
-    });
-  };
-  for (const [n, node] of nodes.entries()) watch(node, n);
-
-  /** For drills: a node that they stopped, again. */
-  function startAnew(id: string, args: string[]): void {
-    const n = nodes.findIndex((node) => node.id === id);
-    const stopped = nodes[n];
-    if (!stopped || phase !== "running") return;
-    const node = startNode(config, resolve(configPath), stopped, args);
-    nodes[n] = node;
-    logs[n] = followLog(node, isShown);
-    watch(node, n);
-    say(`  ${id} was started again by a drill.`);
-  }
-
-  const [gateway] = config.gateways;
-  if (gateway) await untilReady(gateway.url, () => phase === "starting");
-  if (phase !== "starting") return;
-  for (const log of logs) log.read();
-  phase = "running";
-  announce(config);
 }
 
 async function untilReady(url: string, isWanted: () => boolean): Promise<void> {

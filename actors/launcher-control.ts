@@ -20,7 +20,9 @@ export interface ControlledNode {
 
 export interface LauncherParts {
   config: Config;
-  nodes(): ControlledNode[];
+  nodes(): readonly ControlledNode[];
+  /** Called before a node is ended, which the drill starts again itself. */
+  expectEnd(id: string): void;
   /** Starts a node that is not running, with more arguments if the drill wants some. */
   start(id: string, args: string[]): void;
 }
@@ -73,11 +75,13 @@ async function handle(parts: LauncherParts, request: Request): Promise<Response>
   const { chunkId } = ((await request.json().catch(() => null)) ?? {}) as { chunkId?: string };
   switch (what) {
     case "kill":
+      parts.expectEnd(id);
       node.process.kill("SIGKILL");
       frozen.delete(id);
       await node.process.exited;
       return answer({});
     case "stop":
+      parts.expectEnd(id);
       node.process.kill("SIGTERM");
       await node.process.exited;
       return answer({});

@@ -119,6 +119,11 @@ export const Config = Type.Object(
     drills: Type.Boolean({
       description: "may the console kill, freeze and cut nodes; only nodes that `npm start` runs, on this machine",
     }),
+    restart: Type.Optional(
+      Type.Boolean({
+        description: "does `npm start` start a node again that ended by itself; six times in a row at most",
+      }),
+    ),
     logLevel: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level))),
   },
   { additionalProperties: false },

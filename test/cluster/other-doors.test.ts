@@ -23,6 +23,7 @@ test("S9. the launcher's socket refuses a request without a valid Host, and take
   const close = openLauncherControl({
     config,
     nodes: () => [{ id: "worker-1", kind: "worker", directory: folder, process: child }],
+    expectEnd: () => {},
     start: (id) => started.push(id),
   });
   const ask = (text: string): Promise<number> => {
