@@ -3,7 +3,6 @@ import { afterEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { describeEnding, MOST_STARTS, planRestart } from "../../actors/launcher-restarts.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import { freePorts } from "../support/free-ports.ts";
 import { launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 let cluster: SmallCluster | undefined;
@@ -52,23 +51,8 @@ test("what another start would only repeat is not started again, nor is what was
     expect([exitCode, planRestart(code(exitCode), 0, 0).kind]).toEqual([exitCode, "restart"]);
 });
 
-/** Free ports in a row, for the first node and all that follow it. */
-function firstOfFreePorts(count: number): number {
-  for (let tries = 0; tries < 100; tries++) {
-    const [first] = freePorts(1) as [number];
-    try {
-      for (let n = 0; n < count; n++)
-        Bun.listen({ hostname: "127.0.0.1", port: first + n, socket: { data() {} } }).stop(true);
-      return first;
-    } catch {
-      // taken
-    }
-  }
-  throw new Error(`no ${count} free ports in a row`);
-}
-
 test("with `restart` a killed worker runs again; one whose port was taken meanwhile is given up with the reason", async () => {
-  cluster = smallCluster(firstOfFreePorts(5));
+  cluster = smallCluster();
   const port = Number(new URL(cluster.config.workers[1].url).port);
   writeFileSync(cluster.configPath, JSON.stringify({ ...cluster.config, restart: true }));
   const launcher = launch(cluster);
