@@ -14,11 +14,10 @@ import { entrance, serve } from "../node/entrance.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Handlers, type Identity, mailbox, SERVER_OPTIONS } from "../node/mailbox.ts";
-import { send } from "../node/outbox.ts";
 import { isVoter, membersOf } from "../rules/raft/quorum.ts";
+import { askStatus } from "./ask-status.ts";
 
 const ASK_EVERY_MS = 100;
-const ASK_TIMEOUT_MS = 1000;
 const COMPLAIN_EVERY_MS = 10_000;
 
 /** Belongs to no group yet: has no vote and does not campaign. */
@@ -112,12 +111,7 @@ async function meetOthers({ nodeId, identity, log }: FoundingParts, others: Conf
   let complainedAt = performance.now();
   for (;;) {
     for (const [id, url] of waitedFor) {
-      const status = await send<typeof MasterMailbox, "MASTER_STATUS">(
-        identity,
-        url,
-        { type: "MASTER_STATUS" },
-        { timeoutMs: ASK_TIMEOUT_MS },
-      ).catch(() => null);
+      const status = await askStatus(identity, url);
       if (status === null) continue;
       const group = status.configuration;
       if (group?.retired?.includes(nodeId)) throw deadId(nodeId, "it was removed from the group");

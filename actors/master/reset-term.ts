@@ -10,20 +10,18 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LogDamaged, MasterLog } from "../../databases/master-log.ts";
 import type { Config } from "../messages/config.ts";
-import type { MasterMailbox } from "../messages/master.ts";
 import { MAX_TERM, type NodeId } from "../messages/primitives.ts";
 import type { Configuration } from "../messages/raft.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import type { Identity } from "../node/mailbox.ts";
-import { send } from "../node/outbox.ts";
 import { listedRoles } from "../node/sender.ts";
 import { hasQuorum, votersOf } from "../rules/raft/quorum.ts";
 import { TERMS_AHEAD } from "../rules/term.ts";
+import { askStatus } from "./ask-status.ts";
 import { clusterIdOf } from "./cluster-id.ts";
 import { answerMeanwhile, OUTSIDER } from "./founding.ts";
 
-const ASK_TIMEOUT_MS = 1000;
 const COMPLAIN_EVERY_MS = 10_000;
 
 export interface ResetParts {
@@ -111,12 +109,7 @@ async function meetMajority(parts: ResetParts, configuration: Configuration, las
 /** @returns null unless it is there, under its own name, and its term is one of elections */
 async function statusOf(identity: Identity, id: NodeId, url: string | undefined): Promise<Told | null> {
   if (url === undefined) return null;
-  const status = await send<typeof MasterMailbox, "MASTER_STATUS">(
-    identity,
-    url,
-    { type: "MASTER_STATUS" },
-    { timeoutMs: ASK_TIMEOUT_MS },
-  ).catch(() => null);
+  const status = await askStatus(identity, url);
   if (status?.id !== id || status.role === "founding" || !(status.term <= MAX_TERM)) return null;
   return { term: status.term, isResetting: status.role === "resetting" };
 }
