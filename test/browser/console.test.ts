@@ -173,25 +173,30 @@ describe.skipIf(BROWSER === null)("in Chromium", () => {
     expect(problems).toEqual([]);
   });
 
-  test("a recording opened while the page still connects stays on the page", async () => {
-    const { page } = await open();
-    await page.route("**/console/api/state?*", async (route) => {
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      await route.continue().catch(() => {});
-    });
-    await page.goto(`${cluster.url}/console#/failover`);
-    const late = page.waitForResponse(/console\/api\/state\?/).catch(() => null);
-    await page.reload();
-    await openRecording(page, recordingPath);
-    await page.locator(".recording-note").waitFor();
-    const nodes = () =>
-      page.locator("[data-node]").evaluateAll((all) => all.map((one) => one.getAttribute("data-node")));
-    const shown = await nodes();
-    await late;
-    await page.waitForTimeout(500);
-    expect(await nodes()).toEqual(shown);
-    expect(shown).toContain("worker-5");
-  });
+  test.each(["about", "state"])(
+    "a recording opened while the page still asks for %s stays on the page",
+    async (asked) => {
+      const { page } = await open();
+      await page.route(`**/console/api/${asked}*`, async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+        await route.continue().catch(() => {});
+      });
+      await page.goto(`${cluster.url}/console#/failover`);
+      const late = page
+        .waitForResponse((response) => response.url().includes(`/console/api/${asked}`))
+        .catch(() => null);
+      await page.reload();
+      await openRecording(page, recordingPath);
+      await page.locator(".recording-note").waitFor();
+      const nodes = () =>
+        page.locator("[data-node]").evaluateAll((all) => all.map((one) => one.getAttribute("data-node")));
+      const shown = await nodes();
+      await late;
+      await page.waitForTimeout(500);
+      expect(await nodes()).toEqual(shown);
+      expect(shown).toContain("worker-5");
+    },
+  );
 
   test("a file that is no recording, a cut one and one of another version are told apart, and nothing is lost", async () => {
     const { page, problems } = await open("#/failover");

@@ -4,7 +4,7 @@ import type { About } from "../api.ts";
 import { askJson } from "./ask.ts";
 import { watchCluster } from "./cluster/cluster-store.ts";
 import { followLive } from "./failover/live.ts";
-import { about, startClock } from "./failover/playback.ts";
+import { about, source, startClock } from "./failover/playback.ts";
 import { showServedRecording } from "./failover/recording-file.ts";
 import { followLink, keepLink } from "./failover/share.ts";
 import { Shell } from "./shell/shell.tsx";
@@ -15,7 +15,8 @@ async function begin(): Promise<void> {
   about.value = known;
   if (known?.mode === "replay") return showServedRecording(known.cluster);
   watchCluster();
-  await followLive();
+  // A recording that a quick person opened meanwhile stays.
+  if (source.peek().kind === "live") await followLive();
 }
 
 startClock();

@@ -1,6 +1,6 @@
 /** The failover, taken apart: nodes, the machines they run, the timeline, and what happened on it. */
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Icon } from "../shell/icon.tsx";
 import { isStale } from "../silence.ts";
 import { clockTime } from "../words.ts";
@@ -78,7 +78,8 @@ function onTabKey(event: KeyboardEvent): void {
 }
 
 export function FailoverView() {
-  useEffect(() => {
+  // Keys and drops count from the moment the view is seen.
+  useLayoutEffect(() => {
     addEventListener("keydown", onKey);
     const drop = (event: DragEvent): void => {
       const file = event.dataTransfer?.files[0];

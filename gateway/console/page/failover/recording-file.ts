@@ -67,13 +67,14 @@ export async function openRecording(file: File): Promise<void> {
   announce(`${file.name} is shown: ${trace().records.length.toLocaleString("en")} events.`);
 }
 
-/** The recording that a replay serves. */
+/** The recording that a replay serves, unless a person opened another one meanwhile. */
 export async function showServedRecording(name: string): Promise<void> {
   if (route.peek().view !== "failover") location.hash = "#/failover";
   try {
     const response = await ask("/console/api/recording", { signal: AbortSignal.timeout(120_000) });
     const read = await readRecording(streamed(response.body as ReadableStream<Uint8Array<ArrayBuffer>>));
     if (!read.ok) throw new Error(read.message);
+    if (opening > 0) return;
     showRecording(read.recording, name);
     followLink();
   } catch (error) {

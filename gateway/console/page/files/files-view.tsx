@@ -1,6 +1,6 @@
 /** Browse, find, put, get, rename, delete: everything a person does with files. */
 import { computed, signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { ListedEntry } from "../../../client/answers.ts";
 import { folderHash } from "../route.ts";
 import { Icon } from "../shell/icon.tsx";
@@ -97,7 +97,8 @@ const focusRow = (n: number): void => rowButtons()[Math.min(n, rowButtons().leng
 export function FilesView() {
   const chooser = useRef<HTMLInputElement>(null);
   const folderChooser = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Keys and drops count from the moment the view is seen.
+  useLayoutEffect(() => {
     let depth = 0;
     const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
     const over = (event: DragEvent): void => {

@@ -1,7 +1,7 @@
 /** A question before something that matters: the browser's own dialog, so focus and Escape work as everywhere. */
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { isStale } from "../silence.ts";
 import { Icon } from "./icon.tsx";
 
@@ -51,7 +51,8 @@ export function QuestionDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
   const question = open.value;
-  useEffect(() => {
+  // Before the next key: what is typed on at once belongs into the field, not to the view behind it.
+  useLayoutEffect(() => {
     problem.value = null;
     if (!question) return;
     dialog.current?.showModal();
