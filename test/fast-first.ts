@@ -9,10 +9,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = new URL("..", import.meta.url).pathname;
-/** Ends a test that hangs. No test relies on it: what is late on a busy machine is still right. */
+/** Ends a test that hangs. No test relies on it: what is late on a busy machine is still right. (Bun's own limit is 5 s.) */
 const HANGS_AFTER_MS = 15 * 60_000;
-/** Most of the quick tests wait for a disk now and then. */
-const AT_ONCE = 4;
+/** More than processors: many quick tests wait for a disk, or for a patience to end. */
+const AT_ONCE = 6;
+/** How long files take: of the quick ones the longest begin first. `bun run test --update-timings` measures anew. */
+const DURATIONS = "test/durations.json";
 /** What starts a process, or simulates whole lives; helpers that do are named by their files. */
 const TAKES_LONG =
   /Bun\.spawn|support\/(launcher|real-cluster|node-processes|flush-trace)|^test\/(simulation|browser)\//;
@@ -21,10 +23,13 @@ const takesLong = (file: string): boolean =>
   TAKES_LONG.test(file) || TAKES_LONG.test(readFileSync(join(ROOT, file), "utf8"));
 
 async function run(files: string[], flags: string[]): Promise<number> {
-  const tests = Bun.spawn([process.execPath, "test", `--timeout=${HANGS_AFTER_MS}`, ...flags, ...files], {
-    cwd: ROOT,
-    stdio: ["inherit", "inherit", "inherit"],
-  });
+  const tests = Bun.spawn(
+    [process.execPath, "test", `--timeout=${HANGS_AFTER_MS}`, `--timings=${DURATIONS}`, ...flags, ...files],
+    {
+      cwd: ROOT,
+      stdio: ["inherit", "inherit", "inherit"],
+    },
+  );
   const passOn = (signal: NodeJS.Signals): boolean => tests.kill(signal) ?? true;
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, passOn);
   const exitCode = await tests.exited;

@@ -1,0 +1,126 @@
+/** Downloads whose workers die, hang, or hold bad copies. */
+import { afterEach, expect, test } from "bun:test";
+import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { stopwatch } from "../support/fair-time.ts";
+import {
+  BLOCK,
+  CHUNK,
+  type ClusterOptions,
+  MemoryCluster,
+  type MemoryWorker,
+  type Step,
+} from "../support/memory-cluster.ts";
+
+let cluster: MemoryCluster;
+const startCluster = async (options: ClusterOptions = {}) => {
+  cluster = await new MemoryCluster(options).start();
+  return cluster;
+};
+afterEach(async () => {
+  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
+  await cluster.stop();
+});
+
+const bytes = sampleBytes(2 * CHUNK + 100);
+const put = (content = bytes) =>
+  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
+const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
+
+/** Harms the first two workers that are asked at such a moment, whichever those are, before they answer. */
+function harmFirstTwo(isMoment: (step: Step) => boolean, harm: (worker: MemoryWorker) => void | Promise<void>): void {
+  const harmed = new Set<MemoryWorker>();
+  for (const worker of cluster.workers)
+    worker.fault = (step) => {
+      if (!isMoment(step) || harmed.size === 2 || harmed.has(worker)) return;
+      harmed.add(worker);
+      return harm(worker);
+    };
+}
+
+test("a corrupt block never reaches the reader: another replica serves it, and the leader hears of it", async () => {
+  await startCluster();
+  await put();
+  const second = cluster.locate("file").chunks[1]?.chunkId as number;
+  harmFirstTwo(
+    ({ kind, chunkId, block }) => kind === "get" && chunkId === second && block === 5,
+    (worker) => worker.corrupt(second, 5),
+  );
+  for (let n = 0; n < 4; n++) expect(await readBack(cluster.data, "file")).toEqual(bytes);
+  const reported = cluster.reports.map(({ chunkId, problem }) => ({ chunkId, problem }));
+  expect(reported).toContainEqual({ chunkId: second, problem: "corrupt" });
+});
+
+test("a lost copy is reported as missing, and the file is read from another", async () => {
+  await startCluster();
+  await put();
+  harmFirstTwo(
+    ({ kind }) => kind === "get",
+    ({ chunks }) => chunks.clear(),
+  );
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+  expect(cluster.reports.map(({ problem }) => problem)).toContain("missing");
+});
+
+test("when every copy is bad the stream breaks off, with no wrong byte before", async () => {
+  await startCluster();
+  await put();
+  const [, second] = cluster.locate("file").chunks;
+  for (const id of second?.workerIds ?? []) cluster.worker(id).corrupt(second?.chunkId as number, 5);
+  const { stream } = await cluster.data.transfers.openFile("file");
+  const received: Uint8Array[] = [];
+  const reading = (async () => {
+    for await (const piece of stream(0, bytes.length)) received.push(piece);
+  })();
+  expect(await codeOf(reading)).toBe("DATA_UNAVAILABLE");
+  const before = new Uint8Array(await new Blob(received as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+  expect(before).toEqual(bytes.slice(0, CHUNK + 5 * BLOCK));
+  expect(cluster.data.transfers.activity().downloadsFailed).toBe(1);
+});
+
+test("replicas that are bad in different places make up for each other, also where a reader asks for both places at once", async () => {
+  await startCluster();
+  await put();
+  const [, second] = cluster.locate("file").chunks;
+  for (const [n, id] of (second?.workerIds ?? []).entries())
+    cluster.worker(id).corrupt(second?.chunkId as number, 4 + n);
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+});
+
+test("workers that die in the middle of a download are not noticed", async () => {
+  await startCluster();
+  await put();
+  let gets = 0;
+  harmFirstTwo(
+    ({ kind }) => kind === "get" && ++gets > 10,
+    (worker) => worker.kill(),
+  );
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+  expect(cluster.data.transfers.activity().readFailovers).toBeGreaterThan(0);
+});
+
+test("a replica that hangs gets a competitor", async () => {
+  await startCluster();
+  await put();
+  const isRead = ({ kind }: Step): boolean => kind === "get" || kind === "describe";
+  const never = new Promise<void>(() => {});
+  harmFirstTwo(isRead, (worker) => {
+    worker.fault = (step) => (isRead(step) ? never : undefined);
+    return never;
+  });
+  const elapsed = stopwatch();
+  expect(await readBack(cluster.data, "file")).toEqual(bytes);
+  expect(elapsed()).toBeLessThan(3000);
+});
+
+test("replicas that moved since the file was opened are looked up again", async () => {
+  await startCluster({ workers: 6 });
+  await put();
+  const { stream } = await cluster.data.transfers.openFile("file");
+  for (const { chunkId, workerIds } of cluster.locate("file").chunks) {
+    const copy = cluster.worker("worker-1").chunks.get(chunkId);
+    if (copy) cluster.worker("worker-6").chunks.set(chunkId, copy);
+    await cluster.propose({ type: "ADD_REPLICAS", replicas: [{ chunkId, workerId: "worker-6", reason: "test" }] });
+    for (const id of workerIds) cluster.worker(id).chunks.delete(chunkId);
+  }
+  expect(new Uint8Array(await new Response(stream(0, bytes.length)).arrayBuffer())).toEqual(bytes);
+});

@@ -1,0 +1,80 @@
+/** Uploads whose workers hang, or are slow. */
+import { afterEach, expect, test } from "bun:test";
+import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { stopwatch } from "../support/fair-time.ts";
+import { CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
+
+let cluster: MemoryCluster;
+const startCluster = async (options: ClusterOptions = {}) => {
+  cluster = await new MemoryCluster(options).start();
+  return cluster;
+};
+afterEach(async () => {
+  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
+  await cluster.stop();
+});
+
+const bytes = sampleBytes(2 * CHUNK + 100);
+const put = (content = bytes) =>
+  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
+const copies = () => cluster.locate("file").chunks.map(({ workerIds }) => workerIds.length);
+
+for (const route of ["chain", "fanout"] as const)
+  test(`${route}: a worker that hangs is dropped after its timeout`, async () => {
+    await startCluster({ config: { route }, blockTimeoutMs: 2000 });
+    cluster.worker("worker-2").fault = ({ kind, block }) =>
+      kind === "put" && block >= 3 ? new Promise(() => {}) : undefined;
+    await put();
+    expect(await readBack(cluster.data, "file")).toEqual(bytes);
+    expect(Object.keys(cluster.data.transfers.activity().avoidedWorkers)).toContain("worker-2");
+  });
+
+test("a worker that is silent at the seal is not waited for when enough others have flushed", async () => {
+  await startCluster();
+  cluster.worker("worker-2").fault = ({ kind }) => (kind === "seal" ? new Promise(() => {}) : undefined);
+  const elapsed = stopwatch();
+  await put(sampleBytes(CHUNK));
+  expect(elapsed()).toBeLessThan(5000);
+  expect(copies()).toEqual([2]);
+  expect(cluster.data.transfers.activity().avoidedWorkers).toHaveProperty("worker-2");
+});
+
+for (const content of [sampleBytes(CHUNK), sampleBytes(100)]) {
+  const size = content.length === CHUNK ? "a chunk" : "a small file";
+  const flush = content.length === CHUNK ? "seal" : "put";
+  const config = { replicationFactor: 2 };
+
+  test(`a worker that freezes over ${size} is replaced as soon as it is seen to answer nothing, though nobody is to spare`, async () => {
+    await startCluster({ workers: 3, config });
+    cluster.worker("worker-2").fault = ({ kind }) =>
+      kind === flush || kind === "describe" ? new Promise(() => {}) : undefined;
+    await put(content);
+    expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-3"]);
+  });
+
+  test(`a worker that flushes ${size} for long, and answers meanwhile, is waited for when nobody is to spare`, async () => {
+    await startCluster({ workers: 3, config });
+    cluster.worker("worker-2").fault = ({ kind }) => (kind === flush ? Bun.sleep(3300) : undefined);
+    await put(content);
+    expect(cluster.locate("file").chunks[0]?.workerIds).toEqual(["worker-1", "worker-2"]);
+    expect(cluster.data.transfers.activity().writeFailovers).toBe(0);
+  });
+}
+
+test("a worker that is silent does not hold up small files either", async () => {
+  await startCluster();
+  cluster.worker("worker-2").fault = ({ kind }) => (kind === "put" ? new Promise(() => {}) : undefined);
+  const elapsed = stopwatch();
+  await put(sampleBytes(100));
+  await put(sampleBytes(101));
+  expect(elapsed()).toBeLessThan(5000);
+  expect(cluster.locate("file").chunks[0]?.workerIds).not.toContain("worker-2");
+});
+
+test("a worker that is merely slow slows the upload, and nothing else", async () => {
+  await startCluster();
+  cluster.worker("worker-2").fault = () => Bun.sleep(10);
+  await put();
+  expect(copies()).toEqual([3, 3, 3]);
+  expect(cluster.data.transfers.activity().writeFailovers).toBe(0);
+});
