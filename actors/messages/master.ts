@@ -62,7 +62,7 @@ export const PlacedChunks = Type.Object({
   firstChunkId: ChunkId,
   leaseMs: Milliseconds,
   /** `placements[i]` are the workers of chunk `firstChunkId + i`, best first; never fewer than `minReplicas`. */
-  placements: Type.Array(Type.Array(NodeId)),
+  placements: Type.Array(Type.Array(NodeId), { minItems: 1 }),
   workers: Type.Array(WorkerAddress),
 });
 export type PlacedChunks = Static<typeof PlacedChunks>;

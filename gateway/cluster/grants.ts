@@ -169,6 +169,8 @@ export class Grants {
   }
 
   async #ask(count: number, chunkSizeBytes: number, copies: Copies, underWay = false): Promise<Grant> {
+    // Before the question: what fails while it is under way the leader cannot know yet.
+    const { failureCount } = this.#workers;
     const exclude = Object.keys(this.#workers.avoided()).slice(0, 64);
     const { replicationFactor, minReplicas } = copies;
     const question = { gatewayId: this.#gatewayId, count, chunkSizeBytes, replicationFactor, minReplicas };
@@ -180,6 +182,8 @@ export class Grants {
       if (!(error instanceof Refusal && error.code === "NOT_ENOUGH_WORKERS" && exclude.length > 0)) throw error;
       placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude: [] }, { underWay });
     }
+    if (placed.placements.length === 0)
+      throw new Refusal("INTERNAL", `The leader granted none of the ${count} chunks that were asked for`);
     this.#workers.learn(placed.workers);
     const now = performance.now();
     const grant: Grant = {
@@ -187,7 +191,7 @@ export class Grants {
       leaseMs: placed.leaseMs,
       renewedAt: now,
       placedAt: now,
-      checkedAt: 0,
+      checkedAt: failureCount,
       ready: placed.placements.map((workerIds, i) => ({ chunkId: placed.firstChunkId + i, workerIds })).reverse(),
       inUse: 0,
     };

@@ -2,6 +2,8 @@
 import { Refusal } from "../../actors/messages/errors.ts";
 
 const NOTHING = new Uint8Array(0);
+/** So many pieces without a byte, one after the other, are no body: no client's network makes any. */
+const MOST_EMPTY_PIECES = 1000;
 
 export class BodyReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array> | null;
@@ -85,7 +87,8 @@ export class BodyReader {
   readonly #clientGone = () => this.fail(new Refusal("BODY_INCOMPLETE", "The client went away before the body's end"));
 
   async #more(): Promise<boolean> {
-    while (this.#rest.length === 0 && !this.#ended) {
+    for (let pieces = 0; this.#rest.length === 0 && !this.#ended; pieces++) {
+      if (pieces > MOST_EMPTY_PIECES) throw new Refusal("INVALID_BODY", "The body comes in empty pieces");
       if (this.signal?.aborted) this.#clientGone();
       if (this.#failure) throw this.#failure;
       const { done, value } = await this.#read();

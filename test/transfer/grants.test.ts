@@ -26,26 +26,36 @@ function gateway() {
     () => timer.mockRestore(),
   );
   const commands: Command[] = [];
-  const leader = { answer: async () => {} };
+  const leader = { answer: async () => {}, place: (_exclude: string[]) => [["worker-1", "worker-2"]] };
   let grantId = 1;
+  let asked = 0;
   const masters = {
-    ask: async () => ({
-      grantId,
-      firstChunkId: grantId++,
-      leaseMs: LEASE_MS,
-      placements: [["worker-1", "worker-2"]],
-      workers: [],
-    }),
+    ask: async ({ exclude }: { exclude: string[] }) => {
+      // One that asks on and on in microtasks would never let the test fail.
+      if (++asked > 20) throw new Error("asked for ever");
+      return { grantId, firstChunkId: grantId++, leaseMs: LEASE_MS, placements: leader.place(exclude), workers: [] };
+    },
+    search: { begin: () => null },
     execute: async (command: Command) => {
       commands.push(command);
       await leader.answer();
     },
   } as unknown as MasterClient;
-  const workers = { avoided: () => ({}), learn: () => {}, failureCount: 0 } as unknown as WorkerClients;
+  const failed = new Set<string>();
+  const workers = {
+    avoided: () => Object.fromEntries([...failed].map((id) => [id, "failed"])),
+    isAvoided: (id: string) => failed.has(id),
+    learn: () => {},
+    get failureCount() {
+      return failed.size;
+    },
+  } as unknown as WorkerClients;
   const grants = new Grants("gateway-1", masters, workers, createLogger("test", "silent" as "debug"));
   return {
     grants,
     leader,
+    failed,
+    asked: () => asked,
     sent: () => commands.splice(0).map(({ type }) => type),
     async second(count = 1) {
       for (let n = 0; n < count; n++) {
@@ -95,4 +105,31 @@ test("while the masters are silent one renewal waits for them, and no second one
   silence.resolve();
   await second(2);
   expect(sent()).toEqual([]);
+});
+
+test("a worker that failed is placed on again when the leader has no other, and the leader is not asked for ever", async () => {
+  const { grants, leader, failed, asked } = gateway();
+  failed.add("worker-2");
+  leader.place = (exclude) => {
+    if (exclude.length > 0) throw new Refusal("NOT_ENOUGH_WORKERS", "one is excluded");
+    return [["worker-1", "worker-2"]];
+  };
+  expect((await grants.placeSmall(4096, copies)).workerIds).toEqual(["worker-1", "worker-2"]);
+  expect(asked()).toBeLessThan(6);
+});
+
+test("places on a worker that fails after they were granted are dropped, and others are asked for", async () => {
+  const { grants, leader, failed } = gateway();
+  leader.place = (exclude) =>
+    exclude.includes("worker-2") ? [["worker-1", "worker-3"]] : Array(3).fill(["worker-1", "worker-2"]);
+  expect((await grants.placeSmall(4096, copies)).workerIds).toEqual(["worker-1", "worker-2"]);
+  failed.add("worker-2");
+  expect((await grants.placeSmall(4096, copies)).workerIds).toEqual(["worker-1", "worker-3"]);
+});
+
+test("a leader that grants nothing is told, not asked for ever", async () => {
+  const { grants, leader, asked } = gateway();
+  leader.place = () => [];
+  expect(await grants.placeSmall(4096, copies).catch(({ code }) => code)).toBe("INTERNAL");
+  expect(asked()).toBe(1);
 });

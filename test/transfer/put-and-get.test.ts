@@ -93,6 +93,21 @@ test("a longer body than announced is refused", async () => {
   expect(await codeOf(put("long", sampleBytes(3), { lengthBytes: 2 }))).toBe("INVALID_BODY");
 });
 
+test("a body of empty pieces is refused; some among others are nothing", async () => {
+  const pieces = (count: number) =>
+    new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.enqueue(sampleBytes(count-- % 3 === 0 ? 10 : 0));
+        if (count === 0) controller.close();
+      },
+    });
+  const { file } = await cluster.data.transfers.put({ path: "gaps", body: pieces(300) });
+  expect(file.sizeBytes).toBe(1000);
+  const empty = new ReadableStream<Uint8Array>({ pull: (controller) => controller.enqueue(new Uint8Array(0)) });
+  expect(await codeOf(cluster.data.transfers.put({ path: "empty", body: empty }))).toBe("INVALID_BODY");
+  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [] });
+});
+
 test("a client that breaks off or goes away leaves nothing behind", async () => {
   const bytes = sampleBytes(CHUNK);
   const before = (offset: number) => {
