@@ -130,7 +130,7 @@ async function begin(
   const reopen = async () => {
     const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
     if (rest.status === 206 && rest.headers.get("etag") === file.etag) return rest.body?.getReader() ?? null;
-    await rest.body?.cancel();
+    await rest.body?.cancel().catch(() => undefined);
     throw changed(path);
   };
 
@@ -166,7 +166,8 @@ async function begin(
       },
       cancel: (reason) => {
         leave();
-        return reader?.cancel(reason);
+        // What is under way ends with an error then, which is no news to somebody who leaves.
+        return reader?.cancel(reason).catch(() => undefined);
       },
     },
     { highWaterMark: 0 },

@@ -48,7 +48,7 @@ export async function uploadResumably(
       signal,
       idempotencyKey,
     });
-    await response.body?.cancel();
+    await response.body?.cancel().catch(() => undefined);
     const location = response.headers.get("location");
     if (!location) throw new DfsError("UNEXPECTED_ANSWER", `${what}: the upload has no Location`, response.status);
     return { id: location.slice(location.lastIndexOf("/") + 1), offset: 0 };
@@ -71,7 +71,7 @@ export async function uploadResumably(
         signal,
         once: true,
       });
-      await response.body?.cancel();
+      await response.body?.cancel().catch(() => undefined);
       offset = Number(response.headers.get("upload-offset"));
     } catch (error) {
       if (!mayGoOn(error) || failures >= transport.retries) throw error;

@@ -22,6 +22,8 @@ export interface EngineGroupOptions {
   /** Runs membership desks, with this patience for learners. */
   patience?: LearnerPatience;
   log?: Logger;
+  /** Long ones keep a leader on a busy machine, short ones find it soon. */
+  timings?: { heartbeatMs: number; electionMs: number };
 }
 
 interface Member {
@@ -79,7 +81,7 @@ export class EngineGroup {
     const engine = new MetadataEngine({
       dataDirectory: this.folderOf(id),
       genesis: { clusterId: "c", nodeId: id, configuration: this.#configuration },
-      timings: { heartbeatMs: 20, electionMs: 200 },
+      timings: this.#options.timings ?? { heartbeatMs: 20, electionMs: 200 },
       keepEntries: 10_000,
       rules: member.rules,
       send: (message) => this.#deliver(message),
