@@ -236,7 +236,9 @@ export class RealCluster {
   }
 
   async ready(timeoutMs = 60_000): Promise<void> {
-    await this.until("the gateway is ready and all workers are live", timeoutMs, async () => {
+    const running = this.config.masters.filter(({ id }) => this.#nodes.get(id)?.process.exitCode === null);
+    await this.until("masters answer, the gateway is ready, and all workers are live", timeoutMs, async () => {
+      for (const { id } of running) await this.ask(id, { type: "MASTER_STATUS" });
       for (const { url } of this.config.gateways)
         if (!(await fetch(`${url}/health/ready`).catch(() => null))?.ok) return false;
       const view = await this.view();
