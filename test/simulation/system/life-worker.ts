@@ -33,8 +33,8 @@ async function live(
   const { SYSTEM_BUGS } = await import("./planted-bugs.ts");
   const planted = bug && SYSTEM_BUGS[bug];
   const takeOut = planted?.plant();
-  const { knobs, plan } = planted ?? {};
-  const life = { ...options, ...(knobs && { knobs }), ...(plan && { plan }), begins };
+  const { knobs, plan, stormMs } = planted ?? {};
+  const life = { ...options, ...(knobs && { knobs }), ...(plan && { plan }), ...(stormMs && { stormMs }), begins };
   try {
     return record ? recordSystemLife(seed, life) : simulateSystem(seed, life);
   } finally {
