@@ -5,6 +5,7 @@ import { listenOptions } from "../../actors/node/mailbox.ts";
 import { createRestServer } from "../../gateway/rest/server.ts";
 import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { until as untilFair } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { askAndLeave } from "../support/impatient-clients.ts";
 import { BLOCK, type ClusterOptions, MemoryCluster, type Step } from "../support/memory-cluster.ts";
@@ -48,10 +49,8 @@ const isIdle = (): boolean => {
   const { downloads, uploads, bufferBytesInUse } = activity();
   return downloads.length === 0 && uploads.length === 0 && bufferBytesInUse === 0;
 };
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (const since = performance.now(); !isSo(); await Bun.sleep(2))
-    if (performance.now() - since > 20_000) throw new Error(`not within 20 s: ${what}; ${JSON.stringify(activity())}`);
-}
+const until = (what: string, isSo: () => boolean): Promise<number> =>
+  untilFair(what, isSo, { pollMs: 2, describe: async () => JSON.stringify(activity()) });
 const put = (bytes: Uint8Array<ArrayBuffer>, path = "f") =>
   cluster.data.transfers.put({ path, body: bodyOf(bytes, { pieceBytes: 1 << 16 }), lengthBytes: bytes.length });
 const get = (headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> =>
