@@ -1,5 +1,6 @@
 /** What went wrong, as the gateway said it, or as we found it on the way. */
 import { ErrorCodes, isErrorCode } from "../../actors/messages/errors.ts";
+import { dropBody } from "./drop-body.ts";
 
 /** Codes that only a client can know; all others are `ErrorCodes` of the gateway. */
 export const ClientErrorCodes = {
@@ -49,7 +50,7 @@ export async function errorOf(response: Response, what: string): Promise<DfsErro
   const { status } = response;
   const isProblem = response.headers.get("content-type")?.includes("json") ?? false;
   const problem = isProblem ? ((await response.json().catch(() => null)) as Record<string, unknown> | null) : null;
-  if (!isProblem) await response.body?.cancel().catch(() => undefined);
+  if (!isProblem) await dropBody(response);
   if (typeof problem?.code === "string") {
     const { code, detail, title, next, type: _type, status: _status, instance: _instance, ...details } = problem;
     return new DfsError(

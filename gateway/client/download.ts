@@ -4,6 +4,7 @@ import { CONTENT_HEADER_FIELDS, META_PREFIX } from "../../actors/rules/file-head
 import type { StoredFile } from "./answers.ts";
 import { RunningCrc32 } from "./checked-bytes.ts";
 import { DfsError } from "./dfs-error.ts";
+import { dropBody } from "./drop-body.ts";
 import { filesPath } from "./file-url.ts";
 import { connectionError, isPassing, type Transport } from "./transport.ts";
 
@@ -130,7 +131,7 @@ async function begin(
   const reopen = async () => {
     const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
     if (rest.status === 206 && rest.headers.get("etag") === file.etag) return rest.body?.getReader() ?? null;
-    await rest.body?.cancel().catch(() => undefined);
+    await dropBody(rest);
     throw changed(path);
   };
 

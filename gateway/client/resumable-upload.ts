@@ -5,6 +5,7 @@ import type { OpenedUpload, StoredFile } from "./answers.ts";
 import type { PutOptions } from "./call-options.ts";
 import { observed, RunningCrc32 } from "./checked-bytes.ts";
 import { DfsError } from "./dfs-error.ts";
+import { dropBody } from "./drop-body.ts";
 import { filesPath } from "./file-url.ts";
 import { isPassing, type Transport } from "./transport.ts";
 
@@ -48,7 +49,7 @@ export async function uploadResumably(
       signal,
       idempotencyKey,
     });
-    await response.body?.cancel().catch(() => undefined);
+    await dropBody(response);
     const location = response.headers.get("location");
     if (!location) throw new DfsError("UNEXPECTED_ANSWER", `${what}: the upload has no Location`, response.status);
     return { id: location.slice(location.lastIndexOf("/") + 1), offset: 0 };
@@ -71,7 +72,7 @@ export async function uploadResumably(
         signal,
         once: true,
       });
-      await response.body?.cancel().catch(() => undefined);
+      await dropBody(response);
       offset = Number(response.headers.get("upload-offset"));
     } catch (error) {
       if (!mayGoOn(error) || failures >= transport.retries) throw error;
