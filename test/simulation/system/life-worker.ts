@@ -31,10 +31,9 @@ async function live(
   const { simulateSystem } = await loaded;
   const { recordSystemLife } = await import("./record-system.ts");
   const { SYSTEM_BUGS } = await import("./planted-bugs.ts");
-  const planted = bug && SYSTEM_BUGS[bug];
-  const takeOut = planted?.plant();
-  const { knobs, plan, stormMs } = planted ?? {};
-  const life = { ...options, ...(knobs && { knobs }), ...(plan && { plan }), ...(stormMs && { stormMs }), begins };
+  const { plant, ...weather } = (bug && SYSTEM_BUGS[bug]) ?? {};
+  const takeOut = plant?.();
+  const life = { ...options, ...weather, begins };
   try {
     return record ? recordSystemLife(seed, life) : simulateSystem(seed, life);
   } finally {
