@@ -5,6 +5,7 @@ import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { putBlock } from "../../actors/worker/block-client.ts";
 import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, WholeCluster } from "../support/whole-cluster.ts";
 
 const GRANT_LEASE_MS = 10 * 60_000;
@@ -18,7 +19,6 @@ afterEach(() => cluster.stop());
 const bytes = sampleBytes(3 * CHUNK);
 const put = (path = "file", content = bytes) =>
   cluster.data.transfers.put({ path, body: bodyOf(content), lengthBytes: content.length });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
 const all = (chunkIds: number[], state: string) => () =>
   chunkIds.every((chunkId) => cluster.copies(chunkId).every((copy) => copy === state));
 const garbage = () => cluster.engine.queries.garbageCount();

@@ -1,30 +1,12 @@
 /** Downloads whose workers die, hang, or hold bad copies. */
-import { afterEach, expect, test } from "bun:test";
-import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { expect, test } from "bun:test";
+import { readBack } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import {
-  BLOCK,
-  CHUNK,
-  type ClusterOptions,
-  MemoryCluster,
-  type MemoryWorker,
-  type Step,
-} from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, type MemoryWorker, type Step } from "../support/memory-cluster.ts";
+import { bytes, cluster, put, startCluster, stopAfterEach } from "./one-file.ts";
 
-let cluster: MemoryCluster;
-const startCluster = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster(options).start();
-  return cluster;
-};
-afterEach(async () => {
-  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
-  await cluster.stop();
-});
-
-const bytes = sampleBytes(2 * CHUNK + 100);
-const put = (content = bytes) =>
-  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
+stopAfterEach();
 
 /** Harms the first two workers that are asked at such a moment, whichever those are, before they answer. */
 function harmFirstTwo(isMoment: (step: Step) => boolean, harm: (worker: MemoryWorker) => void | Promise<void>): void {

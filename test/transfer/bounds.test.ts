@@ -1,23 +1,12 @@
 /** How much may be under way at once. */
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { MasterClient } from "../../gateway/cluster/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
-import { CHUNK, type ClusterOptions, MemoryCluster, SECRET } from "../support/memory-cluster.ts";
+import { codeOf } from "../support/codes.ts";
+import { CHUNK, SECRET } from "../support/memory-cluster.ts";
+import { bytes, cluster, put, startCluster, stopAfterEach } from "./one-file.ts";
 
-let cluster: MemoryCluster;
-const startCluster = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster(options).start();
-  return cluster;
-};
-afterEach(async () => {
-  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
-  await cluster.stop();
-});
-
-const bytes = sampleBytes(2 * CHUNK + 100);
-const put = (content = bytes) =>
-  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
+stopAfterEach();
 
 const LIMITS = {
   reservedBytes: 0,

@@ -1,24 +1,12 @@
 /** Uploads whose workers die. */
-import { afterEach, expect, test } from "bun:test";
-import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { expect, test } from "bun:test";
+import { readBack, sampleBytes } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { CHUNK, type ClusterOptions, MemoryCluster, type MemoryWorker, type Step } from "../support/memory-cluster.ts";
+import type { MemoryWorker, Step } from "../support/memory-cluster.ts";
+import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
-let cluster: MemoryCluster;
-const startCluster = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster(options).start();
-  return cluster;
-};
-afterEach(async () => {
-  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
-  await cluster.stop();
-});
-
-const bytes = sampleBytes(2 * CHUNK + 100);
-const put = (content = bytes) =>
-  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
-const copies = () => cluster.locate("file").chunks.map(({ workerIds }) => workerIds.length);
+stopAfterEach();
 
 /** Kills the worker at a step of the first chunk, before the step takes effect. */
 const killAt = (worker: MemoryWorker, isMoment: (step: Step) => boolean) => {

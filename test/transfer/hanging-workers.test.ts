@@ -1,23 +1,11 @@
 /** Uploads whose workers hang, or are slow. */
-import { afterEach, expect, test } from "bun:test";
-import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { expect, test } from "bun:test";
+import { readBack, sampleBytes } from "../support/bodies.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
+import { CHUNK } from "../support/memory-cluster.ts";
+import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
-let cluster: MemoryCluster;
-const startCluster = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster(options).start();
-  return cluster;
-};
-afterEach(async () => {
-  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
-  await cluster.stop();
-});
-
-const bytes = sampleBytes(2 * CHUNK + 100);
-const put = (content = bytes) =>
-  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length });
-const copies = () => cluster.locate("file").chunks.map(({ workerIds }) => workerIds.length);
+stopAfterEach();
 
 for (const route of ["chain", "fanout"] as const)
   test(`${route}: a worker that hangs is dropped after its timeout`, async () => {

@@ -6,6 +6,7 @@ import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
 import { MasterClient } from "../../gateway/cluster/master-client.ts";
+import { codeOf } from "../support/codes.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "7".repeat(64);
@@ -24,7 +25,6 @@ interface Scripted {
 }
 
 const notLeader = (leaderUrl: string | null) => new Refusal("NOT_LEADER", "Another one leads", { leaderUrl });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
 
 /** Masters that answer as they are told, each question noted in the order of arrival. */
 function scripted(count: number) {

@@ -1,24 +1,12 @@
 /** Masters that are away, answers that are lost, sessions and grants that end. */
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { BLOCK, CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK } from "../support/memory-cluster.ts";
+import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
-let cluster: MemoryCluster;
-const startCluster = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster(options).start();
-  return cluster;
-};
-afterEach(async () => {
-  expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [], downloads: [] });
-  await cluster.stop();
-});
-
-const bytes = sampleBytes(2 * CHUNK + 100);
-const put = (content = bytes, more = {}) =>
-  cluster.data.transfers.put({ path: "file", body: bodyOf(content), lengthBytes: content.length, ...more });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
-const copies = () => cluster.locate("file").chunks.map(({ workerIds }) => workerIds.length);
+stopAfterEach();
 
 test("a master that is away for three seconds in the middle of an upload is not noticed", async () => {
   await startCluster();

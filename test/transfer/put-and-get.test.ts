@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { HashName } from "../../gateway/data-path-api.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
 
 let cluster: MemoryCluster;
@@ -11,7 +12,6 @@ afterAll(() => cluster.stop());
 
 const put = (path: string, bytes: Uint8Array<ArrayBuffer>, more = {}) =>
   cluster.data.transfers.put({ path, body: bodyOf(bytes), lengthBytes: bytes.length, ...more });
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
 
 const sizes = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7, 20 * CHUNK + 5000];
 for (const size of sizes)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
 
 let cluster: MemoryCluster;
@@ -7,8 +8,6 @@ beforeAll(async () => {
   cluster = await new MemoryCluster().start();
 });
 afterAll(() => cluster.stop());
-
-const codeOf = (promise: Promise<unknown>) => promise.then(() => "fine").catch((error) => error.code);
 
 test("an upload in pieces becomes one file", async () => {
   const { transfers } = cluster.data;
