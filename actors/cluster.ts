@@ -8,13 +8,13 @@
 import { closeSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { settleNodeData } from "../databases/node-data.ts";
-import { openLauncherControl } from "./launcher-control.ts";
-import { followLog, type LogFollower, LogLevel } from "./launcher-log.ts";
-import { Supervisor } from "./launcher-supervisor.ts";
+import { openLauncherControl } from "./launcher/control.ts";
+import { followLog, type LogFollower, LogLevel } from "./launcher/node-logs.ts";
+import { Supervisor } from "./launcher/supervisor.ts";
 import type { Config } from "./messages/config.ts";
 import { checkNodeId, DEFAULT_CONFIG_PATH, loadConfig } from "./node/config.ts";
+import { loadSecret } from "./node/identity/secret.ts";
 import { ExitCode, LAUNCHED_ENV, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
-import { loadSecret } from "./node/secret.ts";
 
 const PROJECT = resolve(import.meta.dir, "..");
 const LOG_KEPT_BYTES = 16 << 20;

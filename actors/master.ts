@@ -3,25 +3,25 @@
 import { Value } from "@sinclair/typebox/value";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openRecords } from "../databases/records.ts";
+import { raftMachine } from "./master/group/raft.machine.ts";
+import { resetTerm } from "./master/group/reset-term.ts";
+import { restoreMaster } from "./master/group/restore.ts";
 import { startMaster } from "./master/host.ts";
-import { livenessMachine } from "./master/liveness.machine.ts";
-import { raftMachine } from "./master/raft.machine.ts";
-import { repairMachine } from "./master/repair.machine.ts";
-import { resetTerm } from "./master/reset-term.ts";
-import { restoreMaster } from "./master/restore.ts";
-import { stewardMachine } from "./master/steward.machine.ts";
+import { livenessMachine } from "./master/leading/liveness.machine.ts";
+import { repairMachine } from "./master/leading/repair.machine.ts";
+import { stewardMachine } from "./master/leading/steward.machine.ts";
 import { Url } from "./messages/primitives.ts";
 import { ConfigError, checkNodeId, loadConfig } from "./node/config.ts";
-import { longWork, RECOVERY_LIMIT_MS } from "./node/current-work.ts";
-import { logIgnoredEvents } from "./node/inspector.ts";
+import { loadSecret } from "./node/identity/secret.ts";
 import { takesPartInDrills } from "./node/launcher-socket.ts";
 import { nodeCommand, onStopSignal, run, stopOnBrokenInvariant } from "./node/lifecycle.ts";
-import { allowDrills } from "./node/link-cut.ts";
 import { createLogger } from "./node/log.ts";
+import { allowDrills } from "./node/messaging/link-cut.ts";
 import { takePrivately } from "./node/private-directory.ts";
-import { registerMachines, startRecording, stopRecording } from "./node/recorder.ts";
-import { loadSecret } from "./node/secret.ts";
-import { startWatchdog } from "./node/watchdog.ts";
+import { logIgnoredEvents } from "./node/record/inspector.ts";
+import { registerMachines, startRecording, stopRecording } from "./node/record/recorder.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "./node/watchdog/current-work.ts";
+import { startWatchdog } from "./node/watchdog/watchdog.ts";
 
 const command = nodeCommand("master", "A master: keeps the metadata, watches the workers, repairs.")
   .requiredOption("--id <id>", "which master of the configuration to be")

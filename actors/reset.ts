@@ -6,8 +6,8 @@
 import { existsSync, rmSync } from "node:fs";
 import { bytesBelow, destroyNodeData, finishDestroying, isNodeRunning, nodesWithData } from "../databases/node-data.ts";
 import { loadConfig } from "./node/config.ts";
+import { secretPath } from "./node/identity/secret.ts";
 import { ExitCode, nodeCommand, run, StartRefused } from "./node/lifecycle.ts";
-import { secretPath } from "./node/secret.ts";
 import { formerDataDirectory } from "./rules/former-place.ts";
 
 const CONFIRMATION = "destroy";

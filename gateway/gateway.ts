@@ -1,7 +1,7 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { checkNodeId, loadConfig } from "../actors/node/config.ts";
-import { serve } from "../actors/node/entrance.ts";
-import { logIgnoredEvents } from "../actors/node/inspector.ts";
+import { serve } from "../actors/node/http/entrance.ts";
+import { loadSecret } from "../actors/node/identity/secret.ts";
 import {
   ExitCode,
   nodeCommand,
@@ -12,15 +12,15 @@ import {
 } from "../actors/node/lifecycle.ts";
 import { createLogger } from "../actors/node/log.ts";
 import { takePrivately } from "../actors/node/private-directory.ts";
-import { stopRecording } from "../actors/node/recorder.ts";
-import { loadSecret } from "../actors/node/secret.ts";
-import { startWatchdog } from "../actors/node/watchdog.ts";
+import { logIgnoredEvents } from "../actors/node/record/inspector.ts";
+import { stopRecording } from "../actors/node/record/recorder.ts";
+import { startWatchdog } from "../actors/node/watchdog/watchdog.ts";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
 import { openConsole } from "./console/open-console.ts";
-import type { Gateway } from "./rest/context.ts";
-import { isLoopback } from "./rest/front-door.ts";
-import { createRestServer } from "./rest/server.ts";
+import type { Gateway } from "./http/context.ts";
+import { isLoopback } from "./http/front-door.ts";
+import { createRestServer } from "./server.ts";
 import { openDataPath } from "./transfer/data-path.ts";
 
 /** Transfers under way at a stop get this long to end. */

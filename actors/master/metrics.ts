@@ -1,8 +1,8 @@
 /** A master's figures for Prometheus. prom-client is the ecosystem's usual library for it. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import { redundancyOf } from "../rules/classify-replicas.ts";
-import type { MetadataEngine } from "./engine.ts";
-import type { Office } from "./office.ts";
+import { redundancyOf } from "../rules/redundancy/classify.ts";
+import type { MetadataEngine } from "./group/raft-metadata.ts";
+import type { Office } from "./leading/office.ts";
 
 /** @param office what the master does while it leads; null while it does not */
 export function masterMetrics(engine: MetadataEngine, office: () => Office | null): Registry {

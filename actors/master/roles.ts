@@ -1,9 +1,9 @@
 /** What a master knows of other nodes: config.json, who belongs to the masters, and which workers have registered. */
 import type { Config } from "../messages/config.ts";
 import type { Role } from "../messages/senders.ts";
-import { listedRoles, type RolesOf, STRANGER } from "../node/sender.ts";
+import { listedRoles, type RolesOf, STRANGER } from "../node/identity/sender.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./engine.ts";
+import type { MetadataEngine } from "./group/raft-metadata.ts";
 
 const MASTER: readonly Role[] = ["master"];
 const WORKER: readonly Role[] = ["worker"];

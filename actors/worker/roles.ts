@@ -1,7 +1,7 @@
 /** What a worker knows of other nodes: config.json, and the masters as the leader tells them at each registration. */
 import type { Config } from "../messages/config.ts";
 import type { Role } from "../messages/senders.ts";
-import { listedRoles, type RolesOf, STRANGER } from "../node/sender.ts";
+import { listedRoles, type RolesOf, STRANGER } from "../node/identity/sender.ts";
 
 const MASTER: readonly Role[] = ["master"];
 const PERHAPS_MASTER: readonly Role[] = ["stranger", "master"];

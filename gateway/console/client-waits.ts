@@ -3,8 +3,8 @@
  * `clients`; the wait of a long body is the client's own, and is left out.
  */
 import { Elysia } from "elysia";
-import { rawPath } from "../../actors/node/entrance.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { rawPath } from "../../actors/node/http/entrance.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 
 /** A longer body takes its time whatever the cluster does. */
 const MOST_BODY_BYTES = 1 << 20;

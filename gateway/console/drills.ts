@@ -7,11 +7,11 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
 import type { RecordsMailbox } from "../../actors/messages/records.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Identity } from "../../actors/node/mailbox.ts";
-import { send } from "../../actors/node/outbox.ts";
-import { recorder } from "../../actors/node/recorder.ts";
+import type { Identity } from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
+import { recorder } from "../../actors/node/record/recorder.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
-import type { DataPath } from "../data-path-api.ts";
+import type { DataPath } from "../ports/data-path.ts";
 import type { About, Drill, DrillList, DrillRequest } from "./api.ts";
 
 const WRITES_BACK_MS = 3000;

@@ -6,12 +6,12 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { ActorState, Chart, RecordCursor, RecordsMailbox } from "../../actors/messages/records.ts";
-import { declareWork } from "../../actors/node/current-work.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Identity } from "../../actors/node/mailbox.ts";
-import { send } from "../../actors/node/outbox.ts";
-import { recorder, recordsHandlers } from "../../actors/node/recorder.ts";
-import { withCause } from "../../actors/node/recorder-cause.ts";
+import type { Identity } from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
+import { withCause } from "../../actors/node/record/cause.ts";
+import { recorder, recordsHandlers } from "../../actors/node/record/recorder.ts";
+import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import type { NodeStatus, StepRecord, StreamedRecord } from "./api.ts";
 import { HOLD_MS, Merger } from "./merge.ts";
 import { msOf } from "./order.ts";

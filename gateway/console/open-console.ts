@@ -2,9 +2,9 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-socket.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Identity } from "../../actors/node/mailbox.ts";
-import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/recorder.ts";
-import type { DataPath } from "../data-path-api.ts";
+import type { Identity } from "../../actors/node/messaging/mailbox.ts";
+import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/record/recorder.ts";
+import type { DataPath } from "../ports/data-path.ts";
 import { uploadMachine } from "../transfer/upload.machine.ts";
 import { Console } from "./console.ts";
 import { Drills } from "./drills.ts";

@@ -1,10 +1,10 @@
 /** Serves a recording to the console's page, with no cluster behind it: `dfs replay FILE`. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { checkTarget, serve } from "../../actors/node/entrance.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { checkHost } from "../rest/front-door.ts";
-import { problemResponse } from "../rest/problem.ts";
+import { checkTarget, serve } from "../../actors/node/http/entrance.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { checkHost } from "../http/front-door.ts";
+import { problemResponse } from "../http/problem.ts";
 import type { About, RecordingHeader } from "./api.ts";
 import { checkRecording, type RecordingFile } from "./recording.ts";
 import { servePage } from "./serve-page.ts";

@@ -2,11 +2,11 @@
 import { type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Gateway } from "../rest/context.ts";
-import { BINARY, describe, NO_QUERY, type RouteDescription } from "../rest/describe.ts";
-import { readJson } from "../rest/json-body.ts";
-import { readQuery } from "../rest/query.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { BINARY, describe, NO_QUERY, type RouteDescription } from "../http/describe.ts";
+import { readJson } from "../http/json-body.ts";
+import { readQuery } from "../http/query.ts";
 import {
   About,
   Drill,

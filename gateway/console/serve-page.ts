@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { gzipSync } from "bun";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { BINARY, describe, NO_QUERY } from "../rest/describe.ts";
-import { readQuery } from "../rest/query.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
+import { readQuery } from "../http/query.ts";
 
 const PAGE = join(import.meta.dir, "page", "page.html");
 const ASSETS = "/console/assets/";

@@ -2,11 +2,11 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { NodeId, Nullable, Url } from "../../actors/messages/primitives.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Gateway } from "./context.ts";
-import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, NO_QUERY } from "./describe.ts";
-import { readJson } from "./json-body.ts";
-import { readQuery } from "./query.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";
+import { readJson } from "../http/json-body.ts";
+import { readQuery } from "../http/query.ts";
 
 const closed = { additionalProperties: false };
 const Order = Type.Union(

@@ -4,15 +4,15 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/master.ts";
 import { WorkerMode } from "../../actors/messages/primitives.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "../http/describe.ts";
+import { readJson } from "../http/json-body.ts";
+import { readQuery } from "../http/query.ts";
+import { readIdempotencyKey } from "../http/request-headers.ts";
 import { clusterMasters } from "./cluster-masters.ts";
-import type { Gateway } from "./context.ts";
-import { describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
-import { readJson } from "./json-body.ts";
 import { leaderView } from "./leader-view.ts";
-import { readQuery } from "./query.ts";
-import { readIdempotencyKey } from "./request-headers.ts";
 
 const SetMode = Type.Object({ mode: WorkerMode }, { additionalProperties: false });
 

@@ -1,8 +1,8 @@
 /** How fresh an answer about names must be, and what the answer says of its own freshness. */
 import { Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { Consistency } from "../data-path-api.ts";
-import { RefusalWithHeaders } from "./problem.ts";
+import { RefusalWithHeaders } from "../http/problem.ts";
+import type { Consistency } from "../ports/data-path.ts";
 
 export const ConsistencyQuery = {
   consistency: Type.Optional(

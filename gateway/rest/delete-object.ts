@@ -2,13 +2,13 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Gateway } from "./context.ts";
-import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
+import { readQuery } from "../http/query.ts";
+import { readIdempotencyKey } from "../http/request-headers.ts";
 import { readCondition } from "./file-attributes.ts";
 import { pathFromUrl } from "./path.ts";
-import { readQuery } from "./query.ts";
-import { readIdempotencyKey } from "./request-headers.ts";
 
 const Query = Type.Object(
   {

@@ -6,8 +6,8 @@ import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 import type { ChunkDescription } from "../../actors/messages/worker.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { ExplainAnswer } from "../data-path-api.ts";
-import type { Gateway } from "./context.ts";
+import type { Gateway } from "../http/context.ts";
+import type { ExplainAnswer } from "../ports/data-path.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 
 /** Workers are asked about this many copies at once. */

@@ -3,9 +3,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
-import type { FileRequest } from "../data-path-api.ts";
-import { writeCondition } from "./conditions.ts";
-import type { Gateway } from "./context.ts";
+import { writeCondition } from "../http/conditions.ts";
+import type { Gateway } from "../http/context.ts";
+import type { FileRequest } from "../ports/data-path.ts";
 
 /** How the file is to be kept: the same words in a query and in the JSON that opens a resumable upload. */
 export const StorageClass = {

@@ -9,9 +9,9 @@ import {
   META_PREFIX,
   saidHeaders,
 } from "../../actors/rules/file-headers.ts";
-import type { FileInfo, PutOutcome } from "../data-path-api.ts";
-import { httpDate } from "./conditions.ts";
-import { reprDigest } from "./digests.ts";
+import { httpDate } from "../http/conditions.ts";
+import { reprDigest } from "../http/digests.ts";
+import type { FileInfo, PutOutcome } from "../ports/data-path.ts";
 import { urlOfFile } from "./path.ts";
 
 const IsoTime = Type.String({ format: "date-time" });

@@ -7,23 +7,23 @@ import Busboy from "@fastify/busboy";
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { CONTENT_HEADERS, headerValue, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-import { refuseConditions } from "./conditions.ts";
-import type { Gateway } from "./context.ts";
-import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
-import { DIGEST_HEADERS, readDigests, refuseDigests } from "./digests.ts";
-import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
-import { FileJson, fileJson } from "./file-json.ts";
-import { readQuery } from "./query.ts";
+import { refuseConditions } from "../http/conditions.ts";
+import type { Gateway } from "../http/context.ts";
+import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
+import { DIGEST_HEADERS, readDigests, refuseDigests } from "../http/digests.ts";
+import { readQuery } from "../http/query.ts";
 import {
   checkFileHeaders,
   checkMetadataName,
   checkValue,
   readFileHeaders,
   readIdempotencyKey,
-} from "./request-headers.ts";
+} from "../http/request-headers.ts";
+import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
+import { FileJson, fileJson } from "./file-json.ts";
 
 const LIMITS = { files: 1000, fields: 1000, parts: 2000, fieldSize: 8192, fieldNameSize: 100, headerPairs: 50 };
 

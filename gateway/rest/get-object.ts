@@ -2,22 +2,22 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { headerValue } from "../../actors/rules/file-headers.ts";
-import type { ByteRange, Bytes, Consistency, OpenFile, StreamOptions } from "../data-path-api.ts";
+import { begun, collected, inParts, type Part } from "../http/byte-streams.ts";
+import { decideRead, rangeApplies } from "../http/conditions.ts";
+import type { Gateway } from "../http/context.ts";
+import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "../http/describe.ts";
+import { stateLength } from "../http/front-door.ts";
+import { RefusalWithHeaders } from "../http/problem.ts";
+import { readQuery } from "../http/query.ts";
+import { contentRange, decideRanges } from "../http/range.ts";
+import type { ByteRange, Bytes, Consistency, OpenFile, StreamOptions } from "../ports/data-path.ts";
 import { VersionGone } from "../transfer/version-gone.ts";
-import { begun, collected, inParts, type Part } from "./byte-streams.ts";
-import { decideRead, rangeApplies } from "./conditions.ts";
 import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
-import type { Gateway } from "./context.ts";
-import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "./describe.ts";
 import { Explanation, explainFile } from "./explain.ts";
 import { contentHeaders, fileHeaders } from "./file-json.ts";
-import { stateLength } from "./front-door.ts";
 import { pathFromUrl } from "./path.ts";
-import { RefusalWithHeaders } from "./problem.ts";
-import { readQuery } from "./query.ts";
-import { contentRange, decideRanges } from "./range.ts";
 
 const Query = Type.Object(
   {

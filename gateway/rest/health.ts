@@ -2,12 +2,12 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { ClusterStateAnswer } from "../data-path-api.ts";
-import type { Gateway } from "./context.ts";
-import { describe, FROM_MASTERS, NO_QUERY } from "./describe.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";
+import { readQuery } from "../http/query.ts";
+import type { ClusterStateAnswer } from "../ports/data-path.ts";
 import { leaderView } from "./leader-view.ts";
-import { readQuery } from "./query.ts";
 
 const StopQuery = Type.Object(
   { worker: Type.String({ minLength: 1, maxLength: 63, description: "id of the worker" }) },

@@ -1,7 +1,8 @@
 /** The cluster's state for those who look at it: a probe or a page is told soon that no leader answers. */
-import { askedWaitMs } from "../cluster/patience.ts";
-import type { ClusterStateAnswer } from "../data-path-api.ts";
-import type { Gateway } from "./context.ts";
+
+import type { Gateway } from "../http/context.ts";
+import { askedWaitMs } from "../nodes/patience.ts";
+import type { ClusterStateAnswer } from "../ports/data-path.ts";
 
 const PATIENCE_MS = 2000;
 

@@ -2,13 +2,13 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { EntryInfo, ListPage } from "../data-path-api.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, FROM_MASTERS } from "../http/describe.ts";
+import { readQuery } from "../http/query.ts";
+import type { EntryInfo, ListPage } from "../ports/data-path.ts";
 import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
-import type { Gateway } from "./context.ts";
-import { describe, FROM_MASTERS } from "./describe.ts";
 import { FileJson, fileJson } from "./file-json.ts";
-import { readQuery } from "./query.ts";
 
 const DirectoryJson = Type.Object({
   path: Type.String({ description: "with a slash at its end" }),

@@ -2,10 +2,10 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Activity, ClusterStateAnswer } from "../data-path-api.ts";
-import type { Gateway } from "./context.ts";
-import { describe, NO_QUERY } from "./describe.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, NO_QUERY } from "../http/describe.ts";
+import type { Activity, ClusterStateAnswer } from "../ports/data-path.ts";
 import { leaderView } from "./leader-view.ts";
 
 export interface Metrics {

@@ -2,17 +2,17 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
-import { refuseConditions } from "./conditions.ts";
-import type { Gateway } from "./context.ts";
-import { describe, FILE_PATH, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "./describe.ts";
+import { refuseConditions } from "../http/conditions.ts";
+import type { Gateway } from "../http/context.ts";
+import { describe, FILE_PATH, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../http/describe.ts";
+import { readJson } from "../http/json-body.ts";
+import { readQuery } from "../http/query.ts";
+import { readIdempotencyKey } from "../http/request-headers.ts";
 import { readCondition } from "./file-attributes.ts";
-import { readJson } from "./json-body.ts";
 import { EntryJson, entryJson } from "./list-objects.ts";
 import { pathFromUrl, urlOfFile } from "./path.ts";
-import { readQuery } from "./query.ts";
-import { readIdempotencyKey } from "./request-headers.ts";
 
 const Move = Type.Object(
   {

@@ -1,8 +1,8 @@
 /** The OpenAPI document, made from the routes themselves. */
 import type { AnyElysia } from "elysia";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
-import { Problem } from "./problem.ts";
-import { patternOf } from "./route-table.ts";
+import { Problem } from "../http/problem.ts";
+import { patternOf } from "../http/route-table.ts";
 
 export interface Operation {
   summary: string;

@@ -1,11 +1,11 @@
 /** The routes that describe the others: a document for programs, a page without script or internet for people. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { describe, NO_QUERY } from "./describe.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { describe, NO_QUERY } from "../http/describe.ts";
+import { readQuery } from "../http/query.ts";
 import type { OpenApiDocument } from "./openapi-document.ts";
 import { openApiPage } from "./openapi-page.ts";
-import { readQuery } from "./query.ts";
 
 /** @param document asked for at each request: the routes are known only when all are assembled */
 export const openApi = (document: () => OpenApiDocument) =>

@@ -3,7 +3,7 @@
  * separator like `/`, and names with spaces, `?`, `#`, `+`, `%` or any Unicode travel unharmed.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
-import { rawPath } from "../../actors/node/entrance.ts";
+import { rawPath } from "../../actors/node/http/entrance.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 
 /** @throws INVALID_PATH */

@@ -2,15 +2,15 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
-import { SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import type { Gateway } from "./context.ts";
-import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "./describe.ts";
-import { readDigests } from "./digests.ts";
+import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../http/context.ts";
+import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
+import { readDigests } from "../http/digests.ts";
+import { readQuery } from "../http/query.ts";
+import { readContentLength, readFileHeaders, readIdempotencyKey } from "../http/request-headers.ts";
 import { readCondition, readStorageClass, StorageClassQuery } from "./file-attributes.ts";
 import { FileJson, storedResponse } from "./file-json.ts";
 import { pathFromUrl } from "./path.ts";
-import { readQuery } from "./query.ts";
-import { readContentLength, readFileHeaders, readIdempotencyKey } from "./request-headers.ts";
 
 /** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
 async function refuseEarly(

@@ -8,9 +8,9 @@ import type { BlockRun } from "../../actors/rules/byte-range.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import type { MasterClient } from "../cluster/master-client.ts";
-import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "../data-path-api.ts";
+import type { MasterClient } from "../nodes/master-client.ts";
+import type { WorkerClients } from "../nodes/worker-client.ts";
+import type { Bytes } from "../ports/data-path.ts";
 import type { Hedges } from "./hedges.ts";
 
 /** A replica that has not answered by then gets a competitor. */

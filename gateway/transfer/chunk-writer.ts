@@ -12,12 +12,12 @@ import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
-import { chooseRoute } from "../../actors/rules/route.ts";
-import type { BlockWrite } from "../cluster/block-write.ts";
-import type { Copies, PlacedChunk } from "../cluster/grants.ts";
-import type { MasterClient } from "../cluster/master-client.ts";
-import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes } from "../data-path-api.ts";
+import { chooseRoute } from "../../actors/rules/redundancy/route.ts";
+import type { BlockWrite } from "../nodes/block-write.ts";
+import type { Copies, PlacedChunk } from "../nodes/grants.ts";
+import type { MasterClient } from "../nodes/master-client.ts";
+import type { WorkerClients } from "../nodes/worker-client.ts";
+import type { Bytes } from "../ports/data-path.ts";
 import { Pulse } from "./pulse.ts";
 import { type StragglerPatience, Stragglers } from "./stragglers.ts";
 

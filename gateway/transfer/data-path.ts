@@ -1,10 +1,10 @@
 /** Builds the data path of one gateway: the lines to masters and workers, and what runs on them. */
 import type { Config } from "../../actors/messages/config.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import { Grants } from "../cluster/grants.ts";
-import { MasterClient } from "../cluster/master-client.ts";
-import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../cluster/workers.ts";
-import type { DataPath } from "../data-path-api.ts";
+import { Grants } from "../nodes/grants.ts";
+import { MasterClient } from "../nodes/master-client.ts";
+import { WORKER_TIMEOUTS, WorkerClients, type WorkerTimeouts } from "../nodes/worker-client.ts";
+import type { DataPath } from "../ports/data-path.ts";
 import { HEDGE_AFTER_MS } from "./block-source.ts";
 import { BlockBuffers } from "./buffers.ts";
 import { DOWNLOAD_PATIENCE, type DownloadPatience, Downloads } from "./downloads.ts";

@@ -1,9 +1,9 @@
 /** Downloads under way, files open for them, and what happens when they want more memory than there is. */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { MasterClient } from "../cluster/master-client.ts";
-import type { WorkerClients } from "../cluster/workers.ts";
-import type { ByteRange, Consistency, DownloadActivity, OpenFile, StreamOptions } from "../data-path-api.ts";
+import type { MasterClient } from "../nodes/master-client.ts";
+import type { WorkerClients } from "../nodes/worker-client.ts";
+import type { ByteRange, Consistency, DownloadActivity, OpenFile, StreamOptions } from "../ports/data-path.ts";
 import { BlockSource } from "./block-source.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { Hedges } from "./hedges.ts";

@@ -2,9 +2,9 @@
 import type { FileInfo } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
-import type { MasterClient } from "../cluster/master-client.ts";
-import type { WorkerClients } from "../cluster/workers.ts";
-import type { Consistency } from "../data-path-api.ts";
+import type { MasterClient } from "../nodes/master-client.ts";
+import type { WorkerClients } from "../nodes/worker-client.ts";
+import type { Consistency } from "../ports/data-path.ts";
 import { VersionGone } from "./version-gone.ts";
 
 /** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */

@@ -4,12 +4,12 @@ import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
-import { inspector } from "../../actors/node/inspector.ts";
+import { inspector } from "../../actors/node/record/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
-import type { ExecuteOptions } from "../cluster/command-session.ts";
-import type { PlacedChunk } from "../cluster/grants.ts";
-import type { Patience } from "../cluster/patience.ts";
+import type { ExecuteOptions } from "../nodes/command-session.ts";
+import type { PlacedChunk } from "../nodes/grants.ts";
+import type { Patience } from "../nodes/patience.ts";
 import type {
   AppendOptions,
   FileRequest,
@@ -18,7 +18,7 @@ import type {
   PutRequest,
   UploadActivity,
   UploadInfo,
-} from "../data-path-api.ts";
+} from "../ports/data-path.ts";
 import { BodyReader } from "./body-reader.ts";
 import { Slots } from "./slots.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";

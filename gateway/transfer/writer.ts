@@ -5,13 +5,13 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
-import { declareWork } from "../../actors/node/current-work.ts";
+import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
-import type { Copies, Grants, PlacedChunk } from "../cluster/grants.ts";
-import type { MasterClient } from "../cluster/master-client.ts";
-import type { WorkerClients } from "../cluster/workers.ts";
-import type { Bytes, HashName } from "../data-path-api.ts";
+import type { Copies, Grants, PlacedChunk } from "../nodes/grants.ts";
+import type { MasterClient } from "../nodes/master-client.ts";
+import type { WorkerClients } from "../nodes/worker-client.ts";
+import type { Bytes, HashName } from "../ports/data-path.ts";
 import type { BodyReader } from "./body-reader.ts";
 import type { BlockBuffers, BufferShare } from "./buffers.ts";
 import { ChunkWriter } from "./chunk-writer.ts";

@@ -2,11 +2,12 @@
  * A recording of a cluster that never was: as many nodes and events as one likes, with a leader that is killed and a worker
  * that dies, drawn on the machines as they are. For the page's own tests: what it makes of real clusters is tested on those.
  */
-import { livenessMachine } from "../../actors/master/liveness.machine.ts";
-import { raftMachine } from "../../actors/master/raft.machine.ts";
-import { repairMachine } from "../../actors/master/repair.machine.ts";
+
+import { raftMachine } from "../../actors/master/group/raft.machine.ts";
+import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
+import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
 import type { ActorState, Chart, StepRecord } from "../../actors/messages/records.ts";
-import { chartOf } from "../../actors/node/recorder-chart.ts";
+import { chartOf } from "../../actors/node/record/chart.ts";
 import { workerMachine } from "../../actors/worker/worker.machine.ts";
 import type { Recording } from "../../gateway/console/api.ts";
 import { layoutOf } from "../../gateway/console/layouts.ts";

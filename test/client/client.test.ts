@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createClient, DfsError } from "../../gateway/client/client.ts";
-import { problemResponse } from "../../gateway/rest/problem.ts";
+import { problemResponse } from "../../gateway/http/problem.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { startMemoryGateway } from "../support/memory-gateway.ts";
 

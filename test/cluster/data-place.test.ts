@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { loadConfig } from "../../actors/node/config.ts";
-import { loadSecret } from "../../actors/node/secret.ts";
+import { loadSecret } from "../../actors/node/identity/secret.ts";
 import { destroyNodeData, finishDestroying, nodesWithData, settleNodeData } from "../../databases/node-data.ts";
 import { launch, nodesRunning, runDfs, type SmallCluster, smallCluster } from "../support/launcher.ts";
 

@@ -3,13 +3,19 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { BATCH, encodeAnswers, encodeLetters, MAX_LETTERS, readAnswers } from "../../actors/node/letters.ts";
+import { decode, encode, WIRE_VERSION } from "../../actors/node/http/wire.ts";
+import { sign } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { send } from "../../actors/node/outbox.ts";
-import { becauseOf, continueAs, currentCause, withCause } from "../../actors/node/recorder-cause.ts";
-import { sign } from "../../actors/node/signature.ts";
-import { decode, encode, WIRE_VERSION } from "../../actors/node/wire.ts";
+import {
+  BATCH,
+  encodeAnswers,
+  encodeLetters,
+  MAX_LETTERS,
+  readAnswers,
+} from "../../actors/node/messaging/batch-format.ts";
+import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
+import { becauseOf, continueAs, currentCause, withCause } from "../../actors/node/record/cause.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "7".repeat(64);

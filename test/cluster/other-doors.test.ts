@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openLauncherControl } from "../../actors/launcher-control.ts";
+import { openLauncherControl } from "../../actors/launcher/control.ts";
 import { launcherSocket } from "../../actors/node/launcher-socket.ts";
 import configJson from "../../config.json";
 import type { RecordingHeader } from "../../gateway/console/api.ts";

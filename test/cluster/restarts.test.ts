@@ -1,7 +1,7 @@
 /** What the launcher says of a node that ended, and when it starts it again. */
 import { afterEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { describeEnding, MOST_STARTS, planRestart } from "../../actors/launcher-restarts.ts";
+import { describeEnding, MOST_STARTS, planRestart } from "../../actors/launcher/restarts.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
 

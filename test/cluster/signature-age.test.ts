@@ -1,6 +1,6 @@
 /** How long a signature is good for: what was overheard can be sent again no longer than that. */
 import { afterEach, expect, setSystemTime, test } from "bun:test";
-import { sign, verifySignature } from "../../actors/node/signature.ts";
+import { sign, verifySignature } from "../../actors/node/identity/signature.ts";
 
 const SECRET = "7".repeat(64);
 const SIGNED_AT = 1_800_000_000_000;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { sign, verifySignature } from "../../actors/node/signature.ts";
+import { sign, verifySignature } from "../../actors/node/identity/signature.ts";
 
 const SECRET = "5".repeat(64);
 const verify = (authorization: string | null) => verifySignature(SECRET, authorization, "GET", "/x", "");

@@ -4,8 +4,8 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { checkConfig, loadConfig } from "../../actors/node/config.ts";
+import { loadSecret, secretPath } from "../../actors/node/identity/secret.ts";
 import { worldRefusal } from "../../actors/node/lifecycle.ts";
-import { loadSecret, secretPath } from "../../actors/node/secret.ts";
 import configJson from "../../config.json";
 import { freePorts } from "../support/free-ports.ts";
 

@@ -8,11 +8,11 @@ import type { RaftMessageOf } from "../../actors/messages/raft.ts";
 import { RecordsMailbox } from "../../actors/messages/records.ts";
 import { MESSAGE_SENDERS } from "../../actors/messages/senders.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
+import { loadSecret } from "../../actors/node/identity/secret.ts";
+import { blockContent, sign } from "../../actors/node/identity/signature.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import type { Identity, MailboxSchema } from "../../actors/node/mailbox.ts";
-import { send } from "../../actors/node/outbox.ts";
-import { loadSecret } from "../../actors/node/secret.ts";
-import { blockContent, sign } from "../../actors/node/signature.ts";
+import type { Identity, MailboxSchema } from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 
 const cluster = await RealCluster.start({ masters: 3, workers: 3 });

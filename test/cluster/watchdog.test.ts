@@ -2,8 +2,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { CurrentWork } from "../../actors/node/current-work.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
+import { CurrentWork } from "../../actors/node/watchdog/current-work.ts";
 import { judgeStillness, type Look, observe, type Stillness } from "../../actors/rules/starvation.ts";
 
 const NODE = resolve(import.meta.dir, "../../actors/node");

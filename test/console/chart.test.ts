@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { createActor, setup } from "xstate";
 import type { StepRecord } from "../../actors/messages/records.ts";
-import { Recorder } from "../../actors/node/recorder.ts";
-import { chartOf, valueText } from "../../actors/node/recorder-chart.ts";
+import { chartOf, valueText } from "../../actors/node/record/chart.ts";
+import { Recorder } from "../../actors/node/record/recorder.ts";
 import { drawnMachines, layoutOf } from "../../gateway/console/layouts.ts";
 import { layOut, MACHINES } from "./draw-machines.ts";
 

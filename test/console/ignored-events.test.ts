@@ -1,13 +1,13 @@
 /** Nothing vanishes: what no state of a machine takes is in the node's log, whether recording is on or not. */
 import { afterAll, expect, test } from "bun:test";
 import { type AnyStateMachine, createActor } from "xstate";
-import { livenessMachine } from "../../actors/master/liveness.machine.ts";
-import { raftMachine } from "../../actors/master/raft.machine.ts";
-import { blankRaft } from "../../actors/master/raft-driver.ts";
-import { repairMachine } from "../../actors/master/repair.machine.ts";
-import { stewardMachine } from "../../actors/master/steward.machine.ts";
-import { IgnoredEvents } from "../../actors/node/inspector.ts";
+import { raftMachine } from "../../actors/master/group/raft.machine.ts";
+import { blankRaft } from "../../actors/master/group/raft-driver.ts";
+import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
+import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
+import { stewardMachine } from "../../actors/master/leading/steward.machine.ts";
 import type { Logger } from "../../actors/node/log.ts";
+import { IgnoredEvents } from "../../actors/node/record/inspector.ts";
 import { workerMachine } from "../../actors/worker/worker.machine.ts";
 import { uploadMachine } from "../../gateway/transfer/upload.machine.ts";
 import { ManualClock } from "../support/manual-clock.ts";

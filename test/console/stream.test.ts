@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { gzipSync } from "bun";
 import { createMachine } from "xstate";
-import { chartOf } from "../../actors/node/recorder-chart.ts";
-import { HybridClock } from "../../actors/node/recorder-clock.ts";
+import { chartOf } from "../../actors/node/record/chart.ts";
+import { HybridClock } from "../../actors/node/record/hybrid-clock.ts";
 import { FollowedRecords } from "../../databases/records.ts";
 import type { Recording } from "../../gateway/console/api.ts";
 import { toMachineConfig, toMermaid } from "../../gateway/console/chart-export.ts";

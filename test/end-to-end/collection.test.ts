@@ -1,9 +1,9 @@
 /** What is deleted or given up goes, wherever it lies and whoever was away; what may still be needed stays. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { send } from "../../actors/node/outbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import { putBlock } from "../../actors/worker/block-client.ts";
-import { MasterClient } from "../../gateway/cluster/master-client.ts";
+import { putBlock } from "../../actors/worker/blocks/block-client.ts";
+import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, WholeCluster } from "../support/whole-cluster.ts";

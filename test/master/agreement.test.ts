@@ -1,6 +1,6 @@
 /** Masters that run different programs, and masters that built different states from one log. */
 import { afterEach, expect, test } from "bun:test";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import {
   commonVersion,
@@ -8,10 +8,10 @@ import {
   majorityHash,
   PROGRAM_VERSION,
   type StateMark,
-} from "../../actors/rules/decide/agreement.ts";
-import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/once.ts";
+} from "../../actors/rules/decide/cluster-version.ts";
+import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/state.ts";
-import { Metadata } from "../../databases/metadata.ts";
+import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import { EngineGroup, type EngineGroupOptions } from "../support/engine-group.ts";
 

@@ -1,7 +1,7 @@
 /** What each command does to the metadata, on real SQLite in memory. */
 import { describe, expect, test } from "bun:test";
 import type { Command, CommandOf, FileInfo, ValueOf } from "../../actors/messages/commands.ts";
-import { decode, encode } from "../../actors/node/wire.ts";
+import { decode, encode } from "../../actors/node/http/wire.ts";
 import { keptHeaders, saidHeaders } from "../../actors/rules/file-headers.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 

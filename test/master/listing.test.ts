@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import type { Freshness } from "../../actors/master/freshness.ts";
-import { staleReads } from "../../actors/master/stale-reads.ts";
+import type { Freshness } from "../../actors/master/group/freshness.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { staleReads } from "../../actors/master/group/stale-reads.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { comparePaths } from "../../actors/rules/path.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { type Actor, createActor, SimulatedClock } from "xstate";
-import { livenessMachine } from "../../actors/master/liveness.machine.ts";
+import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
 
 /** A watched worker under a clock that the test turns, in small ticks. */
 function watch({ suspectAfterMs = 200, deadAfterMs = 800, graceMs = 1000 } = {}) {

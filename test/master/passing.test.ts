@@ -1,12 +1,18 @@
 /** The way round a cut link, at the masters: real engines behind real mailboxes, none of which a gateway need reach itself. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Elysia } from "elysia";
-import { PassingDesk } from "../../actors/master/passing-desk.ts";
+import { PassingDesk } from "../../actors/master/passing.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox, type Passed } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { send } from "../../actors/node/outbox.ts";
+import {
+  type Handlers,
+  type Identity,
+  listenOptions,
+  mailbox,
+  SERVER_OPTIONS,
+} from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
 import { EngineGroup } from "../support/engine-group.ts";
 import { freePorts } from "../support/free-ports.ts";
 

@@ -1,6 +1,6 @@
 /** Where a leader puts chunks: under many askers at once, with too few zones, and when a chosen worker dies. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { betterZones } from "../../actors/rules/classify-replicas.ts";
+import { betterZones } from "../../actors/rules/redundancy/classify.ts";
 import { ScriptedCluster } from "../support/scripted-workers.ts";
 
 let cluster: ScriptedCluster;

@@ -1,7 +1,7 @@
 /** Each invariant of Raft's state is able to break, and a step that breaks one leaves nothing behind. */
 import { expect, test } from "bun:test";
-import { handle, raftMachine } from "../../actors/master/raft.machine.ts";
-import { blankRaft, RaftDriver } from "../../actors/master/raft-driver.ts";
+import { handle, raftMachine } from "../../actors/master/group/raft.machine.ts";
+import { blankRaft, RaftDriver } from "../../actors/master/group/raft-driver.ts";
 import type { RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
 import { declaredInvariants, InvariantBroken } from "../../actors/rules/invariant.ts";
 import { checkStep } from "../../actors/rules/raft/invariants.ts";

@@ -1,6 +1,6 @@
 /** What a master makes of batches from its peers, by whom they are from, whom they are for, and what they expect there. */
 import { expect, test } from "bun:test";
-import { RaftTransport } from "../../actors/master/raft-transport.ts";
+import { RaftTransport } from "../../actors/master/group/raft-transport.ts";
 import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
 import { createLogger } from "../../actors/node/log.ts";
 

@@ -1,7 +1,7 @@
 /** What a leader makes of the chunks that a worker lists: which are kept, taken in, or sent to the trash. */
 import { describe, expect, test } from "bun:test";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import { Reconciliation } from "../../actors/master/reconciliation.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { Reconciliation } from "../../actors/master/leading/reconciliation.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createLogger } from "../../actors/node/log.ts";

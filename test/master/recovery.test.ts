@@ -4,12 +4,18 @@ import { afterEach, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import { foundingConfiguration, OUTSIDER } from "../../actors/master/founding.ts";
+import { foundingConfiguration, OUTSIDER } from "../../actors/master/group/founding.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
 import { StartRefused } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { BackupUnusable, backupHead, restoreBackup, StateMissing, unpackBackup } from "../../databases/backup.ts";
 import { LogDamaged, MasterLog } from "../../databases/master-log.ts";
+import {
+  BackupUnusable,
+  backupHead,
+  restoreBackup,
+  StateMissing,
+  unpackBackup,
+} from "../../databases/metadata/backup.ts";
 import { loneEngine, untilReady } from "../support/lone-engine.ts";
 
 const folders: string[] = [];

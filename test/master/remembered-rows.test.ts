@@ -1,7 +1,7 @@
 /** Directories and sessions are read once and remembered; nobody can tell, but by the time it takes. */
 import { expect, test } from "bun:test";
-import { WRITE_SQL } from "../../databases/metadata-statements.ts";
-import { RememberedRows, TOUCHES } from "../../databases/remembered-rows.ts";
+import { RememberedRows, TOUCHES } from "../../databases/metadata/remembered-rows.ts";
+import { WRITE_SQL } from "../../databases/metadata/statements.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 test("every write to a table whose rows are remembered says which of them it touches", () => {

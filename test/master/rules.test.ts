@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { chooseTrim, classifyReplicas, type Holder, indispensable } from "../../actors/rules/classify-replicas.ts";
-import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/placement.ts";
-import { afterFailure, isOfTheTarget, resting } from "../../actors/rules/target-rests.ts";
+import { chooseTrim, classifyReplicas, type Holder, indispensable } from "../../actors/rules/redundancy/classify.ts";
+import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/redundancy/placement.ts";
+import { afterFailure, isOfTheTarget, resting } from "../../actors/rules/redundancy/target-rests.ts";
 import { SEED, seeded } from "../support/random.ts";
 
 const worker = (id: string, more: Partial<Candidate> = {}): Candidate => ({

@@ -1,6 +1,6 @@
 /** What a leader makes of workers that fall silent, come and go, or come back as somebody else. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { massSilence } from "../../actors/rules/mass-silence.ts";
+import { massSilence } from "../../actors/rules/redundancy/mass-silence.ts";
 import { verdictOf } from "../../gateway/client/verdict.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
 import { ScriptedCluster } from "../support/scripted-workers.ts";

@@ -4,13 +4,13 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, truncateSync } fr
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import { Snapshots } from "../../actors/master/snapshots.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { Snapshots } from "../../actors/master/group/snapshots.ts";
 import type { RaftMessageOf } from "../../actors/messages/raft.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { MasterLog } from "../../databases/master-log.ts";
-import { Metadata } from "../../databases/metadata.ts";
+import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { followerEngine, identity } from "../support/follower-engine.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { loneEngine, untilReady } from "../support/lone-engine.ts";

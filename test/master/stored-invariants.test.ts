@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RaftEntry } from "../../actors/messages/raft.ts";
-import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/once.ts";
+import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Decision, Environment, Write } from "../../actors/rules/decide/state.ts";
 import { declaredInvariants, InvariantBroken } from "../../actors/rules/invariant.ts";
 import { MasterLog } from "../../databases/master-log.ts";
-import { Metadata } from "../../databases/metadata.ts";
+import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 /** The claim that it breaks. */

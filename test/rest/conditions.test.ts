@@ -6,7 +6,7 @@ import {
   rangeApplies,
   refuseConditions,
   writeCondition,
-} from "../../gateway/rest/conditions.ts";
+} from "../../gateway/http/conditions.ts";
 
 const file = { etag: "v1", modifiedAt: Date.UTC(2026, 0, 2, 3, 4, 5, 678) };
 const sameSecond = new Date(file.modifiedAt).toUTCString();

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { refusalFrom } from "../../actors/node/answers.ts";
+import { refusalFrom } from "../../actors/node/http/answers.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";

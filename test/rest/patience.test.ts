@@ -1,7 +1,7 @@
 /** `Prefer: wait=SECONDS`: how long a client is willing to wait for a leader. */
 import { expect, test } from "bun:test";
-import { askedWaitMs } from "../../gateway/cluster/patience.ts";
-import { preferredWait } from "../../gateway/rest/patience.ts";
+import { preferredWait } from "../../gateway/http/prefer-wait.ts";
+import { askedWaitMs } from "../../gateway/nodes/patience.ts";
 import { restGateway } from "../support/rest-gateway.ts";
 
 test("F13. the preference is read among others, in whole seconds up to a minute; what is ill-formed is passed over, as RFC 7240 wants", () => {

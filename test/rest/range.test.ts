@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { contentRange, decideRanges, MAX_RANGES } from "../../gateway/rest/range.ts";
+import { contentRange, decideRanges, MAX_RANGES } from "../../gateway/http/range.ts";
 
 const BLOCK = 100;
 const ranges = (header: string | null, size = 1000) => {

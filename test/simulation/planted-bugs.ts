@@ -2,7 +2,7 @@
  * Known mistakes in Raft, planted one at a time into the shipped machine or under it. A simulation that does not find
  * them proves nothing by finding nothing.
  */
-import { handle, raftMachine } from "../../actors/master/raft.machine.ts";
+import { handle, raftMachine } from "../../actors/master/group/raft.machine.ts";
 import type { RaftMessageOf } from "../../actors/messages/raft.ts";
 import { answerPreVote, answerVote, grantsVote } from "../../actors/rules/raft/election.ts";
 import { append, lastIndex, termAt, truncate } from "../../actors/rules/raft/log-tail.ts";

@@ -2,7 +2,7 @@
  * What must hold in a group of masters at every moment, whatever the weather: I1–I10 of the specification. The checks
  * look at the machines and disks from outside and share no code with what they check but the arithmetic of log positions.
  */
-import type { RaftDriver } from "../../actors/master/raft-driver.ts";
+import type { RaftDriver } from "../../actors/master/group/raft-driver.ts";
 import type { Configuration, RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
 import { entryAt, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 

@@ -4,10 +4,10 @@
  * master that moved. Scenarios steer it through `hold`, `cut`, `crash`, `pause` and `breakDisk`.
  */
 
-import { type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/raft-driver.ts";
+import { type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/group/raft-driver.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
 import type { Clock } from "../../actors/node/clock.ts";
-import { decode, encode } from "../../actors/node/wire.ts";
+import { decode, encode } from "../../actors/node/http/wire.ts";
 import { append, compact, emptyLog, lastIndex, termAt, truncate } from "../../actors/rules/raft/log-tail.ts";
 import {
   configurationAt,

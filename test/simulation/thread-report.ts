@@ -1,5 +1,5 @@
 /** What a thread of lives tells the one that watches it: what it begins, how it ends, and how often invariants were asked. */
-import { currentWork } from "../../actors/node/current-work.ts";
+import { currentWork } from "../../actors/node/watchdog/current-work.ts";
 import { declaredInvariants } from "../../actors/rules/invariant.ts";
 import { simulatedTime } from "./world.ts";
 
@@ -20,7 +20,7 @@ export function answerOrders<Order, Begun, Answer>(
   const say = (report: Report<Begun, Answer>): void => self.postMessage(report);
   self.onmessage = async ({ data }: MessageEvent<Order>) => {
     // Not before: it imports `node:fs` by name, which a simulation of disks has changed by now.
-    const { threadId } = await import("../../actors/node/thread-times.ts");
+    const { threadId } = await import("../../actors/node/watchdog/thread-times.ts");
     const answer = await live(data, (begun) =>
       say({ kind: "begun", begun, work: currentWork.shared, time: simulatedTime.buffer, threadId: threadId() }),
     );

@@ -2,8 +2,8 @@
  * A thread of lives, watched from outside: a life that hangs cannot say so itself. It is judged like the event loop of a
  * node, by the CPU time that its thread uses without an event of its world, and so not by how busy the machine is.
  */
-import { CurrentWork } from "../../actors/node/current-work.ts";
-import { threadTimes } from "../../actors/node/thread-times.ts";
+import { CurrentWork } from "../../actors/node/watchdog/current-work.ts";
+import { threadTimes } from "../../actors/node/watchdog/thread-times.ts";
 import { judgeStillness, observe, type Stillness } from "../../actors/rules/starvation.ts";
 import type { Evaluations, Report } from "./thread-report.ts";
 

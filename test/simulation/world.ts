@@ -2,7 +2,7 @@
  * A world with one thread, no promises and no clock but its own: events ordered by (time, sequence), and all chance from
  * one seed. Each purpose draws from a stream of its own, so taking one fault away does not reshuffle the others.
  */
-import { currentWork } from "../../actors/node/current-work.ts";
+import { currentWork } from "../../actors/node/watchdog/current-work.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import { seeded } from "../support/random.ts";
 

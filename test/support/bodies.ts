@@ -1,5 +1,5 @@
 /** Bodies to put and ways to read them back. */
-import type { DataPath } from "../../gateway/data-path-api.ts";
+import type { DataPath } from "../../gateway/ports/data-path.ts";
 
 /** Bytes that look random and are the same each time. */
 export function sampleBytes(lengthBytes: number, seed = 1): Uint8Array<ArrayBuffer> {

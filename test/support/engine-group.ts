@@ -2,15 +2,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { AgreementDesk } from "../../actors/master/agreement-desk.ts";
-import { MetadataEngine } from "../../actors/master/engine.ts";
-import { MembershipDesk } from "../../actors/master/membership-desk.ts";
+import { MembershipDesk } from "../../actors/master/group/membership.ts";
+import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { AgreementDesk } from "../../actors/master/group/state-check.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
+import { decode, encode } from "../../actors/node/http/wire.ts";
 import { createLogger, type Logger } from "../../actors/node/log.ts";
-import { decode, encode } from "../../actors/node/wire.ts";
-import { RULES, type Rules } from "../../actors/rules/decide/once.ts";
+import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { LearnerPatience } from "../../actors/rules/raft/membership.ts";
 import { until } from "./fair-time.ts";
 

@@ -1,7 +1,8 @@
 /** A metadata engine that belongs to no group yet, on real files, and what it fetches snapshots with. */
-import { MetadataEngine } from "../../actors/master/engine.ts";
-import { OUTSIDER } from "../../actors/master/founding.ts";
-import { Snapshots } from "../../actors/master/snapshots.ts";
+
+import { OUTSIDER } from "../../actors/master/group/founding.ts";
+import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { Snapshots } from "../../actors/master/group/snapshots.ts";
 import { createLogger } from "../../actors/node/log.ts";
 
 export const identity = { nodeId: "master-1", secret: "0".repeat(64), clusterId: () => "c" };

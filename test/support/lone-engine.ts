@@ -1,5 +1,5 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
-import { MetadataEngine } from "../../actors/master/engine.ts";
+import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { until } from "./fair-time.ts";
 

@@ -1,7 +1,7 @@
 /** What the logs of stopped masters say of a history: the order of its changes, and which never came to be. */
 import { join } from "node:path";
 import type { RaftEntry } from "../../actors/messages/raft.ts";
-import { decode } from "../../actors/node/wire.ts";
+import { decode } from "../../actors/node/http/wire.ts";
 import { MasterLog } from "../../databases/master-log.ts";
 import type { RecordedCall } from "./recorded-load.ts";
 

@@ -1,7 +1,7 @@
 /** A gateway's REST interface over a Map: what the client and the command line are tried on, with faults on order. */
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import { problemResponse } from "../../gateway/rest/problem.ts";
+import { problemResponse } from "../../gateway/http/problem.ts";
 
 interface Kept {
   bytes: Uint8Array<ArrayBuffer>;

@@ -17,7 +17,7 @@ import type {
   PutOutcome,
   Transfers,
   UploadInfo,
-} from "../../gateway/data-path-api.ts";
+} from "../../gateway/ports/data-path.ts";
 
 interface MemoryFile {
   info: FileInfo;

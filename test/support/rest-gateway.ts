@@ -1,12 +1,12 @@
 /** A gateway's REST server over the data path in memory: called directly, or on a real socket. */
 import { connect } from "node:net";
 import { checkConfig } from "../../actors/node/config.ts";
-import { serve } from "../../actors/node/entrance.ts";
+import { serve } from "../../actors/node/http/entrance.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import configJson from "../../config.json";
-import type { DataPath } from "../../gateway/data-path-api.ts";
-import type { Gateway } from "../../gateway/rest/context.ts";
-import { createRestServer } from "../../gateway/rest/server.ts";
+import type { Gateway } from "../../gateway/http/context.ts";
+import type { DataPath } from "../../gateway/ports/data-path.ts";
+import { createRestServer } from "../../gateway/server.ts";
 import { memoryDataPath } from "./memory-transfers.ts";
 
 const SMALL = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };

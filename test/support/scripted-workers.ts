@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import { MembershipDesk } from "../../actors/master/membership-desk.ts";
+import { MembershipDesk } from "../../actors/master/group/membership.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { Office } from "../../actors/master/leading/office.ts";
 import { masterMetrics } from "../../actors/master/metrics.ts";
-import { Office } from "../../actors/master/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
@@ -24,8 +24,8 @@ import {
   type MessageOf,
   mailbox,
   SERVER_OPTIONS,
-} from "../../actors/node/mailbox.ts";
-import { inventoryDigest } from "../../actors/rules/inventory-digest.ts";
+} from "../../actors/node/messaging/mailbox.ts";
+import { inventoryDigest } from "../../actors/rules/redundancy/inventory-digest.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
 import { ManualClock } from "./manual-clock.ts";

@@ -10,7 +10,7 @@ import {
   type MessageOf,
   mailbox,
   SERVER_OPTIONS,
-} from "../../actors/node/mailbox.ts";
+} from "../../actors/node/messaging/mailbox.ts";
 
 type Mailbox = typeof MasterMailbox;
 

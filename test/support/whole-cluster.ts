@@ -6,19 +6,25 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import type { MetadataEngine } from "../../actors/master/engine.ts";
-import { MembershipDesk } from "../../actors/master/membership-desk.ts";
-import { Office } from "../../actors/master/office.ts";
-import { Standing } from "../../actors/master/standing.ts";
+import { MembershipDesk } from "../../actors/master/group/membership.ts";
+import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { Standing } from "../../actors/master/group/standing.ts";
+import { Office } from "../../actors/master/leading/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { systemClock } from "../../actors/node/clock.ts";
 import { checkConfig, loadConfig } from "../../actors/node/config.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, type Identity, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
+import {
+  type Handlers,
+  type Identity,
+  listenOptions,
+  mailbox,
+  SERVER_OPTIONS,
+} from "../../actors/node/messaging/mailbox.ts";
 import { startWorker, type WorkerNode } from "../../actors/worker/host.ts";
-import type { DataPath } from "../../gateway/data-path-api.ts";
+import type { DataPath } from "../../gateway/ports/data-path.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
 import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";

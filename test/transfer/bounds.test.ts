@@ -1,6 +1,6 @@
 /** How much may be under way at once. */
 import { expect, test } from "bun:test";
-import { MasterClient } from "../../gateway/cluster/master-client.ts";
+import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { CHUNK, SECRET } from "../support/memory-cluster.ts";

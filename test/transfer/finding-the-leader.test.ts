@@ -4,9 +4,9 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { MasterClient } from "../../gateway/cluster/master-client.ts";
-import { withWait } from "../../gateway/cluster/patience.ts";
+import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { MasterClient } from "../../gateway/nodes/master-client.ts";
+import { withWait } from "../../gateway/nodes/patience.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "ab".repeat(32);

@@ -3,9 +3,9 @@ import { afterEach, expect, spyOn, test } from "bun:test";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { Grants } from "../../gateway/cluster/grants.ts";
-import type { MasterClient } from "../../gateway/cluster/master-client.ts";
-import type { WorkerClients } from "../../gateway/cluster/workers.ts";
+import { Grants } from "../../gateway/nodes/grants.ts";
+import type { MasterClient } from "../../gateway/nodes/master-client.ts";
+import type { WorkerClients } from "../../gateway/nodes/worker-client.ts";
 
 const LEASE_MS = 60_000;
 const restores: (() => void)[] = [];

@@ -4,8 +4,8 @@ import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/mailbox.ts";
-import { MasterClient } from "../../gateway/cluster/master-client.ts";
+import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { codeOf } from "../support/codes.ts";
 import { freePorts } from "../support/free-ports.ts";
 

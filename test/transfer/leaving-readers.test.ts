@@ -1,8 +1,8 @@
 /** Readers that leave, stand still or come in crowds: what is held for them is bounded, and given back. */
 import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
-import { listenOptions } from "../../actors/node/mailbox.ts";
-import { createRestServer } from "../../gateway/rest/server.ts";
+import { listenOptions } from "../../actors/node/messaging/mailbox.ts";
+import { createRestServer } from "../../gateway/server.ts";
 import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until as untilFair } from "../support/fair-time.ts";

@@ -1,8 +1,8 @@
 /** What a gateway concludes from its masters' last words, and how long a request waits by that. */
 import { describe, expect, test } from "bun:test";
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
-import { type Outlook, outlookOf, type Sighting } from "../../gateway/cluster/outlook.ts";
-import { type Effort, patienceMs } from "../../gateway/cluster/patience.ts";
+import { type Outlook, outlookOf, type Sighting } from "../../gateway/nodes/outlook.ts";
+import { type Effort, patienceMs } from "../../gateway/nodes/patience.ts";
 
 const NOW = 100_000;
 const GROUP = ["m1", "m2", "m3"];

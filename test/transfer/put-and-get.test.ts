@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { HashName } from "../../gateway/data-path-api.ts";
+import type { HashName } from "../../gateway/ports/data-path.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";

@@ -1,7 +1,7 @@
 /** A file that is replaced after a GET looked it up, and whose old bytes are gone before they were read. */
 import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
-import { createRestServer } from "../../gateway/rest/server.ts";
+import { createRestServer } from "../../gateway/server.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, MemoryCluster } from "../support/memory-cluster.ts";
 

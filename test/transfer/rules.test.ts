@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { blockCount, blockRun, overlap } from "../../actors/rules/byte-range.ts";
-import { chooseRoute } from "../../actors/rules/route.ts";
+import { chooseRoute } from "../../actors/rules/redundancy/route.ts";
 
 const workers = ["a", "b", "c"];
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { SmallChunkOutcome } from "../../actors/messages/worker.ts";
-import { SmallPuts } from "../../gateway/cluster/small-puts.ts";
+import { SmallPuts } from "../../gateway/nodes/small-puts.ts";
 import { sampleBytes } from "../support/bodies.ts";
 
 const writeOf = (chunkId: number, lengthBytes = 100) => {

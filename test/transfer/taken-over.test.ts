@@ -1,7 +1,7 @@
 /** A resumable upload whose connection hangs: a newer request takes it over at once, and no byte is lost or comes twice. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
-import type { DataPath } from "../../gateway/data-path-api.ts";
+import type { DataPath } from "../../gateway/ports/data-path.ts";
 import { UploadTurns } from "../../gateway/transfer/upload-turns.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until } from "../support/fair-time.ts";

@@ -1,12 +1,12 @@
 /** How much a worker takes on at once. */
 import { expect, test } from "bun:test";
 import { BlockHeader } from "../../actors/messages/worker.ts";
-import { refusalOf } from "../../actors/node/answers.ts";
-import { blockContent, sign } from "../../actors/node/signature.ts";
+import { refusalOf } from "../../actors/node/http/answers.ts";
+import { blockContent, sign } from "../../actors/node/identity/signature.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import { blockRoutes, noTraffic } from "../../actors/worker/block-routes.ts";
-import { Copier } from "../../actors/worker/copy-chunk.ts";
+import { blockRoutes, noTraffic } from "../../actors/worker/blocks/block-routes.ts";
+import { Copier } from "../../actors/worker/blocks/copy-chunk.ts";
 import { openStore } from "./open-store.ts";
 import { BLOCK, crc32Of, randomBytes, SECRET, silent, temporaryFolder, tester } from "./support.ts";
 

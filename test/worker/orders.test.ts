@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync, writeSync } from "node:fs";
-import { getBlocks } from "../../actors/worker/block-client.ts";
-import { Fence } from "../../actors/worker/fence.ts";
+import { getBlocks } from "../../actors/worker/blocks/block-client.ts";
+import { Fence } from "../../actors/worker/leader/fence.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { startStandInMaster } from "../support/stand-in-master.ts";
 import {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import { getBlocks, putBlock } from "../../actors/worker/block-client.ts";
+import { getBlocks, putBlock } from "../../actors/worker/blocks/block-client.ts";
 import { spawnLogging, spawnWorker, untilListening } from "./spawn-worker.ts";
 import {
   BLOCK,

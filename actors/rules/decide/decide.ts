@@ -3,10 +3,10 @@
  * over the same state, gives the same writes and the same answer on every master, now and at every replay.
  */
 import type { Command } from "../../messages/commands.ts";
-import { checkState, knownSince, setClusterVersion } from "./agreement.ts";
 import { closeGrants, forgetGarbage, grantChunks, renewGrants } from "./chunks.ts";
+import { checkState, knownSince, setClusterVersion } from "./cluster-version.ts";
+import { expire, openSession } from "./expiry.ts";
 import { copyPath, deletePath, makeDirectory, putFile, reapDeleted, renamePath } from "./namespace.ts";
-import { expire, openSession } from "./sessions.ts";
 import {
   accepted,
   CannotApply,

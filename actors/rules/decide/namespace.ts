@@ -4,8 +4,8 @@ import type { WriteCondition } from "../../messages/primitives.ts";
 import { formatCrc32 } from "../crc32.ts";
 import { keptHeadersProblem } from "../file-headers.ts";
 import { pathProblem } from "../path.ts";
-import { HEADERS_CHECKED_SINCE } from "./agreement.ts";
 import { addStoredChunks, freeChunks, freeFiles } from "./chunks.ts";
+import { HEADERS_CHECKED_SINCE } from "./cluster-version.ts";
 import {
   accepted,
   type Deciding,

@@ -1,6 +1,6 @@
 /**
  * What `decide` may ask of the metadata and what it may change. It names reads and writes and never sees SQL:
- * `databases/metadata.ts` holds a statement for each name. A decision reads first, then returns its writes, so a refusal
+ * `databases/metadata/sqlite-metadata.ts` holds a statement for each name. A decision reads first, then returns its writes, so a refusal
  * has nothing to undo.
  */
 import type { CommandResult } from "../../messages/commands.ts";

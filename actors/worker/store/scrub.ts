@@ -1,7 +1,7 @@
 /** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
 import type { ChunkIndex, ChunkRow } from "../../../databases/chunk-index.ts";
-import { declareWork } from "../../node/current-work.ts";
 import type { Logger } from "../../node/log.ts";
+import { declareWork } from "../../node/watchdog/current-work.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import { Pace, pause, turn } from "./pace.ts";

@@ -2,7 +2,7 @@
  * What a store does by itself, now and then: it looks after its folders, empties its trash, lets rows follow their files,
  * reads again what lies in quarantine, and tries a failing disk. One that fails keeps none of the others from its turn.
  */
-import { declareWork } from "../../node/current-work.ts";
+import { declareWork } from "../../node/watchdog/current-work.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { Disk } from "./disk.ts";
 import { FolderWatch, type FolderWatchOptions } from "./folder-watch.ts";

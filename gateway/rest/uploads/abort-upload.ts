@@ -1,10 +1,10 @@
 /** Throws an upload away. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
-import { refuseConditions } from "../conditions.ts";
-import type { Gateway } from "../context.ts";
-import { describe, FROM_CHANGES, NO_QUERY } from "../describe.ts";
-import { readQuery } from "../query.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { refuseConditions } from "../../http/conditions.ts";
+import type { Gateway } from "../../http/context.ts";
+import { describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";
+import { readQuery } from "../../http/query.ts";
 import { inTus, speaksTus } from "./tus.ts";
 import { parseUploadName, SET_AT_OPENING, TUS_RESUMABLE, UPLOAD_ID } from "./upload-json.ts";
 

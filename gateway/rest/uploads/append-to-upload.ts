@@ -1,14 +1,14 @@
 /** Appends bytes at an offset. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
-import type { UploadInfo } from "../../data-path-api.ts";
-import { refuseConditions } from "../conditions.ts";
-import type { Gateway } from "../context.ts";
-import { BINARY, describe, FROM_CHANGES, NO_QUERY } from "../describe.ts";
-import { refuseDigests } from "../digests.ts";
-import { readQuery } from "../query.ts";
-import { readContentLength } from "../request-headers.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { refuseConditions } from "../../http/conditions.ts";
+import type { Gateway } from "../../http/context.ts";
+import { BINARY, describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";
+import { refuseDigests } from "../../http/digests.ts";
+import { readQuery } from "../../http/query.ts";
+import { readContentLength } from "../../http/request-headers.ts";
+import type { UploadInfo } from "../../ports/data-path.ts";
 import { complete, completedHeaders, inTus, requireTusBody, speaksTus, tusHeaders } from "./tus.ts";
 import { asChecksumRefusal, readUploadChecksum } from "./upload-checksum.ts";
 import {

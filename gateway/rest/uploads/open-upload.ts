@@ -2,17 +2,22 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { CONTENT_HEADER_FIELDS } from "../../../actors/rules/file-headers.ts";
 import { checkPath } from "../../../actors/rules/path.ts";
-import type { Gateway } from "../context.ts";
-import { BINARY, describe, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../describe.ts";
-import { refuseDigests } from "../digests.ts";
+import type { Gateway } from "../../http/context.ts";
+import { BINARY, describe, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../../http/describe.ts";
+import { refuseDigests } from "../../http/digests.ts";
+import { readJson } from "../../http/json-body.ts";
+import { readQuery } from "../../http/query.ts";
+import {
+  checkFileHeaders,
+  type FileHeaders,
+  readContentLength,
+  readIdempotencyKey,
+} from "../../http/request-headers.ts";
 import { readCondition, readStorageClass, StorageClass } from "../file-attributes.ts";
 import { ContentHeaderFields } from "../file-json.ts";
-import { readJson } from "../json-body.ts";
-import { readQuery } from "../query.ts";
-import { checkFileHeaders, type FileHeaders, readContentLength, readIdempotencyKey } from "../request-headers.ts";
 import {
   complete,
   completedHeaders,

@@ -1,7 +1,7 @@
 /** Uploads that outlive connections: open, append at an offset, complete or abort, in a form of our own and in tus. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
-import type { Gateway } from "../context.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../../http/context.ts";
 import { abortUpload } from "./abort-upload.ts";
 import { appendToUpload } from "./append-to-upload.ts";
 import { completeUpload } from "./complete-upload.ts";

@@ -6,13 +6,13 @@
  */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
-import { asClientHears } from "../../cluster/inner-refusal.ts";
-import type { FileInfo, UploadInfo } from "../../data-path-api.ts";
-import { httpDate } from "../conditions.ts";
-import type { Gateway } from "../context.ts";
-import { describe, NO_QUERY } from "../describe.ts";
-import { RefusalWithHeaders } from "../problem.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { httpDate } from "../../http/conditions.ts";
+import type { Gateway } from "../../http/context.ts";
+import { describe, NO_QUERY } from "../../http/describe.ts";
+import { RefusalWithHeaders } from "../../http/problem.ts";
+import { asClientHears } from "../../nodes/inner-refusal.ts";
+import type { FileInfo, UploadInfo } from "../../ports/data-path.ts";
 import { CHECKSUM_ALGORITHMS } from "./upload-checksum.ts";
 import { uploadMetadata } from "./upload-metadata.ts";
 

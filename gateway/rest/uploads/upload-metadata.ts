@@ -7,7 +7,7 @@
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { CONTENT_HEADER_FIELDS, type ContentHeaders, saidHeaders } from "../../../actors/rules/file-headers.ts";
 import { checkPath } from "../../../actors/rules/path.ts";
-import { checkFileHeaders, type FileHeaders } from "../request-headers.ts";
+import { checkFileHeaders, type FileHeaders } from "../../http/request-headers.ts";
 
 const HEADER = "Upload-Metadata";
 const invalid = (text: string): Refusal => new Refusal("INVALID_HEADER", `${HEADER} ${text}`, { header: HEADER });

@@ -1,11 +1,11 @@
 /** Says where an upload stands. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/mailbox.ts";
-import type { UploadInfo } from "../../data-path-api.ts";
-import type { Gateway } from "../context.ts";
-import { describe, FROM_MASTERS, NO_QUERY } from "../describe.ts";
-import { readQuery } from "../query.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import type { Gateway } from "../../http/context.ts";
+import { describe, FROM_MASTERS, NO_QUERY } from "../../http/describe.ts";
+import { readQuery } from "../../http/query.ts";
+import type { UploadInfo } from "../../ports/data-path.ts";
 import { complete, completedHeaders, inTus, speaksTus, tusHeaders } from "./tus.ts";
 import {
   parseUploadName,

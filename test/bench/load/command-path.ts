@@ -3,7 +3,7 @@
  * masters' log and the namespace alone; stats and pages are strong, so the leader answers them.
  */
 import type { Config } from "../../../actors/messages/config.ts";
-import { MasterClient } from "../../../gateway/cluster/master-client.ts";
+import { MasterClient } from "../../../gateway/nodes/master-client.ts";
 import { inParallel, type Latency, latencyOf, runAsLoad } from "./load-process.ts";
 import { createEmpty, nameOf } from "./numbered-files.ts";
 

@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MasterLog } from "../../../databases/master-log.ts";
-import { Metadata } from "../../../databases/metadata.ts";
+import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { runAsLoad } from "./load-process.ts";
 import { createEmpty, nameOf } from "./numbered-files.ts";
 

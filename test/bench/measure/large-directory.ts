@@ -1,6 +1,6 @@
 /** Pages of 1000 names out of one directory that holds very many. */
-import { clusterIdOf } from "../../../actors/master/cluster-id.ts";
-import { loadSecret } from "../../../actors/node/secret.ts";
+import { clusterIdOf } from "../../../actors/master/group/cluster-id.ts";
+import { loadSecret } from "../../../actors/node/identity/secret.ts";
 import { runLoad } from "../child-processes.ts";
 import { loadCluster } from "../cluster-work.ts";
 import type { FillDirectoryTask } from "../load/fill-directory.ts";

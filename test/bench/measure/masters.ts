@@ -3,7 +3,7 @@
  * pages of a listing. Told apart by CPU, for on few processors all nodes and the load share them. Each is asked for over
  * the command path, as a gateway asks, and then once more over REST.
  */
-import { loadSecret } from "../../../actors/node/secret.ts";
+import { loadSecret } from "../../../actors/node/identity/secret.ts";
 import type { RealCluster } from "../../support/real-cluster.ts";
 import { loadCluster, type Work } from "../cluster-work.ts";
 import type { CommandPathResult, CommandPathTask } from "../load/command-path.ts";

@@ -4,11 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
-import { MetadataEngine } from "../../../actors/master/engine.ts";
-import { raftMachine } from "../../../actors/master/raft.machine.ts";
+import { raftMachine } from "../../../actors/master/group/raft.machine.ts";
+import { MetadataEngine } from "../../../actors/master/group/raft-metadata.ts";
 import { Invariant } from "../../../actors/rules/invariant.ts";
 import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
-import { Metadata } from "../../../databases/metadata.ts";
+import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { SimulatedDisk } from "./disk.ts";
 import type { Trouble } from "./nemesis.ts";
 import { STILL, type SystemKnobs, TRASH_WEATHER } from "./system-knobs.ts";

@@ -3,15 +3,20 @@
  * recorder, as a real cluster would. Recording only looks on, so a life is the same with it and without it.
  */
 import type { AnyStateMachine } from "xstate";
-import { livenessMachine } from "../../../actors/master/liveness.machine.ts";
-import { raftMachine } from "../../../actors/master/raft.machine.ts";
-import { repairMachine } from "../../../actors/master/repair.machine.ts";
-import { stewardMachine } from "../../../actors/master/steward.machine.ts";
+import { raftMachine } from "../../../actors/master/group/raft.machine.ts";
+import { livenessMachine } from "../../../actors/master/leading/liveness.machine.ts";
+import { repairMachine } from "../../../actors/master/leading/repair.machine.ts";
+import { stewardMachine } from "../../../actors/master/leading/steward.machine.ts";
 import type { Chart, RecordCursor, StepRecord } from "../../../actors/messages/records.ts";
-import { lookUpRecorder, Recorder, type RecorderTimers, type RecordStore } from "../../../actors/node/recorder.ts";
-import { clock, currentCause, setClock, withCause } from "../../../actors/node/recorder-cause.ts";
-import { HybridClock } from "../../../actors/node/recorder-clock.ts";
-import { payload } from "../../../actors/node/recorder-payload.ts";
+import { clock, currentCause, setClock, withCause } from "../../../actors/node/record/cause.ts";
+import { HybridClock } from "../../../actors/node/record/hybrid-clock.ts";
+import { payload } from "../../../actors/node/record/payload.ts";
+import {
+  lookUpRecorder,
+  Recorder,
+  type RecorderTimers,
+  type RecordStore,
+} from "../../../actors/node/record/recorder.ts";
 import { workerMachine } from "../../../actors/worker/worker.machine.ts";
 import type { NodeStatus, Recording } from "../../../gateway/console/api.ts";
 import { layoutOf } from "../../../gateway/console/layouts.ts";

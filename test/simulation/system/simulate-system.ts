@@ -1,5 +1,5 @@
 /** One seed's life of a whole cluster: a stormy time of its own kind, then calm, in which everything must come right. */
-import { longWork } from "../../../actors/node/current-work.ts";
+import { longWork } from "../../../actors/node/watchdog/current-work.ts";
 import { inWords } from "../../linearizability/check.ts";
 import { judgeCalls } from "../../support/judge-calls.ts";
 import type { RecordedCall } from "../../support/recorded-load.ts";

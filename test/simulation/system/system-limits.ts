@@ -1,6 +1,6 @@
 /** What a whole cluster may hold in memory and in its books: bounded at every moment, and given back when nobody asks any more. */
 import { lastIndex } from "../../../actors/rules/raft/log-tail.ts";
-import type { DataPath } from "../../../gateway/data-path-api.ts";
+import type { DataPath } from "../../../gateway/ports/data-path.ts";
 import { Violation } from "../raft-checks.ts";
 import type { Program } from "./computer.ts";
 import type { Node, System } from "./system.ts";

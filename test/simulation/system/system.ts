@@ -4,18 +4,18 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../../actors/master/engine.ts";
+import type { MetadataEngine } from "../../../actors/master/group/raft-metadata.ts";
 import { type Master, startMaster } from "../../../actors/master/host.ts";
 import type { Config } from "../../../actors/messages/config.ts";
 import { checkConfig, loadConfig } from "../../../actors/node/config.ts";
 import { ExitCode } from "../../../actors/node/lifecycle.ts";
 import { createLogger } from "../../../actors/node/log.ts";
-import { listenOptions } from "../../../actors/node/mailbox.ts";
+import { listenOptions } from "../../../actors/node/messaging/mailbox.ts";
 import { whenBroken } from "../../../actors/rules/invariant.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
-import { Metadata } from "../../../databases/metadata.ts";
-import type { DataPath } from "../../../gateway/data-path-api.ts";
-import { createRestServer } from "../../../gateway/rest/server.ts";
+import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import type { DataPath } from "../../../gateway/ports/data-path.ts";
+import { createRestServer } from "../../../gateway/server.ts";
 import { openDataPath } from "../../../gateway/transfer/data-path.ts";
 import { RecordedLoad } from "../../support/recorded-load.ts";
 import { Violation } from "../raft-checks.ts";

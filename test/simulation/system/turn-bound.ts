@@ -2,7 +2,7 @@
  * Bounds what the programs of a simulated world do within one event. A loop that goes on in microtasks alone never lets
  * the next event come: without a bound it would hang the simulator instead of failing the life.
  */
-import { type CurrentWork, currentWork } from "../../../actors/node/current-work.ts";
+import { type CurrentWork, currentWork } from "../../../actors/node/watchdog/current-work.ts";
 import { around, ProcessEnded, type Program } from "./computer.ts";
 
 /** Looks at the clock and calls of the disk. The busiest events have a few hundred. */

@@ -1,0 +1,77 @@
+/**
+ * How old the state of a master is that does not lead. It asks the leader again and again up to where the log is
+ * committed; once it has applied that much, its state is no older than the moment at which it asked. Only its own clock
+ * is read, so no two clocks must agree.
+ */
+import type { MasterMailbox } from "../../messages/master.ts";
+import type { NodeId } from "../../messages/primitives.ts";
+import type { Identity } from "../../node/messaging/mailbox.ts";
+import { send } from "../../node/messaging/outbox.ts";
+import { quorumValue } from "../../rules/raft/quorum.ts";
+import type { MetadataEngine } from "./raft-metadata.ts";
+
+const ASK_EVERY_MS = 250;
+const ASK_TIMEOUT_MS = 1000;
+
+export class Freshness {
+  readonly #identity: Identity;
+  readonly #engine: MetadataEngine;
+  readonly #urlOf: (id: NodeId) => string | null;
+  readonly #timer: Timer;
+  #asking = false;
+  #freshAt = Number.NEGATIVE_INFINITY;
+  /** The leader's latest answer, until that much is applied here. */
+  #told: { index: number; askedAt: number } | null = null;
+
+  constructor(identity: Identity, engine: MetadataEngine, urlOf: (id: NodeId) => string | null) {
+    this.#identity = identity;
+    this.#engine = engine;
+    this.#urlOf = urlOf;
+    this.#timer = setInterval(() => void this.#ask(), ASK_EVERY_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** ms; null: it cannot tell. A leader's state is as old as the last answer of a quorum. */
+  get ageMs(): number | null {
+    const { state, role } = this.#engine.raft;
+    if (role === "leader") {
+      const now = performance.now();
+      const heardAt = (id: NodeId) => (id === state.id ? now : (state.progress[id]?.lastActiveAt ?? 0));
+      return Math.max(0, Math.ceil(now - quorumValue(state.configuration, heardAt)));
+    }
+    this.#settle();
+    return Number.isFinite(this.#freshAt) ? Math.ceil(performance.now() - this.#freshAt) : null;
+  }
+
+  #settle(): void {
+    if (this.#told === null || this.#engine.appliedIndex < this.#told.index) return;
+    this.#freshAt = Math.max(this.#freshAt, this.#told.askedAt);
+    this.#told = null;
+  }
+
+  async #ask(): Promise<void> {
+    this.#settle();
+    const { leaderId, id } = this.#engine.raft.state;
+    const url = leaderId === null || leaderId === id ? null : this.#urlOf(leaderId);
+    if (url === null || this.#asking) return;
+    this.#asking = true;
+    const askedAt = performance.now();
+    try {
+      const { index } = await send<typeof MasterMailbox, "READ_INDEX">(
+        this.#identity,
+        url,
+        { type: "READ_INDEX" },
+        { timeoutMs: ASK_TIMEOUT_MS },
+      );
+      // An older answer that waits for its entries would never be reached while newer ones replace it.
+      if (this.#told === null) this.#told = { index, askedAt };
+    } catch {
+      // No leader, no answer: the state grows older, and says so.
+    } finally {
+      this.#asking = false;
+    }
+  }
+}

@@ -1,0 +1,88 @@
+/** What has to be done now and then, in bounded steps: deleted things freed, leases ended, garbage sent to the trash. */
+
+import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
+import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import type { Config } from "../../messages/config.ts";
+import type { NodeId } from "../../messages/primitives.ts";
+import type { Logger } from "../../node/log.ts";
+import { declareWork } from "../../node/watchdog/current-work.ts";
+import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { Orders } from "./orders.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+const EVERY_MS = 1_000;
+const SESSION_IDLE_MS = 3_600_000;
+const TRASHED_AT_ONCE = 500;
+
+const housekeeping = declareWork("housekeeping");
+
+interface Parts {
+  config: Config;
+  engine: MetadataEngine;
+  metadata: Metadata;
+  queries: MetadataQueries;
+  workers: WorkerRegistry;
+  orders: Orders;
+  log: Logger;
+}
+
+export class Housekeeping {
+  readonly #parts: Parts;
+  readonly #trashing = new Set<NodeId>();
+  #lastAt = 0;
+  #isBusy = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Does what is due; cheap when nothing is. */
+  tick(now: number): void {
+    if (this.#isBusy || now - this.#lastAt < EVERY_MS) return;
+    this.#lastAt = now;
+    void this.#chores();
+  }
+
+  async #chores(): Promise<void> {
+    const { engine, metadata, queries, workers, log } = this.#parts;
+    this.#isBusy = true;
+    housekeeping.begins();
+    try {
+      for (let round = 0; round < 64 && metadata.row("graveyard"); round++) {
+        const { more } = await engine.propose({ type: "REAP_DELETED" });
+        if (!more) break;
+      }
+      while (queries.expiredCount(engine.logTime, SESSION_IDLE_MS) > 0) {
+        const { more } = await engine.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
+        if (!more) break;
+      }
+      for (const worker of workers.all()) if (workers.livenessOf(worker) === "live") void this.#emptyGarbage(worker.id);
+    } catch (err) {
+      log.warn({ event: "chores-failed", err }, "chores failed");
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** Freed chunks stay in place for readers under way, then go to their worker's trash. */
+  async #emptyGarbage(workerId: NodeId): Promise<void> {
+    const { config, engine, queries, orders, log } = this.#parts;
+    if (this.#trashing.has(workerId)) return;
+    this.#trashing.add(workerId);
+    try {
+      const freedBefore = engine.logTime - config.trash.deleteGraceMs;
+      for (let round = 0; round < 16; round++) {
+        const chunkIds = queries.garbageOf(workerId, freedBefore, TRASHED_AT_ONCE);
+        if (chunkIds.length === 0) return;
+        const { trashed, absent } = await orders.trash(workerId, chunkIds);
+        const items = [...trashed, ...absent].map((chunkId) => ({ chunkId, workerId }));
+        if (items.length === 0) return;
+        await engine.propose({ type: "FORGET_GARBAGE", items });
+      }
+    } catch (err) {
+      log.warn({ event: "trash-order-failed", worker: workerId, err }, "trash order failed; it will be repeated");
+    } finally {
+      this.#trashing.delete(workerId);
+    }
+  }
+}

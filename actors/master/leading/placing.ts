@@ -1,0 +1,110 @@
+/** Answers writers who ask where to put chunks: places by `rules/placement.ts`, and has the grant in the log first. */
+
+import type { Static } from "@sinclair/typebox";
+import type { Config } from "../../messages/config.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { PlaceChunks, PlacedChunks, ReplaceWorkers, WorkerAddress } from "../../messages/master.ts";
+import { choose, explain, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
+import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+/** A grant lives this long unless it is renewed. Long enough for a gateway that lost its master for a while. */
+const GRANT_LEASE_MS = 10 * 60_000;
+
+export class PlacementDesk {
+  readonly #engine: MetadataEngine;
+  readonly #workers: WorkerRegistry;
+  readonly #config: Config;
+
+  constructor(config: Config, engine: MetadataEngine, workers: WorkerRegistry) {
+    this.#config = config;
+    this.#engine = engine;
+    this.#workers = workers;
+  }
+
+  /** @throws NOT_ENOUGH_WORKERS at once if fewer than `minReplicas` workers can take the chunks, with each one's reason */
+  async place(request: Static<typeof PlaceChunks>): Promise<PlacedChunks> {
+    const wish: PlacementWish = {
+      count: request.replicationFactor,
+      sizeBytes: request.chunkSizeBytes,
+      exclude: new Set(request.exclude),
+      holders: new Set(),
+    };
+    const candidates = this.#workers.candidates();
+    const decision = explain(candidates, wish, Date.now(), "new chunk");
+    const placements: string[][] = [];
+    const used = new Set<string>();
+    for (let n = 0; n < request.count; n++) {
+      const chosen = choose(candidates, wish, Math.random);
+      if (chosen.length < request.minReplicas) {
+        if (n > 0) break;
+        throw new Refusal(
+          "NOT_ENOUGH_WORKERS",
+          `${chosen.length} of ${candidates.length} workers can take a chunk; ${request.minReplicas} needed`,
+          {
+            workers: Object.fromEntries(
+              candidates.map((worker) => [worker.id, rejection(worker, wish) ?? "can take it"]),
+            ),
+          },
+        );
+      }
+      placements.push(chosen);
+      for (const candidate of candidates)
+        if (chosen.includes(candidate.id)) {
+          candidate.reservedBytes += request.chunkSizeBytes;
+          this.#workers.reserve(candidate.id, request.chunkSizeBytes);
+          used.add(candidate.id);
+        }
+    }
+    const grant = await this.#engine.propose({
+      type: "GRANT_CHUNKS",
+      gatewayId: request.gatewayId,
+      count: placements.length,
+      leaseMs: GRANT_LEASE_MS,
+      decision,
+    });
+    return {
+      grantId: grant.grantId,
+      firstChunkId: grant.firstChunkId,
+      leaseMs: GRANT_LEASE_MS,
+      placements,
+      workers: this.addresses(used),
+    };
+  }
+
+  /** Others for workers that failed a writer in the middle of a chunk; as many as there are, perhaps none. */
+  replace(request: Static<typeof ReplaceWorkers>): { workers: WorkerAddress[] } {
+    const chosen = choose(
+      this.#workers.candidates(),
+      {
+        count: request.count,
+        sizeBytes: request.chunkSizeBytes,
+        exclude: new Set(request.exclude),
+        holders: new Set(request.holders),
+      },
+      Math.random,
+    );
+    for (const workerId of chosen) this.#workers.reserve(workerId, request.chunkSizeBytes);
+    return { workers: this.addresses(chosen) };
+  }
+
+  addresses(workerIds: Iterable<string>): WorkerAddress[] {
+    const addresses: WorkerAddress[] = [];
+    for (const id of workerIds) {
+      const worker = this.#workers.get(id);
+      if (worker) addresses.push({ id, url: worker.url, zone: worker.zone, state: this.#workers.stateOf(worker) });
+    }
+    return addresses;
+  }
+
+  /** What would be chosen now, for `?explain`. */
+  explainNow(replicationFactor: number, holders: string[]) {
+    const wish = {
+      count: replicationFactor,
+      sizeBytes: this.#config.chunkSizeBytes,
+      exclude: new Set<string>(),
+      holders: new Set(holders),
+    };
+    return explain(this.#workers.candidates(), wish, Date.now(), "a new chunk now");
+  }
+}

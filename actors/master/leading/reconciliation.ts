@@ -1,0 +1,158 @@
+/**
+ * Brings what a worker holds and what the metadata says together, range by range of chunk ids: a digest when they agree,
+ * lists only where they do not.
+ */
+import type { Static } from "@sinclair/typebox";
+import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
+import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { Reconcile, Reconciled } from "../../messages/master.ts";
+import type { ChunkId, NodeId } from "../../messages/primitives.ts";
+import type { WorkerMailbox } from "../../messages/worker.ts";
+import type { Logger } from "../../node/log.ts";
+import type { Identity } from "../../node/messaging/mailbox.ts";
+import { send } from "../../node/messaging/outbox.ts";
+import { isGranted } from "../../rules/decide/chunks.ts";
+import { splitWorkers } from "../../rules/decide/state.ts";
+import { inventoryDigest } from "../../rules/redundancy/inventory-digest.ts";
+import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { Steward } from "./steward.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+/** Missing copies are asked for one by one before they count as missing; the rest waits for the next round. */
+const ASKED_AT_ONCE = 256;
+
+interface Held {
+  chunkId: ChunkId;
+  lengthBytes: number;
+  crc32: number;
+}
+
+interface Parts {
+  identity: Identity;
+  engine: MetadataEngine;
+  metadata: Metadata;
+  queries: MetadataQueries;
+  workers: WorkerRegistry;
+  steward: Steward;
+  log: Logger;
+}
+
+export class Reconciliation {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async reconcile(message: Static<typeof Reconcile>): Promise<Static<typeof Reconciled>> {
+    const { engine, queries, workers, steward } = this.#parts;
+    const { workerId, fromId, toId } = message;
+    const worker = workers.get(workerId);
+    if (!worker || worker.incarnation !== message.incarnation || worker.epoch !== message.epoch)
+      throw new Refusal("UNKNOWN_WORKER", `${workerId} has not registered with this leader`);
+    // A list that a deposed leader judged would miss what its successor granted: the list is older than this round.
+    if (message.chunks !== null) await engine.confirmRead();
+    const decidedAt = engine.appliedIndex;
+    const expected = queries.inventory(workerId, fromId, toId);
+    const { count, digest } = inventoryDigest(expected);
+    if (count === message.count && digest === message.digest) {
+      workers.noteCompared(worker, fromId, toId);
+      return { match: true, trash: [], decidedAt, adopted: 0, missing: 0 };
+    }
+    if (message.chunks === null || steward.state === "safeMode")
+      return { match: steward.state === "safeMode", trash: [], decidedAt, adopted: 0, missing: 0 };
+
+    const held = new Map(message.chunks.map((chunk) => [chunk.chunkId, chunk]));
+    const unknown: Held[] = [];
+    const absent: ChunkId[] = [];
+    const wanted = new Map(expected.map((chunk) => [chunk.chunkId, chunk]));
+    for (const chunk of held.values()) if (wanted.get(chunk.chunkId)?.crc32 !== chunk.crc32) unknown.push(chunk);
+    for (const { chunkId, crc32 } of expected) if (held.get(chunkId)?.crc32 !== crc32) absent.push(chunkId);
+
+    const trash: ChunkId[] = [];
+    const adopt: ChunkId[] = [];
+    for (const chunk of unknown) {
+      const verdict = this.#judgeUnknown(workerId, chunk);
+      if (verdict === "trash") trash.push(chunk.chunkId);
+      if (verdict === "adopt") adopt.push(chunk.chunkId);
+    }
+    if (adopt.length > 0)
+      for (let at = 0; at < adopt.length; at += 1000)
+        await engine.propose({
+          type: "ADD_REPLICAS",
+          replicas: adopt.slice(at, at + 1000).map((chunkId) => ({ chunkId, workerId, reason: "found on the worker" })),
+        });
+    const { missing, isWhole } = await this.#confirmMissing(workerId, worker.url, absent.slice(0, ASKED_AT_ONCE));
+    await steward.markReplicas(missing.map((chunkId) => ({ chunkId, workerId, state: "missing" })));
+    if (isWhole && absent.length <= ASKED_AT_ONCE && worker.epoch === message.epoch)
+      workers.noteCompared(worker, fromId, toId);
+    this.#parts.log.info(
+      {
+        event: "reconciled",
+        worker: workerId,
+        fromId,
+        toId,
+        adopted: adopt.length,
+        trash: trash.length,
+        missing: missing.length,
+      },
+      "inventory reconciled",
+    );
+    return { match: false, trash, decidedAt, adopted: adopt.length, missing: missing.length };
+  }
+
+  /** A chunk that the worker holds and the metadata does not expect there. */
+  #judgeUnknown(workerId: NodeId, held: Held): "keep" | "adopt" | "trash" {
+    const { metadata, steward } = this.#parts;
+    if (metadata.row("garbage", workerId, held.chunkId)) return "keep";
+    const chunk = metadata.row("chunk", held.chunkId);
+    if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
+    if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
+    if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
+    const counting = splitWorkers(chunk.workers).flatMap((id) => {
+      const other = this.#parts.workers.get(id);
+      return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active" ? [other] : [];
+    });
+    if (counting.length < chunk.target) return "adopt";
+    return counting.filter(({ isProven }) => isProven).length < chunk.target ? "keep" : "trash";
+  }
+
+  /** Is this the chunk of an upload that may still be committed? */
+  isGranted(chunkId: ChunkId): boolean {
+    return this.#parts.metadata.ask(isGranted(chunkId));
+  }
+
+  /** The list may be older than the commit that we compare it with, so each absence is asked about once more. */
+  async #confirmMissing(
+    workerId: NodeId,
+    url: string,
+    chunkIds: ChunkId[],
+  ): Promise<{ missing: ChunkId[]; isWhole: boolean }> {
+    const missing: ChunkId[] = [];
+    let isWhole = true;
+    for (const chunkId of chunkIds) {
+      const chunk = this.#parts.metadata.row("chunk", chunkId);
+      if (!chunk || !splitWorkers(chunk.workers).includes(workerId)) continue;
+      try {
+        const { state, crc32, lengthBytes } = await send<typeof WorkerMailbox, "DESCRIBE_CHUNK">(
+          this.#parts.identity,
+          url,
+          {
+            type: "DESCRIBE_CHUNK",
+            chunkId,
+          },
+        );
+        const isSame = crc32 === chunk.crc32 && lengthBytes === chunk.length;
+        // After a restore, deleted files are back while their copies lie in the trash, where they can still be read: the
+        // first holder's counts until the others are made anew from it, or nothing would be left to copy from.
+        if (state === "trash" && isSame && splitWorkers(chunk.workers)[0] === workerId) isWhole = false;
+        else if (state !== "sealed" || !isSame) missing.push(chunkId);
+      } catch (error) {
+        if (error instanceof Refusal && error.code === "NO_SUCH_CHUNK") missing.push(chunkId);
+        else return { missing, isWhole: false };
+      }
+    }
+    return { missing, isWhole };
+  }
+}

@@ -1,0 +1,247 @@
+/** What the leader tells people: the state of the cluster, and why each chunk is where it is. */
+import type { Static } from "@sinclair/typebox";
+import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
+import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import type { Config } from "../../messages/config.ts";
+import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/master.ts";
+import type { Clock } from "../../node/clock.ts";
+import { splitWorkers } from "../../rules/decide/state.ts";
+import { membersOf } from "../../rules/raft/quorum.ts";
+import { indispensable, type JudgedSet, redundancyOf } from "../../rules/redundancy/classify.ts";
+import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { PlacementDesk } from "./placing.ts";
+import type { Steward } from "./steward.ts";
+import type { WorkerRegistry } from "./worker-registry.ts";
+
+type Reason = ClusterStateAnswer["reasons"][number];
+
+interface Parts {
+  config: Config;
+  nodeId: string;
+  clusterId: string;
+  urlOf(id: string): string | null;
+  engine: MetadataEngine;
+  metadata: Metadata;
+  queries: MetadataQueries;
+  workers: WorkerRegistry;
+  steward: Steward;
+  desk: PlacementDesk;
+  clock: Clock;
+}
+
+const counted = (chunks: number): string =>
+  chunks === 1 ? "1 chunk has" : `${chunks.toLocaleString("en")} chunks have`;
+const isSilent = (workerState: string): boolean => workerState === "suspect" || workerState === "dead";
+
+export class Reports {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  clusterState(): ClusterStateAnswer {
+    const { config, nodeId, clusterId, engine, metadata, queries, workers, steward, clock } = this.#parts;
+    const judged = steward.judge();
+    const totals = metadata.row("totals");
+    const expectedOn = new Map<string, number>();
+    for (const { set } of judged)
+      for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
+    const isSure = (id: string): boolean => workers.get(id)?.condition !== "readOnly";
+    const { atRisk, unknown } = withoutEach(judged, config.minReplicas, isSure);
+    const redundancy = redundancyOf(judged);
+    const now = clock.now();
+    const answer: ClusterStateAnswer = {
+      clusterId,
+      leader: nodeId,
+      term: engine.term,
+      masters: membersOf(engine.raft.state.configuration)
+        .sort()
+        .map((id) => this.#master(id)),
+      steward: steward.state,
+      workers: workers
+        .all()
+        .sort((a, b) => (a.id < b.id ? -1 : 1))
+        .map((worker) => ({
+          id: worker.id,
+          url: worker.url,
+          zone: worker.zone,
+          state: workers.stateOf(worker, {
+            expected: expectedOn.get(worker.id) ?? 0,
+            freed: worker.mode === "draining" ? queries.garbageCountOf(worker.id) : 0,
+          }),
+          mode: worker.mode,
+          condition: worker.heardAt === null ? null : worker.condition,
+          capacityBytes: worker.capacityBytes,
+          freeBytes: worker.heardAt === null ? null : worker.freeBytes,
+          trashBytes: worker.heardAt === null ? null : worker.trashBytes,
+          chunks: expectedOn.get(worker.id) ?? 0,
+          lastHeardMs: worker.heardAt === null ? null : Math.round(now - worker.heardAt),
+          chunksAtRiskIfStopped: atRisk.get(worker.id) ?? 0,
+          chunksUnknownIfStopped: unknown.get(worker.id) ?? 0,
+        })),
+      files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
+      redundancy,
+      repairs: steward.crew.views(),
+      repairQueue: judged
+        .filter(({ verdict }) => verdict.need === "copy")
+        .reduce((sum, { set }) => sum + set.chunk_count, 0),
+      garbage: queries.garbageCount(),
+      reasons: [],
+    };
+    const gravest = ["error", "warning", "info"];
+    answer.reasons = [...this.#reasons(answer, judged)].sort(
+      (a, b) => gravest.indexOf(a.severity) - gravest.indexOf(b.severity),
+    );
+    return answer;
+  }
+
+  /** The leader knows the others by what they last confirmed; whoever is silent is unknown. */
+  #master(id: string): ClusterStateAnswer["masters"][number] {
+    const { state } = this.#parts.engine.raft;
+    const url = this.#parts.urlOf(id) ?? "http://unknown";
+    const { term, commitIndex, appliedIndex, timings } = state;
+    if (id === state.id) return { id, url, role: "leader", term, commitIndex, appliedIndex, lag: 0 };
+    const progress = state.progress[id];
+    const isHeard = progress && performance.now() - progress.lastActiveAt < 2 * timings.electionMs;
+    const match = progress?.match ?? 0;
+    return {
+      id,
+      url,
+      role: isHeard ? (state.configuration.learners.includes(id) ? "learner" : "follower") : "unknown",
+      term: isHeard ? term : 0,
+      commitIndex: Math.min(match, commitIndex),
+      appliedIndex: Math.min(match, commitIndex),
+      lag: isHeard ? commitIndex - Math.min(match, commitIndex) : null,
+    };
+  }
+
+  *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
+    const { config, steward } = this.#parts;
+    const chunksWith = (test: (judged: JudgedSet) => boolean) =>
+      judged.filter(test).reduce((sum, { set }) => sum + set.chunk_count, 0);
+    const lost = chunksWith(({ verdict }) => verdict.need === "lost");
+    if (lost > 0)
+      yield {
+        code: "CHUNKS_UNREACHABLE",
+        severity: "error",
+        message: `${counted(lost)} no copy on a worker that is alive`,
+      };
+    const short = chunksWith(({ verdict }) => verdict.need === "copy");
+    if (short > 0)
+      yield {
+        code: "CHUNKS_SHORT",
+        severity: "warning",
+        message: `${counted(short)} fewer good copies than wanted`,
+      };
+    const { unknown = 0 } = state.redundancy;
+    if (unknown > 0)
+      yield {
+        code: "CHUNKS_UNKNOWN",
+        severity: "warning",
+        message: `${counted(unknown)} copies on workers that this leader has not heard: how many are good is not known`,
+      };
+    const extra = chunksWith(({ verdict }) => verdict.need === "trim");
+    if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${counted(extra)} a copy too many` };
+    const crowded = chunksWith(({ verdict }) => steward.shareAZone(verdict));
+    if (crowded > 0)
+      yield {
+        code: "CHUNKS_SHARE_ZONE",
+        severity: "info",
+        message: `${counted(crowded)} two copies in one zone: there are fewer zones with room than copies`,
+      };
+    for (const { id, state: workerState, lastHeardMs } of state.workers)
+      if (workerState !== "live")
+        yield {
+          code: `WORKER_${workerState.toUpperCase()}`,
+          severity: workerState === "dead" ? "error" : workerState === "drained" ? "info" : "warning",
+          message: `${id} is ${workerState}${workerState === "drained" ? " and can be stopped and removed" : ""}${isSilent(workerState) && lastHeardMs !== null ? `, silent for ${(lastHeardMs / 1000).toFixed(1)} s` : ""}`,
+        };
+    for (const { id, role } of state.masters)
+      if (role === "unknown") yield { code: "MASTER_UNKNOWN", severity: "warning", message: `${id} does not answer` };
+    const taking = state.workers.filter(({ state: workerState }) => workerState === "live").length;
+    if (taking < config.minReplicas)
+      yield {
+        code: "NOT_ENOUGH_WORKERS",
+        severity: "error",
+        message: `${taking} workers can take new chunks; ${config.minReplicas} needed: writes are refused`,
+      };
+    else if (taking < config.replicationFactor)
+      yield {
+        code: "FEWER_WORKERS_THAN_COPIES",
+        severity: "warning",
+        message: `${taking} workers can take new chunks; ${config.replicationFactor} copies are wanted`,
+      };
+    if (state.steward === "safeMode")
+      yield {
+        code: "SAFE_MODE",
+        severity: "warning",
+        message: "The leader is new: no repairs and no deletes until workers reported",
+      };
+    if (state.steward === "paused")
+      yield {
+        code: "REPAIR_PAUSED",
+        severity: "error",
+        message: `${steward.pausedBecause}: repairs and deletes wait for their return, or for an operator who removes them`,
+      };
+  }
+
+  explain(request: Static<typeof Explain>): ExplainAnswer {
+    const { queries, workers, steward, desk } = this.#parts;
+    const found = queries.fileChunks(request.path, request.fromIndex, request.limit + 1);
+    if (!found) return { file: null, chunks: [], now: null, next: null };
+    const chunks = found.chunks.slice(0, request.limit).map((chunk) => {
+      const reasons = queries.reasonsOf(chunk.id);
+      const describe = (id: string, state: ExplainAnswer["chunks"][number]["replicas"][number]["state"]) => {
+        const worker = workers.get(id);
+        return {
+          worker: id,
+          url: worker?.url ?? "http://unknown",
+          zone: worker?.zone ?? "",
+          state,
+          workerState: worker ? workers.stateOf(worker) : "removed",
+          reason: reasons.get(id) ?? null,
+        };
+      };
+      const isDead = (id: string) => {
+        const worker = workers.get(id);
+        return !worker || workers.livenessOf(worker) === "dead";
+      };
+      return {
+        chunkId: chunk.id,
+        index: chunk.idx,
+        offset: chunk.offset,
+        lengthBytes: chunk.length,
+        crc32: chunk.crc32,
+        replicas: [
+          ...splitWorkers(chunk.workers).map((id) => describe(id, isDead(id) ? "missing" : "good")),
+          ...queries.faultsOf(chunk.id).map((fault) => describe(fault.worker_id, fault.state)),
+        ],
+        decision: queries.placementOf(chunk.id),
+        repair: steward.crew.stateOf(chunk.id),
+      };
+    });
+    return {
+      file: found.file,
+      chunks,
+      now: desk.explainNow(found.file.replicationFactor, []),
+      next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
+    };
+  }
+}
+
+/** For each worker, chunks that would have fewer than `minReplicas` copies without it, and those that perhaps would. */
+function withoutEach(judged: readonly JudgedSet[], minReplicas: number, isSure: (id: string) => boolean) {
+  const atRisk = new Map<string, number>();
+  const unknown = new Map<string, number>();
+  for (const { set, verdict } of judged) {
+    const needed = Math.min(minReplicas, set.target);
+    const needing = new Set(indispensable(verdict.durable, isSure, needed));
+    for (const id of verdict.durable) {
+      const isKnown = verdict.heard.filter((other) => other !== id).length >= needed;
+      const count = needing.has(id) ? atRisk : isKnown ? null : unknown;
+      count?.set(id, (count.get(id) ?? 0) + set.chunk_count);
+    }
+  }
+  return { atRisk, unknown };
+}

@@ -1,0 +1,113 @@
+/**
+ * Where requests come in. Handlers see the target as Bun tidied it up: `a/../b` has become `b`, `\` has become `/`, and
+ * with a Host that is none the whole URL is a bare path. Bun's own router sees the target as it was sent. So every server
+ * of ours is reached through that router, and a request that the two read differently is refused before any of it is used.
+ */
+import { type AnyElysia, Elysia } from "elysia";
+import { Refusal } from "../../messages/errors.ts";
+import type { Logger } from "../log.ts";
+import { listenOptions, SERVER_OPTIONS } from "../messaging/mailbox.ts";
+import { refusalResponse } from "./answers.ts";
+
+/** Bun's router counts to 100 segments; what lies deeper is not compared. */
+const MOST_LEVELS = 99;
+const HOST = /^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?$/;
+/** A load balancer asks for these in HTTP/1.0 without naming a host. */
+const PROBES: ReadonlySet<string> = new Set(["/health/live", "/health/ready"]);
+
+type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** Options for `Bun.serve` that lead every request, as it was sent, to `fetch`. */
+export function throughRouter(fetch: Fetch) {
+  const take: Fetch = (request) => fetch(asNamed(request));
+  const routes: Record<string, Fetch> = { "/": take, "/*": take };
+  let path = "";
+  for (let level = 0; level < MOST_LEVELS; level++) {
+    path += `/:p${level}`;
+    routes[path] = take;
+    routes[`${path}/`] = take;
+  }
+  routes[`${path}/*`] = take;
+  return { routes, fetch: take, development: false as const };
+}
+
+/** Serves an app at a URL; `app.stop()` ends it. The app calls `checkTarget` on what it gets. */
+export function serve<App extends AnyElysia>(app: App, url: string): App {
+  app.compile();
+  app.server = Bun.serve({ ...listenOptions(url), ...throughRouter((request) => app.fetch(request)) });
+  return app;
+}
+
+/** The first plugin of a node's server: refuses what `checkTarget` does not let pass. */
+export const entrance = (log: Logger) =>
+  new Elysia({ name: "entrance", ...SERVER_OPTIONS })
+    .onRequest(({ request }) => {
+      try {
+        checkTarget(request);
+      } catch (error) {
+        return refusalResponse(error, log, "(target)");
+      }
+    })
+    .as("global");
+
+/** A probe that names no host is asked of this node. */
+function asNamed(request: Request): Request {
+  const { url, method, headers } = request;
+  if (!PROBES.has(url) || headers.get("host") || (method !== "GET" && method !== "HEAD")) return request;
+  const named = new Headers(headers);
+  named.set("host", "localhost");
+  return new Request(`http://localhost${url}`, { method, headers: named });
+}
+
+/** @returns the URL's path as the handlers read it, without query; `http://h:1/files/a%20b?x` → `/files/a%20b` */
+export function rawPath(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  if (start < 0) return "/";
+  const end = url.slice(start).search(/[?#]/);
+  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/**
+ * Makes sure that what a request asks for, and of whom, can be read in one way only.
+ *
+ * @throws INVALID_HEADER if it does not name one valid Host; INVALID_PATH if the target is not a path, or holds what would
+ * be resolved or cut off before a handler sees it
+ */
+export function checkTarget(request: Request): void {
+  const { url } = request;
+  const host = request.headers.get("host");
+  if (!host && !url.startsWith("http"))
+    throw new Refusal("INVALID_HEADER", "The request names no Host", { header: "Host" });
+  if (host && !HOST.test(host)) throw invalidHost(host);
+  if (!/^https?:\/\//.test(url)) throw new Refusal("INVALID_PATH", "The request's target is not a path");
+  if (!URL.canParse(url)) throw invalidHost(host ?? "");
+  if (url.includes("#")) throw new Refusal("INVALID_PATH", "The request's target has a fragment; write # as %23");
+  const sent = (request as { params?: Record<string, string> }).params;
+  if (sent) compare(Object.values(sent), rawPath(url));
+}
+
+const invalidHost = (host: string): Refusal =>
+  new Refusal("INVALID_HEADER", `Host is "${host.slice(0, 100)}"; allowed: one name or address, with a port`, {
+    header: "Host",
+  });
+
+/** @param sent segments as Bun's router read them, decoded; none if one of them is empty */
+function compare(sent: string[], path: string): void {
+  const read = path.slice(1).split("/");
+  if (read.at(-1) === "") read.pop();
+  if (sent.length === 0 && read.length > 0) throw new Refusal("INVALID_PATH", "The path has an empty segment");
+  const isWhole = sent.length === read.length || (sent.length === MOST_LEVELS && read.length > MOST_LEVELS);
+  if (!isWhole || sent.some((segment, n) => segment !== decoded(read[n] as string)))
+    throw new Refusal("INVALID_PATH", "The path has a segment . or .., or a \\ that is not written %5C");
+}
+
+function decoded(segment: string): string {
+  if (!segment.includes("%")) return segment;
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new Refusal("INVALID_PATH", "The path has a broken percent escape, or its bytes are not UTF-8", {
+      path: segment.slice(0, 200),
+    });
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * Sending messages to other nodes. Those that one turn of the event loop sends to one node share one request, one
+ * signature and one answer's way back: under load a request costs more than the message in it. Each keeps its own
+ * deadline, its own answer and its own refusal.
+ */
+import { Refusal } from "../../messages/errors.ts";
+import { refusalFrom, refusalOf } from "../http/answers.ts";
+import { type CallOptions, request } from "../http/request.ts";
+import { wholeBody } from "../http/whole-body.ts";
+import { decode, type Envelope, encode, WIRE_TYPE, WIRE_VERSION } from "../http/wire.ts";
+import { sign } from "../identity/signature.ts";
+import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause } from "../record/cause.ts";
+import {
+  BATCH,
+  encodeLetters,
+  type LetterAnswer,
+  MAX_FRAME_BYTES,
+  MAX_LETTERS,
+  MESSAGES,
+  readAnswers,
+} from "./batch-format.ts";
+import type { AnswerOf, Identity, MailboxSchema, MessageOf } from "./mailbox.ts";
+
+/** Together they may be this long; a message that is longer by itself travels alone. */
+const MAX_SHARED_BYTES = 256 << 10;
+
+/** One message on its way. */
+interface Sending extends CallOptions {
+  type: string;
+  envelope: Uint8Array<ArrayBuffer>;
+  /** The record that it is a consequence of. */
+  cause: string | null;
+  resolve(answer: unknown): void;
+  reject(refusal: unknown): void;
+}
+
+/** What this turn sends, per sender and receiver. */
+const outgoing = new WeakMap<Identity, Map<string, Sending[]>>();
+
+/**
+ * Sends one message and waits for its answer.
+ *
+ * @param timeoutMs after this the outcome is unknown: TIMEOUT
+ * @param apart in a request of its own, at once: for what must not share the fate or the length of others
+ * @throws Refusal: the receiver's own, or PEER_UNREACHABLE if it could not be reached (`details.connectionRefused`: it
+ *   has certainly not received the message), or TIMEOUT
+ */
+export function send<M extends MailboxSchema, T extends keyof M & string>(
+  identity: Identity,
+  url: string,
+  message: MessageOf<M, T> & { type: T },
+  { timeoutMs = 5000, signal, apart = false }: Partial<CallOptions> & { apart?: boolean } = {},
+): Promise<AnswerOf<M, T>> {
+  const envelope = encode([WIRE_VERSION, identity.clusterId(), message] satisfies Envelope);
+  const standsBehind = currentCause();
+  const cause = standsBehind ? formatCause(standsBehind) : null;
+  const { promise, resolve, reject } = Promise.withResolvers<AnswerOf<M, T>>();
+  const sending: Sending = {
+    type: message.type,
+    envelope,
+    cause,
+    timeoutMs,
+    signal,
+    resolve: resolve as Sending["resolve"],
+    reject,
+  };
+  if (apart || envelope.length > MAX_SHARED_BYTES) void sendAlone(identity, url, sending);
+  else queue(identity, url, sending);
+  return promise;
+}
+
+function queue(identity: Identity, url: string, sending: Sending): void {
+  let byUrl = outgoing.get(identity);
+  if (!byUrl) {
+    byUrl = new Map();
+    outgoing.set(identity, byUrl);
+  }
+  const waiting = byUrl.get(url);
+  if (waiting) waiting.push(sending);
+  else {
+    byUrl.set(url, [sending]);
+    if (byUrl.size === 1) setImmediate(() => flush(identity));
+  }
+}
+
+function flush(identity: Identity): void {
+  const byUrl = outgoing.get(identity);
+  outgoing.delete(identity);
+  for (const [url, waiting] of byUrl ?? [])
+    for (const batch of batches(waiting)) {
+      if (batch.length === 1) void sendAlone(identity, url, batch[0] as Sending);
+      else void sendTogether(identity, url, batch);
+    }
+}
+
+function* batches(waiting: readonly Sending[]): Generator<Sending[]> {
+  let batch: Sending[] = [];
+  let bytes = 0;
+  for (const sending of waiting) {
+    bytes += sending.envelope.length;
+    if (batch.length === MAX_LETTERS || (batch.length > 0 && bytes > MAX_SHARED_BYTES)) {
+      yield batch;
+      batch = [];
+      bytes = sending.envelope.length;
+    }
+    batch.push(sending);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+const signed = (identity: Identity, path: string, body: Uint8Array<ArrayBuffer>, headers = {}): RequestInit => ({
+  method: "POST",
+  body,
+  headers: {
+    "content-type": WIRE_TYPE,
+    authorization: sign(identity.secret, identity.nodeId, "POST", path, body),
+    ...headers,
+  },
+});
+
+async function sendAlone(identity: Identity, url: string, sending: Sending): Promise<void> {
+  const { type, envelope, cause, resolve, reject } = sending;
+  try {
+    const init = signed(identity, MESSAGES, envelope, cause === null ? {} : { [CAUSE_HEADER]: cause });
+    const read = async (response: Response): Promise<unknown> => {
+      if (!response.ok) throw await refusalOf(response, url);
+      const answer = decode(await wholeBody(response, MAX_FRAME_BYTES));
+      noteAnswer(answer, parseCause(response.headers.get(CAUSE_HEADER)));
+      return answer;
+    };
+    resolve(await request(`${url}${MESSAGES}`, init, sending, read, { who: url, what: type }));
+  } catch (error) {
+    reject(error);
+  }
+}
+
+async function sendTogether(identity: Identity, url: string, batch: readonly Sending[]): Promise<void> {
+  const nobodyWaits = new AbortController();
+  const close = (n: number): Sending | undefined => {
+    const deadline = open.get(n);
+    deadline?.end();
+    open.delete(n);
+    return deadline?.sending;
+  };
+  const giveUp = (n: number, refusal: Refusal): void => {
+    close(n)?.reject(refusal);
+    if (open.size === 0) nobodyWaits.abort();
+  };
+  const open = new Map(batch.map((sending, n) => [n, new Deadline(sending, (refusal) => giveUp(n, refusal))]));
+  const take = ([n, status, value, cause]: LetterAnswer): void => {
+    const sending = close(n);
+    if (status === 200) {
+      noteAnswer(value, parseCause(cause));
+      sending?.resolve(value);
+    } else sending?.reject(refusalFrom({ status, value }, url));
+  };
+  try {
+    const init = signed(identity, BATCH, encodeLetters(batch.map(({ envelope, cause }) => [envelope, cause])));
+    const patience = { timeoutMs: Math.max(...batch.map(({ timeoutMs }) => timeoutMs)), signal: nobodyWaits.signal };
+    const read = async (response: Response): Promise<void> => {
+      if (!response.ok) throw await refusalOf(response, url);
+      for await (const answers of readAnswers(bodyOf(response))) for (const answer of answers) take(answer);
+      if (open.size > 0) throw new Error("the answer ended before every message was answered");
+    };
+    await request(`${url}${BATCH}`, init, patience, read, { who: url, what: "a batch of messages" });
+  } catch (error) {
+    for (const n of [...open.keys()]) close(n)?.reject(error);
+  }
+}
+
+/** A short answer is cheaper to take whole. */
+async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, void> {
+  if (response.headers.has("content-length")) yield await wholeBody(response, MAX_FRAME_BYTES);
+  else yield* response.body as unknown as AsyncIterable<Uint8Array>;
+}
+
+/** Of one message in a batch: those beside it go on without it. */
+class Deadline {
+  readonly #timer: Timer;
+  readonly #giveUp: () => void;
+
+  constructor(
+    readonly sending: Sending,
+    giveUp: (refusal: Refusal) => void,
+  ) {
+    const { type, timeoutMs, signal } = sending;
+    this.#timer = setTimeout(
+      () => giveUp(new Refusal("TIMEOUT", `${type} was not answered within ${Math.round(timeoutMs)} ms`)),
+      timeoutMs,
+    );
+    this.#giveUp = () => giveUp(new Refusal("PEER_UNREACHABLE", `${type} was given up`));
+    if (signal?.aborted) queueMicrotask(this.#giveUp);
+    signal?.addEventListener("abort", this.#giveUp);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.sending.signal?.removeEventListener("abort", this.#giveUp);
+  }
+}
+
+/** Codes after which the same message may be sent again, here or elsewhere, without harm. */
+export const isRetryable = (error: unknown): boolean =>
+  error instanceof Refusal &&
+  ["PEER_UNREACHABLE", "TIMEOUT", "NOT_LEADER", "NOT_READY", "NO_LEADER", "OVERLOADED"].includes(error.code);
+
+/**
+ * The receiver takes no such message of this sender: their clocks, secrets, clusters or programs differ. Nothing has
+ * happened, and it is the fault of neither the message's content nor of whoever stands behind it.
+ */
+export const isRefusedAsNode = (error: unknown): error is Refusal =>
+  error instanceof Refusal &&
+  ["UNAUTHENTICATED", "WRONG_CLUSTER", "WRONG_NODE", "DEAD_MASTER", "INVALID_MESSAGE", "PAYLOAD_TOO_LARGE"].includes(
+    error.code,
+  );

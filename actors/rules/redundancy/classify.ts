@@ -1,0 +1,119 @@
+/** What a chunk needs, judged from the workers that hold it. Judged per replica set, so per thousands of chunks at once. */
+import type { NodeId, WorkerMode } from "../../messages/primitives.ts";
+
+export interface Holder {
+  liveness: "unknown" | "live" | "suspect" | "dead";
+  mode: WorkerMode;
+}
+
+export interface Verdict {
+  /**
+   * `lost`: no copy can be reached. `copy`: too few lasting copies. `trim`: more than wanted.
+   * `copy` before `trim`, so a chunk never dips below its factor.
+   */
+  need: "healthy" | "lost" | "copy" | "trim";
+  /** Workers whose copies count: not dead, not removed. */
+  durable: NodeId[];
+  /** Of these, the ones that this leader has heard. Of the others it knows only what the log says. */
+  heard: NodeId[];
+  /** Of these, the ones that stay: not draining. */
+  lasting: NodeId[];
+}
+
+/**
+ * @param holders the workers of one replica set
+ * @param lookUp what the leader knows of a worker; undefined: never heard of
+ * @param target the replication factor
+ */
+export function classifyReplicas(
+  holders: readonly NodeId[],
+  lookUp: (id: NodeId) => Holder | undefined,
+  target: number,
+): Verdict {
+  const durable = holders.filter((id) => {
+    const worker = lookUp(id);
+    return worker !== undefined && worker.liveness !== "dead" && worker.mode !== "removed";
+  });
+  const heard = durable.filter((id) => lookUp(id)?.liveness !== "unknown");
+  const lasting = durable.filter((id) => lookUp(id)?.mode !== "draining");
+  const need =
+    durable.length === 0 ? "lost" : lasting.length < target ? "copy" : durable.length > target ? "trim" : "healthy";
+  return { need, durable, heard, lasting };
+}
+
+/**
+ * Holders without which fewer than `needed` sure copies would be left.
+ *
+ * @param durable the workers whose copies count
+ * @param isSure whether a worker's copies can be relied on: those on a disk that fails may be gone already
+ */
+export function indispensable(durable: readonly NodeId[], isSure: (id: NodeId) => boolean, needed: number): NodeId[] {
+  const sure = durable.filter(isSure);
+  return durable.filter((id) => sure.filter((other) => other !== id).length < needed);
+}
+
+/**
+ * Zones to which a copy can move so that no two copies share one: empty if none do, or if every zone with room has one.
+ *
+ * @param lasting the workers that hold the copies
+ * @param open zones with a worker that takes a copy now
+ */
+export function betterZones(
+  lasting: readonly NodeId[],
+  zoneOf: (id: NodeId) => string | undefined,
+  open: ReadonlySet<string>,
+): Set<string> {
+  const taken = new Set(lasting.map(zoneOf));
+  if (taken.size === lasting.length) return new Set();
+  return new Set([...open].filter((zone) => !taken.has(zone)));
+}
+
+/** Many chunks that live on the same workers, with what they all need. */
+export interface JudgedSet {
+  set: { id: number; target: number; workers: string; chunk_count: number };
+  verdict: Verdict;
+}
+
+export type Redundancy = {
+  chunks: number;
+  full: number;
+  below: Record<string, number>;
+  unknown: number;
+};
+
+/**
+ * Counted from chunks, never from tasks: how many have all their copies on workers that are heard, and how many fewer. A
+ * chunk whose number depends on workers that this leader has not heard is neither, but unknown.
+ */
+export function redundancyOf(judged: readonly JudgedSet[]): Redundancy {
+  let chunks = 0;
+  let full = 0;
+  let unknown = 0;
+  const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
+  for (const { set, verdict } of judged) {
+    chunks += set.chunk_count;
+    const good = verdict.heard.length;
+    if (good >= set.target) full += set.chunk_count;
+    else if (verdict.durable.length > good) unknown += set.chunk_count;
+    else below[good] = (below[good] ?? 0) + set.chunk_count;
+  }
+  return { chunks, full, below, unknown };
+}
+
+/**
+ * Which copy to give up when there are too many: one on a draining worker first, then one whose zone another copy
+ * shares, then the one on the fullest worker.
+ */
+export function chooseTrim(
+  durable: readonly { id: NodeId; zone: string; mode: WorkerMode; freeShare: number }[],
+): NodeId | null {
+  const shared = (zone: string) => durable.filter((worker) => worker.zone === zone).length > 1;
+  const ranked = [...durable].sort(
+    (a, b) =>
+      Number(b.mode === "draining") - Number(a.mode === "draining") ||
+      Number(shared(b.zone)) - Number(shared(a.zone)) ||
+      a.freeShare - b.freeShare ||
+      (a.id < b.id ? -1 : 1),
+  );
+  return ranked[0]?.id ?? null;
+}

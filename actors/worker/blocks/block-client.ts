@@ -1,0 +1,94 @@
+/** The block routes of a worker, as other workers call them. */
+import { Refusal } from "../../messages/errors.ts";
+import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES } from "../../messages/worker.ts";
+import { refusalOf } from "../../node/http/answers.ts";
+import { type CallOptions, request } from "../../node/http/request.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "../../node/http/whole-body.ts";
+import { decode } from "../../node/http/wire.ts";
+import { blockContent, sign } from "../../node/identity/signature.ts";
+import type { Identity } from "../../node/messaging/mailbox.ts";
+import { formatChunkId } from "../../rules/chunk-id.ts";
+import { formatCrc32 } from "../../rules/crc32.ts";
+
+/** One worker on the way of a block. */
+export interface Hop {
+  id: string;
+  url: string;
+}
+
+export const formatRoute = (hops: readonly Hop[]): string => hops.map(({ id, url }) => `${id}=${url}`).join(",");
+
+/** @throws INVALID_HEADER */
+export function parseRoute(route: string | null): Hop[] {
+  if (!route) return [];
+  return route.split(",").map((hop) => {
+    const at = hop.indexOf("=");
+    const url = hop.slice(at + 1);
+    if (at < 1 || !/^https?:\/\/[^/?#\s]+$/.test(url))
+      throw new Refusal(
+        "INVALID_HEADER",
+        `${BlockHeader.route} is id=url, comma-separated, not "${hop.slice(0, 100)}"`,
+      );
+    return { id: hop.slice(0, at), url };
+  });
+}
+
+export interface BlockToPut {
+  chunkId: number;
+  block: number;
+  bytes: Uint8Array<ArrayBuffer>;
+  crc32: number;
+  blockSizeBytes: number;
+  /** Seal the chunk with this, its only block. */
+  seal?: boolean;
+}
+
+/**
+ * Sends a block to `to`, which passes it on along `route`.
+ *
+ * @returns what became of it, for `to` and each of `route`
+ * @throws Refusal of `to` for all of them; PEER_UNREACHABLE or TIMEOUT
+ */
+export async function putBlock(
+  identity: Identity,
+  to: Hop,
+  route: readonly Hop[],
+  block: BlockToPut,
+  options: CallOptions,
+): Promise<BlockOutcomes> {
+  const path = `/chunks/${formatChunkId(block.chunkId)}/blocks/${block.block}`;
+  const headers = new Headers({
+    [BlockHeader.crc32]: formatCrc32(block.crc32),
+    [BlockHeader.blockSize]: String(block.blockSizeBytes),
+  });
+  if (route.length > 0) headers.set(BlockHeader.route, formatRoute(route));
+  if (block.seal) headers.set(BlockHeader.seal, "1");
+  headers.set("authorization", sign(identity.secret, identity.nodeId, "PUT", path, blockContent(headers)));
+  return request(`${to.url}${path}`, { method: "PUT", body: block.bytes, headers }, options, async (response) => {
+    if (response.status === 204) return [to, ...route].map(({ id }) => ({ workerId: id, stored: true }));
+    if (response.status === 207) return decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
+    throw await refusalOf(response, to.url);
+  });
+}
+
+/**
+ * Reads blocks `first … first+count-1`, fewer at the chunk's end. They are not checked here: compare each with a CRC that
+ * ties it to the committed checksum, not with one from the same answer.
+ *
+ * @throws Refusal of the worker; PEER_UNREACHABLE or TIMEOUT
+ */
+export async function getBlocks(
+  identity: Identity,
+  url: string,
+  chunkId: number,
+  first: number,
+  count: number,
+  options: CallOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}`;
+  const authorization = sign(identity.secret, identity.nodeId, "GET", path, blockContent(new Headers()));
+  return request(`${url}${path}?count=${count}`, { headers: { authorization } }, options, async (response) => {
+    if (response.status !== 200) throw await refusalOf(response, url);
+    return wholeBody(response, count * MAX_BLOCK_BYTES);
+  });
+}

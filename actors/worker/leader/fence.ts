@@ -1,0 +1,96 @@
+/**
+ * The fence against orders of the past, and against terms that no leader has.
+ *
+ * Orders carry a term, and one that is lower than any ever seen is void: its leader is deposed. The highest term is on
+ * disk before the first order of that term is carried out, so a restart forgets nothing. One that is out of reach of the
+ * highest known would shut out every leader that there is, so it is refused; a worker that knows none yet believes the
+ * leader that registers it.
+ *
+ * They also carry a deadline by the leader's own clock, for an order can lie about in a connection while its worker
+ * stands still. Whenever the leader answers promptly, it tells the time; what that clock says at least by now is known
+ * from our own, without the two having to agree.
+ */
+import { Value } from "@sinclair/typebox/value";
+import type { ChunkIndex } from "../../../databases/chunk-index.ts";
+import { Refusal } from "../../messages/errors.ts";
+import { Term } from "../../messages/primitives.ts";
+import { isWithinReach } from "../../rules/term.ts";
+
+/** An answer that took longer says too little about the leader's clock. */
+const PROMPT_MS = 1000;
+
+export class Fence {
+  readonly #index: ChunkIndex;
+  readonly #now: () => number;
+  #highestTerm: number;
+  /** The leader's clock is ahead of ours by this much, or by up to `PROMPT_MS` more. */
+  #clock: { term: number; aheadMs: number } | null = null;
+  /** The next registration's term replaces the highest, whatever that is. */
+  #relearns: boolean;
+
+  /**
+   * @param now monotonic, in ms
+   * @param relearns told by `--reset-term`: what is stored is no leader's
+   */
+  constructor(index: ChunkIndex, now: () => number = () => performance.now(), relearns = false) {
+    this.#index = index;
+    this.#now = now;
+    this.#relearns = relearns;
+    this.#highestTerm = index.identity().highestTerm;
+  }
+
+  get highestTerm(): number {
+    return this.#highestTerm;
+  }
+
+  get now(): number {
+    return this.#now();
+  }
+
+  /** A leader has registered this worker. @throws STALE_TERM, IMPLAUSIBLE_TERM */
+  follow(term: number): void {
+    if (!this.#relearns && this.#highestTerm > 0) {
+      this.pass(term);
+      return;
+    }
+    if (!Value.Check(Term, term)) throw new Refusal("IMPLAUSIBLE_TERM", `${term} is no leader's term`);
+    this.#index.setTerm(term);
+    this.#highestTerm = term;
+    this.#relearns = false;
+  }
+
+  /** @throws STALE_TERM, IMPLAUSIBLE_TERM */
+  pass(term: number): void {
+    if (term < this.#highestTerm)
+      throw new Refusal("STALE_TERM", `The order is of term ${term}, a leader of term ${this.#highestTerm} exists`, {
+        term: this.#highestTerm,
+      });
+    if (term === this.#highestTerm) return;
+    if (!isWithinReach(term, this.#highestTerm))
+      throw new Refusal(
+        "IMPLAUSIBLE_TERM",
+        `Term ${term} is out of reach of ${this.#highestTerm}, the highest that this worker knows. If it is the leader's, start the worker once with --reset-term`,
+        { term: this.#highestTerm },
+      );
+    this.#index.raiseTerm(term);
+    this.#highestTerm = term;
+  }
+
+  /** @throws STALE_TERM, IMPLAUSIBLE_TERM, ORDER_EXPIRED */
+  passOrder({ term, expiresAt }: { term: number; expiresAt: number }): void {
+    this.pass(term);
+    if (this.#clock?.term !== term) return;
+    const lateMs = this.#now() + this.#clock.aheadMs - expiresAt;
+    if (lateMs > 0) throw new Refusal("ORDER_EXPIRED", `The order came ${Math.ceil(lateMs)} ms after its deadline`);
+  }
+
+  /**
+   * The leader of `term` has told its time in an answer.
+   *
+   * @param askedAt when it was asked, by `now`
+   */
+  noteLeaderTime(term: number, leaderTimeMs: number, askedAt: number): void {
+    const now = this.#now();
+    if (now - askedAt <= PROMPT_MS) this.#clock = { term, aheadMs: leaderTimeMs - now };
+  }
+}

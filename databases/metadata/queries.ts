@@ -1,0 +1,233 @@
+/** Questions about the metadata that change nothing: what gateways, the steward and the console ask. */
+
+import type { EntryInfo } from "../../actors/messages/commands.ts";
+import type { ListAnswer, LocatedChunk } from "../../actors/messages/master.ts";
+import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import {
+  directoryInfo,
+  entryInfo,
+  existing,
+  fileInfo,
+  find,
+  isDirectoryKey,
+  ROOT,
+} from "../../actors/rules/decide/namespace.ts";
+import {
+  type EntryRow,
+  type FileChunkRow,
+  RefusedCommand,
+  type ReplicaSetRow,
+  splitWorkers,
+} from "../../actors/rules/decide/state.ts";
+import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
+import type { Metadata } from "./sqlite-metadata.ts";
+
+/** A page of names looks at no more rows than this, so that no question holds up the others. */
+const MAX_LIST_STEPS = 20_000;
+/** Comes behind every name in a directory. */
+const LAST_NAME = "\u{10FFFF}";
+
+export class MetadataQueries {
+  readonly #metadata: Metadata;
+  readonly #childrenFrom;
+  readonly #chunksFrom;
+  readonly #chunksByIndex;
+  readonly #chunksOfSet;
+  readonly #inventory;
+  readonly #grantDecision;
+  readonly #faults;
+  readonly #reasons;
+  readonly #garbageOf;
+  readonly #garbageCount;
+  readonly #garbageCountOf;
+  readonly #expiringCount;
+
+  constructor(metadata: Metadata) {
+    this.#metadata = metadata;
+    const chunkColumns = `f.file_id, f.idx, f.offset, c.id, c.length, c.crc32, c.refs, c.set_id, s.target, s.workers
+      FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
+    this.#childrenFrom = metadata.prepare<EntryRow>(
+      "SELECT * FROM entries WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?",
+    );
+    this.#chunksFrom = metadata.prepare<FileChunkRow>(
+      `SELECT ${chunkColumns} WHERE f.file_id = ? AND f.offset >= coalesce(
+         (SELECT max(offset) FROM file_chunks WHERE file_id = ? AND offset <= ?), 0) ORDER BY f.offset LIMIT ?`,
+    );
+    this.#chunksByIndex = metadata.prepare<FileChunkRow>(
+      `SELECT ${chunkColumns} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
+    );
+    this.#chunksOfSet = metadata.prepare<{ id: number; length: number; crc32: number }>(
+      "SELECT id, length, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
+    );
+    this.#inventory = metadata.prepare<{ chunkId: number; crc32: number; lengthBytes: number }>(
+      `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
+       WHERE set_id IN (SELECT value FROM json_each(?)) AND id BETWEEN ? AND ? ORDER BY id`,
+    );
+    this.#grantDecision = metadata.prepare<{ decision: string }>(
+      "SELECT decision FROM grants WHERE id <= ? AND id + count > ? ORDER BY id DESC LIMIT 1",
+    );
+    this.#faults = metadata.prepare<{ worker_id: string; state: "corrupt" | "missing" }>(
+      "SELECT worker_id, state FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+    );
+    this.#reasons = metadata.prepare<{ worker_id: string; reason: string }>(
+      "SELECT worker_id, reason FROM replica_reasons WHERE chunk_id = ? ORDER BY worker_id",
+    );
+    this.#garbageOf = metadata.prepare<{ chunk_id: number }>(
+      "SELECT chunk_id FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
+    );
+    this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
+    this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");
+    this.#expiringCount = metadata.prepare<{ n: number }>(
+      `SELECT (SELECT count(*) FROM grants WHERE open = 1 AND expires <= ?) +
+              (SELECT count(*) FROM uploads WHERE expires <= ?) +
+              (SELECT count(*) FROM keyed_outcomes WHERE expires <= ?) +
+              (SELECT count(*) FROM sessions WHERE last_active < ?) AS n`,
+    );
+  }
+
+  /** The entry at a path; null if there is none or a part of the path is a file. */
+  stat(path: string): EntryInfo | null {
+    const row = this.#entry(path);
+    return row ? entryInfo(path, row) : null;
+  }
+
+  #entry(path: string): EntryRow | undefined {
+    try {
+      return existing(this.#metadata.ask(find(path)));
+    } catch (error) {
+      if (error instanceof RefusedCommand && error.code === "NOT_A_DIRECTORY") return undefined;
+      throw error;
+    }
+  }
+
+  /** A file's chunks from the one that holds byte `offset`. */
+  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
+    const row = this.#entry(path);
+    if (!row) return { entry: null, chunks: [] };
+    const chunks = isDirectoryKey(row.key) ? [] : this.#chunksFrom.all(row.id, row.id, offset, limit);
+    return {
+      entry: entryInfo(path, row),
+      chunks: chunks.map((chunk) => ({
+        chunkId: chunk.id,
+        index: chunk.idx,
+        offset: chunk.offset,
+        lengthBytes: chunk.length,
+        crc32: chunk.crc32,
+        workerIds: splitWorkers(chunk.workers),
+      })),
+    };
+  }
+
+  fileChunks(path: string, fromIndex: number, limit: number) {
+    const row = this.#entry(path);
+    if (!row || isDirectoryKey(row.key)) return null;
+    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit) };
+  }
+
+  /** Why a chunk's first copies were placed where they are. */
+  placementOf(chunkId: number): PlacementDecision | null {
+    const row = this.#grantDecision.get(chunkId, chunkId);
+    return row ? JSON.parse(row.decision) : null;
+  }
+
+  faultsOf(chunkId: number): { worker_id: string; state: "corrupt" | "missing" }[] {
+    return this.#faults.all(chunkId);
+  }
+
+  reasonsOf(chunkId: number): Map<string, string> {
+    return new Map(this.#reasons.all(chunkId).map((row) => [row.worker_id, row.reason]));
+  }
+
+  replicaSets(): ReplicaSetRow[] {
+    return this.#metadata.rows("replicaSets");
+  }
+
+  chunksOfSet(setId: number, afterId: number, limit: number): { id: number; length: number; crc32: number }[] {
+    return this.#chunksOfSet.all(setId, afterId, limit);
+  }
+
+  /** All chunks with ids in a range that the metadata expects on a worker, by id. */
+  inventory(workerId: string, fromId: number, toId: number): { chunkId: number; crc32: number; lengthBytes: number }[] {
+    const sets = this.replicaSets().filter((set) => splitWorkers(set.workers).includes(workerId));
+    if (sets.length === 0) return [];
+    return this.#inventory.all(JSON.stringify(sets.map(({ id }) => id)), fromId, toId);
+  }
+
+  /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
+  garbageOf(workerId: string, freedBefore: number, limit: number): number[] {
+    return this.#garbageOf.all(workerId, freedBefore, limit).map((row) => row.chunk_id);
+  }
+
+  garbageCountOf(workerId: string): number {
+    return this.#garbageCountOf.get(workerId)?.n ?? 0;
+  }
+
+  garbageCount(): number {
+    return this.#garbageCount.get()?.n ?? 0;
+  }
+
+  /** How many leases, keys and sessions have run out and wait for an EXPIRE. */
+  expiredCount(logTime: number, sessionIdleMs: number): number {
+    return this.#expiringCount.get(logTime, logTime, logTime, logTime - sessionIdleMs)?.n ?? 0;
+  }
+
+  /**
+   * One page of names in byte order of whole paths, starting behind `after`.
+   *
+   * Keys of directories end in `/`, so walking the tree depth first in key order is walking all paths in order.
+   */
+  list({
+    prefix,
+    delimiter,
+    after,
+    limit,
+  }: {
+    prefix: string;
+    delimiter: boolean;
+    after: string;
+    limit: number;
+  }): Omit<ListAnswer, "index"> {
+    const slash = prefix.lastIndexOf("/") + 1;
+    const base = prefix.slice(0, slash);
+    const namePrefix = prefix.slice(slash);
+    const root = base === "" ? ROOT : this.#directoryId(base.slice(0, -1));
+    if (root === null) return { entries: [], next: null };
+    const entries: EntryInfo[] = [];
+    let steps = 0;
+    let last = "";
+    const walk = (parent: number, path: string, from: string): boolean => {
+      // `from`: only keys whose path comes behind it, relative to `path`; a directory on the way to it is entered.
+      let key = from;
+      for (;;) {
+        const rows = this.#childrenFrom.all(parent, key, 257);
+        for (const row of rows.slice(0, 256)) {
+          const whole = path + row.key;
+          if (path === base && !row.key.startsWith(namePrefix)) return true;
+          if (entries.length >= limit || ++steps > MAX_LIST_STEPS) return false;
+          const isDirectory = isDirectoryKey(row.key);
+          const isBehind = comparePaths(whole, after) > 0;
+          if (!isDirectory || delimiter) {
+            if (isBehind) entries.push(isDirectory ? directoryInfo(whole, row) : fileInfo(whole, row));
+            last = whole;
+          } else if (isBehind || after.startsWith(whole)) {
+            const inside = after.startsWith(whole) ? after.slice(whole.length) : "";
+            if (!walk(row.id, whole, inside.slice(0, inside.indexOf("/") + 1) || inside)) return false;
+            if (!last.startsWith(whole)) last = whole + LAST_NAME;
+          }
+        }
+        if (rows.length < 257) return true;
+        key = (rows[256] as EntryRow).key;
+      }
+    };
+    const relative = after.startsWith(base) ? after.slice(base.length) : "";
+    const start = relative.includes("/") && !delimiter ? relative.slice(0, relative.indexOf("/") + 1) : relative;
+    const finished = walk(root, base, comparePaths(start, namePrefix) > 0 ? start : namePrefix);
+    return { entries, next: finished ? null : last };
+  }
+
+  #directoryId(path: string): number | null {
+    if (pathProblem(path) !== null) return null;
+    const row = this.#entry(path);
+    return row && isDirectoryKey(row.key) ? row.id : null;
+  }
+}

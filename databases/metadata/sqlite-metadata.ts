@@ -1,0 +1,239 @@
+/**
+ * `dfs_metadata.db`, the state that the log has built so far. Applying an entry steps `decide` through its reads, runs
+ * its writes, and moves `applied` along in the same transaction, so a crash leaves whole entries or none.
+ */
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import type { CommandResult } from "../../actors/messages/commands.ts";
+import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-version.ts";
+import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
+import type { Deciding, Decision, EntryEnvironment, Read, Reads, Write } from "../../actors/rules/decide/state.ts";
+import { DatabaseRefused, openDatabase } from "../sqlite.ts";
+import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
+import { RememberedRows } from "./remembered-rows.ts";
+import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
+import { READ_SQL, WRITE_SQL } from "./statements.ts";
+
+export interface Applied {
+  index: number;
+  term: number;
+  logTime: number;
+  wallTime: number;
+  /** The cluster version that the log has set so far. */
+  version: number;
+  /** Of all decisions since version 2: whoever applied the same log, has the same one. */
+  stateHash: number;
+}
+
+/** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
+type Params = SQLQueryBindings[];
+
+export class Metadata {
+  readonly #path: string;
+  readonly #db: Database;
+  readonly #reads: Record<string, Statement<unknown, Params>>;
+  readonly #writes: Record<string, Statement<unknown, Params>>;
+  readonly #setApplied: Statement<unknown, Params>;
+  readonly #remembered = new RememberedRows();
+  readonly #rules: Rules;
+  /** The last entry that was applied. */
+  #place: Pick<Applied, "index" | "term">;
+  #version: number;
+  #stateHash: number;
+  #mark: StateMark;
+
+  /** @throws DatabaseRefused if a newer program has gone on with it */
+  constructor(path: string, rules: Rules = RULES) {
+    this.#path = path;
+    this.#rules = rules;
+    this.#db = openDatabase({
+      path,
+      schema: METADATA_SCHEMA,
+      schemaVersion: METADATA_SCHEMA_VERSION,
+      upgrades: METADATA_UPGRADES,
+      synchronous: "NORMAL",
+      isShared: true,
+    });
+    this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
+    const prepare = (sql: Record<string, string>) =>
+      Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, this.#db.prepare<unknown, Params>(text)]));
+    this.#reads = prepare(READ_SQL);
+    this.#writes = prepare(WRITE_SQL);
+    this.#setApplied = this.#db.prepare(
+      "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
+    );
+    const { index, term, version, stateHash } = this.applied();
+    this.#place = { index, term };
+    this.#version = version;
+    this.#stateHash = stateHash;
+    this.#mark = this.#storedMark();
+    if (version > rules.version) {
+      this.#db.close();
+      throw new DatabaseRefused(
+        `${path} is of a cluster of version ${version}; this program knows up to ${rules.version}. Use a newer program.`,
+      );
+    }
+  }
+
+  applied(): Applied {
+    return this.#db
+      .query(
+        'SELECT idx AS "index", term, log_time AS logTime, wall_time AS wallTime, version, state_hash AS stateHash FROM applied',
+      )
+      .get() as Applied;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The state's hash at the last CHECK_STATE. */
+  get mark(): StateMark {
+    return this.#mark;
+  }
+
+  #storedMark(): StateMark {
+    return this.#db.query('SELECT mark_index AS "index", mark_hash AS hash FROM applied').get() as StateMark;
+  }
+
+  /**
+   * Applies consecutive entries in one transaction.
+   * @returns their results, in order
+   * @throws CannotApply if one of them must not be applied here; then none is
+   */
+  apply(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+    try {
+      return this.#applyAll(entries);
+    } catch (cause) {
+      // What was undone is not what was read meanwhile.
+      this.#remembered.forget();
+      throw cause;
+    }
+  }
+
+  #applyAll(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+    let { index, term } = this.#place;
+    let version = this.#version;
+    let stateHash = this.#stateHash;
+    const results = this.#db
+      .transaction(() => {
+        const results = entries.map(({ proposal, env }) => {
+          entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
+          ({ index, term } = env);
+          const decision = this.#decide(this.#rules.decide(proposal, { ...env, version, stateHash }));
+          for (const write of decision.writes) {
+            this.#write(write);
+            if (write[0] === "setVersion") version = write[1];
+          }
+          if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision);
+          return decision.result;
+        });
+        const last = entries.at(-1)?.env;
+        if (last) this.#setApplied.run(last.index, last.term, last.logTime, last.wallTime, stateHash);
+        return results;
+      })
+      .immediate();
+    this.#place = { index, term };
+    this.#version = version;
+    this.#stateHash = stateHash;
+    if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
+    return results;
+  }
+
+  #decide(deciding: Deciding<Decision>): Decision {
+    let step = deciding.next();
+    while (!step.done) step = deciding.next(this.#read(step.value));
+    return step.value;
+  }
+
+  #read(read: Read): unknown[] {
+    return this.#remembered.rowsOf(read, () => {
+      const [name, ...params] = read;
+      return (this.#reads[name] as Statement<unknown, Params>).all(...(params as Params));
+    });
+  }
+
+  #write(write: Write): void {
+    const [name, ...params] = write;
+    const statement = this.#writes[name] as Statement<unknown, Params>;
+    const judge = AFTER_WRITE[name];
+    if (judge) judge((statement.get(...(params as Params)) ?? undefined) as Parameters<typeof judge>[0]);
+    else statement.run(...(params as Params));
+    this.#remembered.written(write);
+  }
+
+  /** The same reads that decisions use, for queries. */
+  rows<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1][] {
+    return this.#read([name, ...params] as unknown as Read) as Reads[K][1][];
+  }
+
+  row<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1] | undefined {
+    return this.rows(name, ...params)[0];
+  }
+
+  /** Runs a question that yields reads, as decisions do. */
+  ask<T>(question: Deciding<T>): T {
+    let step = question.next();
+    while (!step.done) step = question.next(this.#read(step.value));
+    return step.value;
+  }
+
+  /** A statement of one of the query files beside this one. */
+  prepare<Row>(sql: string): Statement<Row, Params> {
+    return this.#db.prepare<Row, Params>(sql);
+  }
+
+  /** Flushes all that was applied: from here on, log entries up to the returned one need not be kept for recovery. */
+  makeDurable(): Applied {
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    return this.applied();
+  }
+
+  /**
+   * Writes the state as it is at some moment of the call into a new file, while applying goes on.
+   * @returns the entry that the copy stands at
+   */
+  async copyTo(path: string): Promise<{ index: number; term: number }> {
+    const worker = new Worker(new URL("./copy-database.ts", import.meta.url).href);
+    try {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      worker.onmessage = ({ data }) => (data.ok ? resolve() : reject(new Error(data.message)));
+      worker.onerror = ({ message }) => reject(new Error(message));
+      worker.postMessage({ from: this.#path, to: path });
+      await promise;
+    } finally {
+      worker.terminate();
+    }
+    const copy = new Metadata(path);
+    const { index, term } = copy.applied();
+    copy.close();
+    return { index, term };
+  }
+
+  /** Makes a copy of the state the beginning of another history. Sessions end: what they had under way is unknown. */
+  beginHistory({ index, term, skippedChunkIds }: { index: number; term: number; skippedChunkIds: number }): void {
+    this.#db
+      .transaction(() => {
+        this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
+        this.#db.query("UPDATE totals SET next_chunk_id = next_chunk_id + ?").run(skippedChunkIds);
+        this.#db.exec("DELETE FROM sessions; DELETE FROM outcomes");
+        this.#remembered.forget();
+      })
+      .immediate();
+    this.#place = { index, term };
+    this.makeDurable();
+  }
+
+  /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
+  damage(): string | null {
+    const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };
+    return verdict === "ok" ? null : verdict;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+}
+
+/** Writes are tuples of names, numbers and strings: the same on every machine. Results are in them, if anybody may ask. */
+const fold = (hash: number, index: number, { result, writes }: Decision): number =>
+  Bun.hash.crc32(JSON.stringify([index, result.ok || result.code, writes]), hash);

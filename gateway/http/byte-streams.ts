@@ -1,0 +1,113 @@
+/**
+ * Streams made of streams, pulled on demand so that a slow client holds its reader back. A cancel reaches the source at
+ * once, also while a read of it is under way.
+ */
+import type { Bytes } from "../ports/data-path.ts";
+
+/**
+ * Waits until the first piece is there: what fails before can still be told.
+ *
+ * @param signal the client has left: the stream is cancelled
+ * @throws that failure
+ */
+export async function begun(
+  stream: ReadableStream<Uint8Array>,
+  signal: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
+  const reader = stream.getReader();
+  let first: Awaited<ReturnType<typeof reader.read>> | null = await whilePresent(reader, signal, () => reader.read());
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = first ?? (await reader.read());
+        first = null;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/**
+ * All of a short stream. Each piece is copied before the next is pulled.
+ *
+ * @param signal the client has left: the stream is cancelled, and what is returned is of no use
+ */
+export async function collected(
+  stream: ReadableStream<Uint8Array>,
+  lengthBytes: number,
+  signal: AbortSignal,
+): Promise<Bytes> {
+  const reader = stream.getReader();
+  const whole = new Uint8Array(lengthBytes);
+  let at = 0;
+  return whilePresent(reader, signal, async () => {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return whole;
+      whole.set(value, at);
+      at += value.length;
+    }
+  });
+}
+
+/** Cancels the reader when the client leaves during `work`, or has left before. */
+async function whilePresent<T>(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const leave = () => void reader.cancel().catch(() => {});
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave);
+  try {
+    return await work();
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+/** One part of a `multipart/byteranges` answer. */
+export interface Part {
+  /** Everything before the bytes, delimiter included. */
+  head: Bytes;
+  lengthBytes: number;
+}
+
+/**
+ * Puts heads between the parts of the content, and the tail behind them. No head goes out before its part has begun.
+ *
+ * @param content the bytes of all parts; no piece holds bytes of two
+ */
+export function inParts(
+  parts: readonly Part[],
+  tail: Bytes,
+  content: ReadableStream<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  const reader = content.getReader();
+  let index = 0;
+  let sentOfPart = 0;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await reader.read();
+        const part = parts[index];
+        if (done && part) throw new Error(`The content ended in part ${index + 1} of ${parts.length}`);
+        if (done || !part) {
+          controller.enqueue(tail);
+          return controller.close();
+        }
+        if (sentOfPart === 0) controller.enqueue(part.head);
+        controller.enqueue(value);
+        sentOfPart += value.length;
+        if (sentOfPart < part.lengthBytes) return;
+        index++;
+        sentOfPart = 0;
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}

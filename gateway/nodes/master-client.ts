@@ -1,0 +1,221 @@
+/**
+ * The gateway's line to the masters: finds the leader, asks it questions, and brings commands to effect exactly once.
+ * A leader that dies and comes back, or another that takes over, costs the caller time and nothing else.
+ */
+import type { ClientCommand, CommandOf, ValueOf } from "../../actors/messages/commands.ts";
+import type { Config } from "../../actors/messages/config.ts";
+import { Refusal } from "../../actors/messages/errors.ts";
+import type { MasterMailbox } from "../../actors/messages/master.ts";
+import { refusalOf } from "../../actors/node/http/answers.ts";
+import { AS_SENT } from "../../actors/node/http/whole-body.ts";
+import { sign } from "../../actors/node/identity/signature.ts";
+import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
+import type {
+  ChangeOptions,
+  ClusterStateAnswer,
+  Consistency,
+  ListPage,
+  Masters,
+  MastersOrder,
+} from "../ports/data-path.ts";
+import { CommandSession, type ExecuteOptions } from "./command-session.ts";
+import { firstOf } from "./first-of.ts";
+import { asOurFault } from "./inner-refusal.ts";
+import { LeaderSearch, type MessageType } from "./leader-search.ts";
+import { askMasters } from "./master-group.ts";
+import type { Patience } from "./patience.ts";
+
+type Mailbox = typeof MasterMailbox;
+
+const CLUSTER_STATE = { type: "CLUSTER_STATE" } as const;
+/** A master that does not lead has its answer at hand: the next is asked beside one that does not give it. */
+const EVENTUAL_TIMEOUT_MS = 1000;
+const NEXT_AFTER_MS = 250;
+/** Questions and commands that wait for masters at once; beyond, only what a transfer under way depends on is taken. */
+const MAX_WAITING = 8192;
+
+export class MasterClient implements Masters {
+  readonly #identity: Identity;
+  readonly #search: LeaderSearch;
+  readonly #session: CommandSession;
+  #clusterId: string | null = null;
+  readonly #maxWaiting: number;
+  #waitingCount = 0;
+
+  constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string, maxWaiting = MAX_WAITING) {
+    this.#maxWaiting = maxWaiting;
+    this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
+    this.#search = new LeaderSearch(this.#identity, new Map(config.masters.map(({ id, url }) => [id, url])));
+    this.#session = new CommandSession(this.#search, gatewayId, async (tries) => {
+      if (this.#clusterId === null) this.#learn(await this.#search.attempt<"CLUSTER_STATE">(CLUSTER_STATE, tries));
+    });
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /**
+   * A question that may be answered from a state of some age: the masters that do not lead are asked first, in any
+   * order, and the leader if none of them is fresh enough.
+   *
+   * @throws with `details.ageMs`, the age of the freshest state that a master could have answered from
+   */
+  read<T extends "STAT" | "LOCATE" | "LIST">(
+    message: MessageOf<Mailbox, T> & { type: T; consistency?: Consistency },
+  ): Promise<AnswerOf<Mailbox, T>> {
+    if (message.consistency !== "eventual") return this.ask<T>(message);
+    return this.#counted({}, async () => {
+      const tries = this.#search.begin(message.type);
+      const others = this.#search.urls.filter((url) => url !== this.#search.leaderUrl).sort(() => Math.random() - 0.5);
+      const asked = others.map(
+        (url) => () => send<Mailbox, T>(this.#identity, url, message, { timeoutMs: EVENTUAL_TIMEOUT_MS }),
+      );
+      const { answer, failures } = await firstOf(asked, NEXT_AFTER_MS, (error) => !passesOver(error));
+      if (answer !== null) return answer;
+      return this.#search.ask<T>(message, {}, tries).catch((error) => {
+        throw error instanceof Refusal ? withAge(error, failures) : error;
+      });
+    });
+  }
+
+  /**
+   * Asks the leader; asks again, here or elsewhere, until one answers.
+   *
+   * @throws the leader's refusal; NO_LEADER when there is none and none is to be expected, or none answered in time;
+   *   OVERLOADED when too many wait already
+   */
+  ask<T extends MessageType>(
+    message: MessageOf<Mailbox, T> & { type: T },
+    patience: Patience = {},
+  ): Promise<AnswerOf<Mailbox, T>> {
+    return this.#counted(patience, () => this.#search.ask<T>(message, patience));
+  }
+
+  /** Waits for what others wait for too; see `LeaderSearch`. */
+  get search(): LeaderSearch {
+    return this.#search;
+  }
+
+  /** @see CommandSession.execute; OVERLOADED also when too many wait already */
+  execute<C extends ClientCommand>(command: C, options: ExecuteOptions = {}): Promise<ValueOf<C["type"]>> {
+    return this.#counted(options, () => this.#session.execute(command, options));
+  }
+
+  async #counted<T>({ underWay = false }: Patience, work: () => Promise<T>): Promise<T> {
+    if (!underWay && this.#waitingCount >= this.#maxWaiting)
+      throw new Refusal("OVERLOADED", `${this.#waitingCount} requests of this gateway wait for the masters already`);
+    this.#waitingCount++;
+    try {
+      return await work();
+    } finally {
+      this.#waitingCount--;
+    }
+  }
+
+  async stat(path: string) {
+    return (await this.ask({ type: "STAT", path })).entry;
+  }
+
+  async look(path: string, consistency: Consistency) {
+    const { entry, ageMs = 0 } = await this.read<"STAT">({ type: "STAT", path, consistency });
+    return { entry, ageMs };
+  }
+
+  list({ minIndex = 0, ...page }: ListPage) {
+    return this.read<"LIST">({ type: "LIST", minIndex, ...page });
+  }
+
+  rename(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
+    return this.execute({ type: "RENAME_PATH", ...move(from, to, options) }, options);
+  }
+
+  copy(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
+    return this.execute({ type: "COPY_PATH", ...move(from, to, options) }, options);
+  }
+
+  delete(path: string, options: ChangeOptions & { recursive?: boolean } = {}) {
+    const { condition = {}, recursive = false } = options;
+    return this.execute<CommandOf<"DELETE_PATH">>({ type: "DELETE_PATH", path, recursive, condition }, options);
+  }
+
+  makeDirectory(path: string, options: { idempotencyKey?: string } = {}) {
+    return this.execute<CommandOf<"MAKE_DIRECTORY">>({ type: "MAKE_DIRECTORY", path }, options);
+  }
+
+  explain(path: string, fromIndex: number, limit: number) {
+    return this.ask({ type: "EXPLAIN", path, fromIndex, limit });
+  }
+
+  clusterState(patience: Patience = {}) {
+    return this.#counted(patience, async () =>
+      this.#learn(await this.#search.ask<"CLUSTER_STATE">(CLUSTER_STATE, patience)),
+    );
+  }
+
+  #learn(state: ClusterStateAnswer): ClusterStateAnswer {
+    this.#clusterId ??= state.clusterId;
+    for (const { id, url } of state.masters) this.#search.masters.set(id, url);
+    return state;
+  }
+
+  view() {
+    return askMasters(this.#identity, this.#search.masters);
+  }
+
+  async order(order: MastersOrder) {
+    if ("transfer" in order) await this.ask({ type: "TRANSFER_LEADERSHIP", to: order.transfer });
+    else if ("add" in order)
+      await this.ask({ type: "CHANGE_MASTERS", change: "addLearner", id: order.add, url: order.url });
+    else await this.ask({ type: "CHANGE_MASTERS", change: "remove", id: order.remove, url: null });
+    if ("add" in order) this.#search.masters.set(order.add, order.url);
+    return this.view();
+  }
+
+  /** @throws NO_LEADER also when the leader can be reached by a detour only, for the stream takes none */
+  async backup(signal: AbortSignal) {
+    // Finds the leader first: the stream itself follows no hints.
+    await this.clusterState();
+    const url = this.#search.leaderUrl;
+    if (url === null) throw new Refusal("NO_LEADER", "The leader does not answer this gateway; ask another gateway");
+    const path = "/raft/backup";
+    const headers = { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") };
+    const response = await fetch(`${url}${path}`, { ...AS_SENT, headers, signal }).catch((cause) => {
+      throw new Refusal("NO_LEADER", `${url} cannot be reached: ${(cause as Error).message}`);
+    });
+    if (response.ok && response.body) return response.body as ReadableStream<Uint8Array>;
+    const refusal = await refusalOf(response, url);
+    throw isRefusedAsNode(refusal) ? asOurFault(refusal, url) : refusal;
+  }
+
+  async setWorkerMode(
+    workerId: string,
+    mode: CommandOf<"SET_WORKER_MODE">["mode"],
+    options: { idempotencyKey?: string } = {},
+  ) {
+    await this.execute({ type: "SET_WORKER_MODE", workerId, mode }, options);
+  }
+}
+
+const move = (
+  from: string,
+  to: string,
+  { overwrite = false, condition = {} }: ChangeOptions & { overwrite?: boolean },
+) => ({
+  from,
+  to,
+  overwrite,
+  condition,
+});
+
+/** Another master may answer all the same. */
+const passesOver = (error: unknown): boolean => isRetryable(error) || isRefusedAsNode(error);
+
+/** The least age that one of these masters told when its state was too old. */
+function withAge({ code, message, details }: Refusal, failures: readonly unknown[]): Refusal {
+  const ages = failures.flatMap((error) =>
+    error instanceof Refusal && typeof error.details.ageMs === "number" ? [error.details.ageMs] : [],
+  );
+  return new Refusal(code, message, ages.length === 0 ? details : { ...details, ageMs: Math.min(...ages) });
+}

@@ -1,0 +1,274 @@
+/**
+ * The gateway's line to the workers: block requests and messages, each with its deadline, and what they taught us: who
+ * failed a moment ago, and who answers fast.
+ */
+import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
+import type { WorkerAddress } from "../../actors/messages/master.ts";
+import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES, type WorkerMailbox } from "../../actors/messages/worker.ts";
+import { refusalOf } from "../../actors/node/http/answers.ts";
+import { request } from "../../actors/node/http/request.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "../../actors/node/http/whole-body.ts";
+import { decode } from "../../actors/node/http/wire.ts";
+import { blockContent, sign } from "../../actors/node/identity/signature.ts";
+import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import { send } from "../../actors/node/messaging/outbox.ts";
+import { formatChunkId } from "../../actors/rules/chunk-id.ts";
+import { formatCrc32 } from "../../actors/rules/crc32.ts";
+import type { Bytes } from "../ports/data-path.ts";
+import type { BlockWrite } from "./block-write.ts";
+import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
+
+type Mailbox = typeof WorkerMailbox;
+
+/** How long each kind of request may take before its worker counts as failed. */
+export interface WorkerTimeouts {
+  blockMs: number;
+  /** A seal flushes a whole chunk to disk. */
+  sealMs: number;
+  messageMs: number;
+}
+export const WORKER_TIMEOUTS: WorkerTimeouts = { blockMs: 5000, sealMs: 60_000, messageMs: 5000 };
+
+/** A worker that failed is avoided this long: enough for the leader to notice it too. */
+const AVOID_MS = 5000;
+/** A worker that has too much to do is asked again after this. */
+const BUSY_PAUSE_MS = 100;
+/** Weight of the newest latency in the running mean. */
+const LATENCY_WEIGHT = 0.2;
+
+interface Known {
+  url: string;
+  /** Running mean of block reads, ms. */
+  latencyMs: number;
+  reading: number;
+  smallPuts: SmallPuts;
+  failure: { at: number; why: string } | null;
+}
+
+export class WorkerClients {
+  readonly #identity: Identity;
+  readonly #timeouts: WorkerTimeouts;
+  readonly #known = new Map<string, Known>();
+  #failureCount = 0;
+
+  constructor(identity: Identity, timeouts: WorkerTimeouts = WORKER_TIMEOUTS) {
+    this.#identity = identity;
+    this.#timeouts = timeouts;
+  }
+
+  /** Takes in where workers are, as the leader told. */
+  learn(workers: readonly WorkerAddress[]): void {
+    for (const { id, url } of workers) {
+      const known = this.#known.get(id);
+      if (known) known.url = url;
+      else this.#known.set(id, { url, latencyMs: 0, reading: 0, failure: null, smallPuts: this.#smallPutsTo(id) });
+    }
+  }
+
+  #smallPutsTo(workerId: string): SmallPuts {
+    return new SmallPuts(async (chunks) => {
+      const message = { type: "PUT_SMALL_CHUNKS", chunks } as const;
+      return (await this.#send<"PUT_SMALL_CHUNKS">(workerId, message, this.#timeouts.sealMs)).outcomes;
+    });
+  }
+
+  /** Grows with every failure: as long as it stands still, nobody new is to be avoided. */
+  get failureCount(): number {
+    return this.#failureCount;
+  }
+
+  failed(workerId: string, why: string): void {
+    const known = this.#known.get(workerId);
+    if (known) known.failure = { at: performance.now(), why };
+    this.#failureCount++;
+  }
+
+  isAvoided(workerId: string): boolean {
+    const known = this.#known.get(workerId);
+    if (!known?.failure) return false;
+    if (performance.now() - known.failure.at < AVOID_MS) return true;
+    known.failure = null;
+    return false;
+  }
+
+  /** Those that failed a moment ago, and what happened. */
+  avoided(): Record<string, string> {
+    return Object.fromEntries(
+      [...this.#known].filter(([id]) => this.isAvoided(id)).map(([id, { failure }]) => [id, failure?.why ?? ""]),
+    );
+  }
+
+  /** The best to read from first: not failed lately, then the shortest expected wait. */
+  rank(workerIds: readonly string[]): string[] {
+    const cost = new Map(
+      workerIds.map((id) => {
+        const known = this.#known.get(id);
+        const waitMs = known ? (known.latencyMs + 0.1) * (known.reading + 1) : Number.MAX_VALUE;
+        return [id, waitMs + (this.isAvoided(id) ? 1e9 : 0)];
+      }),
+    );
+    return [...workerIds].sort((a, b) => (cost.get(a) as number) - (cost.get(b) as number));
+  }
+
+  /**
+   * Sends a block to the first of `leg`, which passes it on along the rest.
+   *
+   * @param patience how much of the usual time it may take
+   * @returns the outcome of every worker of the leg; a failure is an outcome, never thrown
+   */
+  async putBlock(leg: readonly string[], write: BlockWrite, patience: number, cancelled?: AbortSignal) {
+    const timeoutMs = patience * (write.seal ? this.#timeouts.sealMs : this.#timeouts.blockMs);
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const outcomes = await this.#putOnce(leg, write, deadline - performance.now(), cancelled);
+      const busy = outcomes[0]?.code === "OVERLOADED" && performance.now() + BUSY_PAUSE_MS < deadline;
+      if (!busy || cancelled?.aborted) return outcomes;
+      await Bun.sleep(BUSY_PAUSE_MS);
+    }
+  }
+
+  async #putOnce(
+    leg: readonly string[],
+    write: BlockWrite,
+    timeoutMs: number,
+    cancelled?: AbortSignal,
+  ): Promise<BlockOutcomes> {
+    const [first = "", ...rest] = leg;
+    const small = rest.length === 0 && write.seal && write.bytes.length <= MAX_SMALL_BYTES;
+    const smallPuts = small && this.#known.get(first)?.smallPuts;
+    if (smallPuts) return [{ workerId: first, ...(await smallPuts.put(write, cancelled)) }];
+    const path = `/chunks/${formatChunkId(write.chunkId)}/blocks/${write.block}`;
+    const headers = new Headers({
+      [BlockHeader.crc32]: formatCrc32(write.crc32),
+      [BlockHeader.blockSize]: String(write.blockSizeBytes),
+    });
+    if (rest.length > 0) headers.set(BlockHeader.route, rest.map((id) => `${id}=${this.#urlOf(id)}`).join(","));
+    if (write.seal) headers.set(BlockHeader.seal, "1");
+    try {
+      return await this.#request(first, "PUT", path, headers, timeoutMs, cancelled, write.bytes, async (response) => {
+        if (response.status !== 207) return leg.map((workerId) => ({ workerId, stored: true }));
+        const told = decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
+        const toldOf = (id: string) => told.find(({ workerId }) => workerId === id);
+        return leg.map((id) => toldOf(id) ?? notStored(id, "PEER_UNREACHABLE"));
+      });
+    } catch (error) {
+      const { code, message } = error as Refusal;
+      return leg.map((id) => (id === first ? notStored(id, code, message) : notStored(id, "PEER_UNREACHABLE")));
+    }
+  }
+
+  /**
+   * Reads `count` blocks in a row, fewer at the chunk's end, unchecked: the caller knows what each must sum to.
+   *
+   * @throws NO_SUCH_CHUNK, CHUNK_CORRUPT, PEER_UNREACHABLE, TIMEOUT
+   */
+  async getBlocks(
+    workerId: string,
+    chunkId: number,
+    first: number,
+    count: number,
+    cancelled?: AbortSignal,
+  ): Promise<Bytes> {
+    const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}?count=${count}`;
+    const known = this.#known.get(workerId);
+    const startedAt = performance.now();
+    if (known) known.reading++;
+    try {
+      const bytes = await this.#request(
+        workerId,
+        "GET",
+        path,
+        new Headers(),
+        this.#timeouts.blockMs,
+        cancelled,
+        null,
+        (response) => wholeBody(response, count * MAX_BLOCK_BYTES),
+      );
+      if (known) known.latencyMs += (performance.now() - startedAt - known.latencyMs) * LATENCY_WEIGHT;
+      return bytes;
+    } catch (error) {
+      // Cut short it took at least this long.
+      if (known) known.latencyMs = Math.max(known.latencyMs, performance.now() - startedAt);
+      throw error;
+    } finally {
+      if (known) known.reading--;
+    }
+  }
+
+  /** @throws CHUNK_INCOMPLETE, CHUNK_CORRUPT, NO_SPACE, PEER_UNREACHABLE, TIMEOUT */
+  seal(workerId: string, chunk: Omit<MessageOf<Mailbox, "SEAL_CHUNK">, "type">, cancelled?: AbortSignal) {
+    return this.#send<"SEAL_CHUNK">(workerId, { type: "SEAL_CHUNK", ...chunk }, this.#timeouts.sealMs, cancelled);
+  }
+
+  describe(workerId: string, chunkId: number, cancelled?: AbortSignal) {
+    const message = { type: "DESCRIBE_CHUNK", chunkId } as const;
+    return this.#send<"DESCRIBE_CHUNK">(workerId, message, this.#timeouts.messageMs, cancelled);
+  }
+
+  /** Whether it answers at all, be it that it has no such chunk. */
+  answers(workerId: string, chunkId: number): Promise<boolean> {
+    const isSilence = ({ code }: Refusal) => code === "TIMEOUT" || code === "PEER_UNREACHABLE";
+    return this.describe(workerId, chunkId).then(
+      () => true,
+      (error) => !isSilence(error),
+    );
+  }
+
+  /** The same by address, for a worker that we may not have met. */
+  describeAt(url: string, chunkId: number, timeoutMs: number) {
+    return send<Mailbox, "DESCRIBE_CHUNK">(this.#identity, url, { type: "DESCRIBE_CHUNK", chunkId }, { timeoutMs });
+  }
+
+  /** Best effort: what is not reached falls to the worker's own cleaning of idle open chunks. */
+  async abort(workerId: string, chunkId: number): Promise<void> {
+    await this.#send<"ABORT_CHUNK">(workerId, { type: "ABORT_CHUNK", chunkId }, this.#timeouts.messageMs).catch(
+      () => {},
+    );
+  }
+
+  #send<T extends keyof Mailbox>(
+    workerId: string,
+    message: MessageOf<Mailbox, T> & { type: T },
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<AnswerOf<Mailbox, T>> {
+    return send<Mailbox, T>(this.#identity, this.#urlOf(workerId), message, { timeoutMs, signal });
+  }
+
+  async #request<T>(
+    workerId: string,
+    method: "GET" | "PUT",
+    path: string,
+    headers: Headers,
+    timeoutMs: number,
+    cancelled: AbortSignal | undefined,
+    body: Bytes | null,
+    read: (response: Response) => Promise<T>,
+  ): Promise<T> {
+    const url = this.#urlOf(workerId);
+    const { secret, nodeId } = this.#identity;
+    const [signed = ""] = path.split("?", 1);
+    headers.set("authorization", sign(secret, nodeId, method, signed, blockContent(headers)));
+    return request(
+      `${url}${path}`,
+      { method, headers, body },
+      { timeoutMs, signal: cancelled },
+      async (response) => {
+        if (!response.ok) throw await refusalOf(response, url);
+        return read(response);
+      },
+      { who: workerId, what: `${method} ${path}` },
+    );
+  }
+
+  #urlOf(workerId: string): string {
+    return this.#known.get(workerId)?.url ?? "http://unknown.invalid";
+  }
+}
+
+const notStored = (workerId: string, code: string, message?: string) => ({
+  workerId,
+  stored: false,
+  code: isErrorCode(code) ? code : "INTERNAL",
+  ...(message === undefined ? {} : { message: message.slice(0, 500) }),
+});
