@@ -16,7 +16,7 @@ import { ExitCode, StartRefused } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { type Identity, mailbox, SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../node/watchdog/current-work.ts";
-import { CannotApply } from "../rules/decide/state.ts";
+import { CannotApply } from "../rules/decide/decision.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 import { clusterIdOf } from "./group/cluster-id.ts";
 import { leadersState } from "./group/fetch-state.ts";

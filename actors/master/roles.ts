@@ -15,6 +15,6 @@ export function rolesAtMaster(config: Config, engine: MetadataEngine): RolesOf {
     if (roles !== STRANGER) return roles;
     const { configuration } = engine.raft.state;
     if (membersOf(configuration).includes(id) || configuration.retired?.includes(id)) return MASTER;
-    return engine.metadata.row("worker", id) ? WORKER : STRANGER;
+    return engine.metadata.row("worker", { workerId: id }) ? WORKER : STRANGER;
   };
 }

@@ -1,8 +1,9 @@
 /** Questions about the metadata that change nothing: what gateways, the steward and the console ask. */
 
-import type { EntryInfo } from "../../actors/messages/commands.ts";
+import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { ListAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
 import {
   directoryInfo,
   entryInfo,
@@ -12,20 +13,28 @@ import {
   isDirectoryKey,
   ROOT,
 } from "../../actors/rules/decide/namespace.ts";
-import {
-  type EntryRow,
-  type FileChunkRow,
-  RefusedCommand,
-  type ReplicaSetRow,
-  splitWorkers,
-} from "../../actors/rules/decide/state.ts";
+import type { EntryRow, FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
 import type { Metadata } from "./sqlite-metadata.ts";
+import { type Columns, ENTRY, entryRow, FILE_CHUNK, withPieces } from "./statements.ts";
 
 /** A page of names looks at no more rows than this, so that no question holds up the others. */
 const MAX_LIST_STEPS = 20_000;
 /** Comes behind every name in a directory. */
 const LAST_NAME = "\u{10FFFF}";
+
+/** A chunk of a replica set. */
+export interface SetChunk {
+  id: number;
+  lengthBytes: number;
+  crc32: number;
+}
+
+/** A copy that does not count: found bad, or gone. */
+export interface Fault {
+  workerId: string;
+  state: "corrupt" | "missing";
+}
 
 export class MetadataQueries {
   readonly #metadata: Metadata;
@@ -44,20 +53,16 @@ export class MetadataQueries {
 
   constructor(metadata: Metadata) {
     this.#metadata = metadata;
-    const chunkColumns = `f.file_id, f.idx, f.offset, c.id, c.length, c.crc32, c.refs, c.set_id, s.target, s.workers
-      FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
-    this.#childrenFrom = metadata.prepare<EntryRow>(
-      "SELECT * FROM entries WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?",
-    );
-    this.#chunksFrom = metadata.prepare<FileChunkRow>(
-      `SELECT ${chunkColumns} WHERE f.file_id = ? AND f.offset >= coalesce(
+    this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?`);
+    this.#chunksFrom = metadata.prepare<Columns>(
+      `${FILE_CHUNK} WHERE f.file_id = ? AND f.offset >= coalesce(
          (SELECT max(offset) FROM file_chunks WHERE file_id = ? AND offset <= ?), 0) ORDER BY f.offset LIMIT ?`,
     );
-    this.#chunksByIndex = metadata.prepare<FileChunkRow>(
-      `SELECT ${chunkColumns} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
+    this.#chunksByIndex = metadata.prepare<Columns>(
+      `${FILE_CHUNK} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
     );
-    this.#chunksOfSet = metadata.prepare<{ id: number; length: number; crc32: number }>(
-      "SELECT id, length, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
+    this.#chunksOfSet = metadata.prepare<SetChunk>(
+      "SELECT id, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
     );
     this.#inventory = metadata.prepare<{ chunkId: number; crc32: number; lengthBytes: number }>(
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
@@ -66,14 +71,14 @@ export class MetadataQueries {
     this.#grantDecision = metadata.prepare<{ decision: string }>(
       "SELECT decision FROM grants WHERE id <= ? AND id + count > ? ORDER BY id DESC LIMIT 1",
     );
-    this.#faults = metadata.prepare<{ worker_id: string; state: "corrupt" | "missing" }>(
-      "SELECT worker_id, state FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+    this.#faults = metadata.prepare<Fault>(
+      "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
     );
-    this.#reasons = metadata.prepare<{ worker_id: string; reason: string }>(
-      "SELECT worker_id, reason FROM replica_reasons WHERE chunk_id = ? ORDER BY worker_id",
+    this.#reasons = metadata.prepare<{ workerId: string; reason: string }>(
+      "SELECT worker_id AS workerId, reason FROM replica_reasons WHERE chunk_id = ? ORDER BY worker_id",
     );
-    this.#garbageOf = metadata.prepare<{ chunk_id: number }>(
-      "SELECT chunk_id FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
+    this.#garbageOf = metadata.prepare<{ chunkId: number }>(
+      "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
     );
     this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
     this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");
@@ -104,24 +109,26 @@ export class MetadataQueries {
   locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
     const row = this.#entry(path);
     if (!row) return { entry: null, chunks: [] };
-    const chunks = isDirectoryKey(row.key) ? [] : this.#chunksFrom.all(row.id, row.id, offset, limit);
+    const chunks: FileChunkRow[] = isDirectoryKey(row.key)
+      ? []
+      : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces);
     return {
       entry: entryInfo(path, row),
       chunks: chunks.map((chunk) => ({
         chunkId: chunk.id,
-        index: chunk.idx,
+        index: chunk.index,
         offset: chunk.offset,
-        lengthBytes: chunk.length,
+        lengthBytes: chunk.lengthBytes,
         crc32: chunk.crc32,
-        workerIds: splitWorkers(chunk.workers),
+        workerIds: chunk.workers,
       })),
     };
   }
 
-  fileChunks(path: string, fromIndex: number, limit: number) {
+  fileChunks(path: string, fromIndex: number, limit: number): { file: FileInfo; chunks: FileChunkRow[] } | null {
     const row = this.#entry(path);
     if (!row || isDirectoryKey(row.key)) return null;
-    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit) };
+    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces) };
   }
 
   /** Why a chunk's first copies were placed where they are. */
@@ -130,32 +137,32 @@ export class MetadataQueries {
     return row ? JSON.parse(row.decision) : null;
   }
 
-  faultsOf(chunkId: number): { worker_id: string; state: "corrupt" | "missing" }[] {
+  faultsOf(chunkId: number): Fault[] {
     return this.#faults.all(chunkId);
   }
 
   reasonsOf(chunkId: number): Map<string, string> {
-    return new Map(this.#reasons.all(chunkId).map((row) => [row.worker_id, row.reason]));
+    return new Map(this.#reasons.all(chunkId).map((row) => [row.workerId, row.reason]));
   }
 
   replicaSets(): ReplicaSetRow[] {
-    return this.#metadata.rows("replicaSets");
+    return this.#metadata.rows("replicaSets", {});
   }
 
-  chunksOfSet(setId: number, afterId: number, limit: number): { id: number; length: number; crc32: number }[] {
+  chunksOfSet(setId: number, afterId: number, limit: number): SetChunk[] {
     return this.#chunksOfSet.all(setId, afterId, limit);
   }
 
   /** All chunks with ids in a range that the metadata expects on a worker, by id. */
   inventory(workerId: string, fromId: number, toId: number): { chunkId: number; crc32: number; lengthBytes: number }[] {
-    const sets = this.replicaSets().filter((set) => splitWorkers(set.workers).includes(workerId));
+    const sets = this.replicaSets().filter((set) => set.workers.includes(workerId));
     if (sets.length === 0) return [];
     return this.#inventory.all(JSON.stringify(sets.map(({ id }) => id)), fromId, toId);
   }
 
   /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[] {
-    return this.#garbageOf.all(workerId, freedBefore, limit).map((row) => row.chunk_id);
+    return this.#garbageOf.all(workerId, freedBefore, limit).map((row) => row.chunkId);
   }
 
   garbageCountOf(workerId: string): number {
@@ -199,7 +206,7 @@ export class MetadataQueries {
       // `from`: only keys whose path comes behind it, relative to `path`; a directory on the way to it is entered.
       let key = from;
       for (;;) {
-        const rows = this.#childrenFrom.all(parent, key, 257);
+        const rows = this.#childrenFrom.all(parent, key, 257).map(entryRow);
         for (const row of rows.slice(0, 256)) {
           const whole = path + row.key;
           if (path === base && !row.key.startsWith(namePrefix)) return true;

@@ -2,23 +2,29 @@
  * The rows that nearly every command and question passes: the directories on the way to a name, and the session that a
  * command belongs to. Kept as they were read, until a write touches them.
  */
+import { isDirectoryKey } from "../../actors/rules/decide/namespace.ts";
 import type { Read, Write, Writes } from "../../actors/rules/decide/state.ts";
 
 /** Beyond it all are forgotten: a plain end to growth, and what is in use is soon back. */
 const MOST = 4096;
 
-const entryKey = (parent: unknown, key: unknown): string => `${parent} ${key}`;
-const isDirectory = (key: unknown): boolean => (key as string).endsWith("/");
-const sessionKey = (id: unknown): string => `session ${id}`;
+const entryKey = (parent: number, key: string): string => `${parent} ${key}`;
+const sessionKey = (id: number): string => `session ${id}`;
+
+/** null: of a kind that is not remembered. */
+function keyOf([name, where]: Read): string | null {
+  if (name === "session") return sessionKey(where.sessionId);
+  return name === "entry" && isDirectoryKey(where.key) ? entryKey(where.parent, where.key) : null;
+}
 
 /** Which rows a write changes, of those that may be remembered. Every write to their tables is named here. */
-export const TOUCHES: { [K in keyof Writes]?: (params: Writes[K]) => string[] } = {
-  putEntry: ([parent, key]) => [entryKey(parent, key)],
-  moveEntry: ([parent, key, oldParent, oldKey]) => [entryKey(parent, key), entryKey(oldParent, oldKey)],
-  dropEntry: ([parent, key]) => [entryKey(parent, key)],
-  putSession: ([id]) => [sessionKey(id)],
-  touchSession: ([, , id]) => [sessionKey(id)],
-  dropSession: ([id]) => [sessionKey(id)],
+export const TOUCHES: { [K in keyof Writes]?: (what: Writes[K]) => string[] } = {
+  putEntry: ({ parent, key }) => [entryKey(parent, key)],
+  moveEntry: ({ parent, key, fromParent, fromKey }) => [entryKey(parent, key), entryKey(fromParent, fromKey)],
+  dropEntry: ({ parent, key }) => [entryKey(parent, key)],
+  putSession: ({ id }) => [sessionKey(id)],
+  touchSession: ({ sessionId }) => [sessionKey(sessionId)],
+  dropSession: ({ sessionId }) => [sessionKey(sessionId)],
 };
 
 export class RememberedRows {
@@ -26,13 +32,7 @@ export class RememberedRows {
 
   /** The rows that `read` finds: remembered, or as `query` has them. They must not be changed. */
   rowsOf(read: Read, query: () => unknown[]): unknown[] {
-    const [name, ...params] = read;
-    const key =
-      name === "session"
-        ? sessionKey(params[0])
-        : name === "entry" && isDirectory(params[1])
-          ? entryKey(params[0], params[1])
-          : null;
+    const key = keyOf(read);
     if (key === null) return query();
     const known = this.#rows.get(key);
     if (known) return known;
@@ -45,9 +45,9 @@ export class RememberedRows {
     return rows;
   }
 
-  written([name, ...params]: Write): void {
-    const touched = TOUCHES[name] as ((params: readonly unknown[]) => string[]) | undefined;
-    for (const key of touched?.(params) ?? []) this.#rows.delete(key);
+  written([name, what]: Write): void {
+    const touched = TOUCHES[name] as ((what: Write[1]) => string[]) | undefined;
+    for (const key of touched?.(what) ?? []) this.#rows.delete(key);
   }
 
   /** After anything else that changed the tables. */

@@ -2,16 +2,18 @@
  * `dfs_metadata.db`, the state that the log has built so far. Applying an entry steps `decide` through its reads, runs
  * its writes, and moves `applied` along in the same transaction, so a crash leaves whole entries or none.
  */
-import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
+import type { Database, Statement } from "bun:sqlite";
 import type { CommandResult } from "../../actors/messages/commands.ts";
 import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-version.ts";
+import type { Deciding, Decision, EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
-import type { Deciding, Decision, EntryEnvironment, Read, Reads, Write } from "../../actors/rules/decide/state.ts";
+import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
 import { DatabaseRefused, openDatabase } from "../sqlite.ts";
 import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
 import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
-import { READ_SQL, WRITE_SQL } from "./statements.ts";
+import { READS, type ReadStatement, WRITES } from "./statements.ts";
+import { type Value, valuesOf } from "./write-encoding.ts";
 
 export interface Applied {
   index: number;
@@ -25,13 +27,16 @@ export interface Applied {
 }
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
-type Params = SQLQueryBindings[];
+type Params = Value[];
+
+/** Answers one kind of read. */
+type Reader = (where: unknown) => unknown[];
 
 export class Metadata {
   readonly #path: string;
   readonly #db: Database;
-  readonly #reads: Record<string, Statement<unknown, Params>>;
-  readonly #writes: Record<string, Statement<unknown, Params>>;
+  readonly #reads: Record<keyof Reads, Reader>;
+  readonly #writes: Record<keyof typeof WRITES, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
   readonly #remembered = new RememberedRows();
   readonly #rules: Rules;
@@ -54,10 +59,8 @@ export class Metadata {
       isShared: true,
     });
     this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
-    const prepare = (sql: Record<string, string>) =>
-      Object.fromEntries(Object.entries(sql).map(([name, text]) => [name, this.#db.prepare<unknown, Params>(text)]));
-    this.#reads = prepare(READ_SQL);
-    this.#writes = prepare(WRITE_SQL);
+    this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
+    this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
     );
@@ -120,11 +123,12 @@ export class Metadata {
           entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
           ({ index, term } = env);
           const decision = this.#decide(this.#rules.decide(proposal, { ...env, version, stateHash }));
+          const written: FoldedWrite[] = [];
           for (const write of decision.writes) {
-            this.#write(write);
-            if (write[0] === "setVersion") version = write[1];
+            written.push([write[0], ...this.#write(write)]);
+            if (write[0] === "setVersion") version = write[1].version;
           }
-          if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision);
+          if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision.result, written);
           return decision.result;
         });
         const last = entries.at(-1)?.env;
@@ -145,29 +149,36 @@ export class Metadata {
     return step.value;
   }
 
-  #read(read: Read): unknown[] {
-    return this.#remembered.rowsOf(read, () => {
-      const [name, ...params] = read;
-      return (this.#reads[name] as Statement<unknown, Params>).all(...(params as Params));
-    });
+  #reader({ sql, bind, row }: ReadStatement<never>): Reader {
+    const statement = this.prepare(sql);
+    return row === undefined
+      ? (where) => statement.all(...bind(where as never))
+      : (where) => statement.all(...bind(where as never)).map(row);
   }
 
-  #write(write: Write): void {
-    const [name, ...params] = write;
-    const statement = this.#writes[name] as Statement<unknown, Params>;
+  #read(read: Read): unknown[] {
+    return this.#remembered.rowsOf(read, () => this.#reads[read[0]](read[1]));
+  }
+
+  /** @returns the values that it wrote */
+  #write(write: Write): Value[] {
+    const [name] = write;
+    const values = valuesOf(write);
+    const statement = this.#writes[name];
     const judge = AFTER_WRITE[name];
-    if (judge) judge((statement.get(...(params as Params)) ?? undefined) as Parameters<typeof judge>[0]);
-    else statement.run(...(params as Params));
+    if (judge) judge((statement.get(...values) ?? undefined) as Parameters<typeof judge>[0]);
+    else statement.run(...values);
     this.#remembered.written(write);
+    return values;
   }
 
   /** The same reads that decisions use, for queries. */
-  rows<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1][] {
-    return this.#read([name, ...params] as unknown as Read) as Reads[K][1][];
+  rows<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1][] {
+    return this.#read([name, where] as unknown as Read) as Reads[K][1][];
   }
 
-  row<K extends keyof Reads>(name: K, ...params: Reads[K][0]): Reads[K][1] | undefined {
-    return this.rows(name, ...params)[0];
+  row<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1] | undefined {
+    return this.rows(name, where)[0];
   }
 
   /** Runs a question that yields reads, as decisions do. */
@@ -178,7 +189,7 @@ export class Metadata {
   }
 
   /** A statement of one of the query files beside this one. */
-  prepare<Row>(sql: string): Statement<Row, Params> {
+  prepare<Row = unknown>(sql: string): Statement<Row, Params> {
     return this.#db.prepare<Row, Params>(sql);
   }
 
@@ -234,6 +245,11 @@ export class Metadata {
   }
 }
 
-/** Writes are tuples of names, numbers and strings: the same on every machine. Results are in them, if anybody may ask. */
-const fold = (hash: number, index: number, { result, writes }: Decision): number =>
+type FoldedWrite = [name: string, ...values: Value[]];
+
+/** Writes are names and values: the same on every machine. A result that can be asked for again is among them. */
+const fold = (hash: number, index: number, result: CommandResult, writes: FoldedWrite[]): number =>
   Bun.hash.crc32(JSON.stringify([index, result.ok || result.code, writes]), hash);
+
+const mapValues = <K extends string, A, B>(table: Record<K, A>, map: (value: A) => B): Record<K, B> =>
+  Object.fromEntries(Object.entries<A>(table).map(([key, value]) => [key, map(value)])) as Record<K, B>;

@@ -1,44 +1,145 @@
-/** The SQL behind every name in `rules/decide/state.ts`. Reads that can return several rows have a total order. */
+/** The SQL behind every name in `rules/decide/state.ts`. */
+import type { EntryRow, GrantRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads, Writes } from "../../actors/rules/decide/state.ts";
+import { copies } from "../../actors/rules/redundancy/scheme.ts";
+import { splitWorkers, type Value } from "./write-encoding.ts";
 
-const CHUNK = `SELECT c.id, c.length, c.crc32, c.refs, c.set_id, s.target, s.workers`;
+/** A row as SQLite has it. */
+// biome-ignore lint/suspicious/noExplicitAny: columns are what the statement beside the function selects
+export type Columns = any;
+
+export interface ReadStatement<K extends keyof Reads> {
+  sql: string;
+  /** The parameters of the statement. */
+  bind(where: Reads[K][0]): Value[];
+  /** Left out: the columns are the row. */
+  row?(columns: Columns): Reads[K][1];
+}
+
+export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, content_type AS contentType, sha256, meta,
+  replication AS replicationFactor, chunk_count AS chunkCount, created AS createdAt, modified AS modifiedAt FROM entries`;
+const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target, s.workers`;
+export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
+  JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
 const SET_OF = `(SELECT id FROM replica_sets WHERE target = ? AND workers = ? ORDER BY id LIMIT 1)`;
+const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open FROM grants`;
+const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
+  min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
+  expires AS expiresAt FROM uploads`;
+const WORKER = `SELECT id, url, zone, incarnation, capacity AS capacityBytes, liveness, mode, lost_below AS lostBelow
+  FROM workers`;
 
-export const READ_SQL: Record<keyof Reads, string> = {
-  entry: "SELECT * FROM entries WHERE parent = ? AND key = ?",
-  anyChild: "SELECT key FROM entries WHERE parent = ? ORDER BY key LIMIT 1",
-  children: "SELECT * FROM entries WHERE parent = ? ORDER BY key LIMIT ?",
-  fileChunks: `${CHUNK}, f.file_id, f.idx, f.offset FROM file_chunks f
-    JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id
-    WHERE f.file_id = ? ORDER BY f.offset LIMIT ?`,
-  chunk: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = ?`,
-  grantOf: "SELECT id, count, gateway, expires, open FROM grants WHERE id <= ? ORDER BY id DESC LIMIT 1",
-  grant: "SELECT id, count, gateway, expires, open FROM grants WHERE id = ?",
-  expiredGrants: `SELECT id, count, gateway, expires, open FROM grants
-    WHERE open = 1 AND expires <= ? ORDER BY expires, id LIMIT ?`,
-  anyChunkIn: "SELECT id FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
-  upload: "SELECT * FROM uploads WHERE id = ?",
-  expiredUploads: "SELECT * FROM uploads WHERE expires <= ? ORDER BY expires, id LIMIT ?",
-  worker: "SELECT * FROM workers WHERE id = ?",
-  workers: "SELECT * FROM workers ORDER BY id",
-  replicaSets: "SELECT * FROM replica_sets ORDER BY id",
-  garbage: "SELECT chunk_id FROM garbage WHERE worker_id = ? AND chunk_id = ?",
-  faults: "SELECT worker_id FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+const NO_METADATA: Record<string, string> = {};
+
+export const entryRow = ({ meta, ...entry }: Columns): EntryRow => ({
+  ...entry,
+  userMetadata: meta === "{}" ? NO_METADATA : JSON.parse(meta),
+});
+export const withPieces = ({ target, workers, ...row }: Columns) => ({
+  ...row,
+  scheme: copies(target),
+  workers: splitWorkers(workers),
+});
+const grantRow = ({ open, ...grant }: Columns): GrantRow => ({ ...grant, isOpen: open === 1 });
+const uploadRow = ({ condition, attributes, ...upload }: Columns) => ({
+  ...upload,
+  ...JSON.parse(attributes),
+  condition: JSON.parse(condition),
+});
+const outcomeRow = ({ result, ...outcome }: Columns) => ({ ...outcome, result: JSON.parse(result) });
+const nothing = (): Value[] => [];
+
+export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
+  entry: { sql: `${ENTRY} WHERE parent = ? AND key = ?`, bind: ({ parent, key }) => [parent, key], row: entryRow },
+  anyChild: { sql: "SELECT key FROM entries WHERE parent = ? ORDER BY key LIMIT 1", bind: ({ parent }) => [parent] },
+  children: {
+    sql: `${ENTRY} WHERE parent = ? ORDER BY key LIMIT ?`,
+    bind: ({ parent, limit }) => [parent, limit],
+    row: entryRow,
+  },
+  fileChunks: {
+    sql: `${FILE_CHUNK} WHERE f.file_id = ? ORDER BY f.offset LIMIT ?`,
+    bind: ({ fileId, limit }) => [fileId, limit],
+    row: withPieces,
+  },
+  chunk: {
+    sql: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = ?`,
+    bind: ({ chunkId }) => [chunkId],
+    row: withPieces,
+  },
+  grantOf: {
+    sql: `${GRANT} WHERE id <= ? ORDER BY id DESC LIMIT 1`,
+    bind: ({ chunkId }) => [chunkId],
+    row: grantRow,
+  },
+  grant: { sql: `${GRANT} WHERE id = ?`, bind: ({ grantId }) => [grantId], row: grantRow },
+  expiredGrants: {
+    sql: `${GRANT} WHERE open = 1 AND expires <= ? ORDER BY expires, id LIMIT ?`,
+    bind: ({ logTime, limit }) => [logTime, limit],
+    row: grantRow,
+  },
+  anyChunkIn: {
+    sql: "SELECT id FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+    bind: ({ first, last }) => [first, last],
+  },
+  upload: { sql: `${UPLOAD} WHERE id = ?`, bind: ({ uploadId }) => [uploadId], row: uploadRow },
+  expiredUploads: {
+    sql: `${UPLOAD} WHERE expires <= ? ORDER BY expires, id LIMIT ?`,
+    bind: ({ logTime, limit }) => [logTime, limit],
+    row: uploadRow,
+  },
+  worker: { sql: `${WORKER} WHERE id = ?`, bind: ({ workerId }) => [workerId] },
+  workers: { sql: `${WORKER} ORDER BY id`, bind: nothing },
+  replicaSets: {
+    sql: "SELECT id, target, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
+    bind: nothing,
+    row: (columns): ReplicaSetRow => withPieces(columns),
+  },
+  garbage: {
+    sql: "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = ? AND chunk_id = ?",
+    bind: ({ workerId, chunkId }) => [workerId, chunkId],
+  },
+  faults: {
+    sql: "SELECT worker_id AS workerId FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+    bind: ({ chunkId }) => [chunkId],
+  },
   // Sets are few and seldom short: only if one is are the file's chunks gone through.
-  shortChunk: `WITH short AS (SELECT id, workers FROM replica_sets WHERE chunk_count > 0
-      AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < ?2)
-    SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
-    WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
-  totals: "SELECT files, directories, bytes, next_chunk_id, next_node_id FROM totals",
-  session: "SELECT id, client, lowest, last_active FROM sessions WHERE id = ?",
-  outcome: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
-  keyedOutcome: "SELECT fingerprint, result FROM keyed_outcomes WHERE key = ?",
-  idleSessions: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
-  mark: "SELECT mark_index AS idx, mark_hash AS hash FROM applied",
-  graveyard: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1",
+  shortChunk: {
+    sql: `WITH short AS (SELECT id, workers FROM replica_sets WHERE chunk_count > 0
+        AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < ?2)
+      SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
+      WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
+    bind: ({ fileId, minReplicas }) => [fileId, minReplicas],
+    row: ({ id, workers }) => ({ id, workers: splitWorkers(workers) }),
+  },
+  totals: {
+    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId FROM totals`,
+    bind: nothing,
+  },
+  session: {
+    sql: `SELECT id, client AS clientId, lowest AS lowestSeq, last_active AS lastActiveAt FROM sessions WHERE id = ?`,
+    bind: ({ sessionId }) => [sessionId],
+  },
+  outcome: {
+    sql: "SELECT result FROM outcomes WHERE session_id = ? AND seq = ?",
+    bind: ({ sessionId, seq }) => [sessionId, seq],
+    row: outcomeRow,
+  },
+  keyedOutcome: {
+    sql: "SELECT fingerprint, result FROM keyed_outcomes WHERE key = ?",
+    bind: ({ key }) => [key],
+    row: outcomeRow,
+  },
+  idleSessions: {
+    sql: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
+    bind: ({ before, limit }) => [before, limit],
+  },
+  mark: { sql: 'SELECT mark_index AS "index", mark_hash AS hash FROM applied', bind: nothing },
+  graveyard: { sql: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1", bind: nothing },
 };
 
-export const WRITE_SQL: Record<keyof Writes, string> = {
+/** Parameters are those of `write-encoding.ts`, in its order. */
+export const WRITES: Record<keyof Writes, string> = {
   putEntry: "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   moveEntry: "UPDATE entries SET parent = ?, key = ? WHERE parent = ? AND key = ?",
   dropEntry: "DELETE FROM entries WHERE parent = ? AND key = ?",

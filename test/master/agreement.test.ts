@@ -9,8 +9,8 @@ import {
   PROGRAM_VERSION,
   type StateMark,
 } from "../../actors/rules/decide/cluster-version.ts";
+import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
-import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/state.ts";
 import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import { EngineGroup, type EngineGroupOptions } from "../support/engine-group.ts";
@@ -24,7 +24,7 @@ const begin = (options: EngineGroupOptions = {}): EngineGroup => {
   return group;
 };
 const mkdir = (path: string) => group.propose({ type: "MAKE_DIRECTORY", path });
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals")?.directories;
+const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
 
 /** As if something in `decide` hung on the machine that it runs on: a clock, the order of a set, a rounding. */
 const odd: Rules = {
@@ -33,7 +33,7 @@ const odd: Rules = {
     const decision = yield* RULES.decide(proposal, env);
     if (proposal.command.type !== "MAKE_DIRECTORY" || proposal.command.path !== "odd") return decision;
     const writes = decision.writes.map((write) =>
-      write[0] === "addTotals" ? (["addTotals", 0, 2, 0] as const) : write,
+      write[0] === "addTotals" ? (["addTotals", { files: 0, directories: 2, bytes: 0 }] as const) : write,
     );
     return { ...decision, writes } as Decision;
   },
@@ -114,7 +114,7 @@ const newer: Rules = {
   *decide(proposal: Proposal, env: Environment) {
     const { command } = proposal;
     if (command.type === NEW_KIND.type) return accepted("coffee", []);
-    if (command.type === "SET_CLUSTER_VERSION") return accepted(null, [["setVersion", command.version]]);
+    if (command.type === "SET_CLUSTER_VERSION") return accepted(null, [["setVersion", { version: command.version }]]);
     return yield* RULES.decide(proposal, env);
   },
 };
@@ -158,7 +158,7 @@ test("32b. a master whose program is older never applies what it does not know: 
     message: expect.stringContaining("start a newer one"),
   });
   const before = new Metadata(`${group.folderOf("master-3")}/dfs_metadata.db`);
-  expect([before.version, before.row("totals")?.directories]).toEqual([1, 1]);
+  expect([before.version, before.row("totals", {})?.directories]).toEqual([1, 1]);
   before.close();
   await mkdir("the others go on");
   group.start("master-3", newer);

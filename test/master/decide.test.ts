@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Command, CommandOf, FileInfo, ValueOf } from "../../actors/messages/commands.ts";
 import { decode, encode } from "../../actors/node/http/wire.ts";
 import { keptHeaders, saidHeaders } from "../../actors/rules/file-headers.ts";
+import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 const anywhere = { overwrite: false, condition: {} };
@@ -157,7 +158,9 @@ describe("chunks", () => {
     const first = dfs.grant(500);
     for (let n = 0; n < 500; n++)
       dfs.accept(dfs.put(`f${n}`, [{ chunkId: first + n, lengthBytes: 1, crc32: 1, workerIds: ["w3", "w1", "w2"] }]));
-    expect(dfs.queries.replicaSets()).toEqual([{ id: 1, target: 3, workers: "w1,w2,w3", chunk_count: 500 }]);
+    expect(dfs.queries.replicaSets()).toEqual([
+      { id: 1, scheme: copies(3), workers: ["w1", "w2", "w3"], chunkCount: 500 },
+    ]);
   });
 });
 
@@ -173,7 +176,7 @@ describe("delete", () => {
     dfs.reapAll();
     expect(dfs.count("chunks")).toBe(0);
     expect(dfs.count("garbage")).toBe(900);
-    expect(dfs.metadata.row("totals")).toMatchObject({ files: 0, directories: 0, bytes: 0 });
+    expect(dfs.metadata.row("totals", {})).toMatchObject({ files: 0, directories: 0, bytes: 0 });
   });
 
   test("a file of many chunks is freed in slices too", () => {
@@ -325,7 +328,7 @@ describe("uploads", () => {
     const id = open(dfs);
     dfs.accept(stage(id, 0, [dfs.chunk(), dfs.chunk()]));
     expect(dfs.paths()).toEqual([]);
-    const { crc32 } = dfs.metadata.row("upload", id) as { crc32: number };
+    const { crc32 } = dfs.metadata.row("upload", { uploadId: id }) as { crc32: number };
     dfs.accept({ type: "COMMIT_UPLOAD", uploadId: id, sizeBytes: 20, crc32, sha256: null });
     expect(dfs.queries.stat("up")).toMatchObject({ sizeBytes: 20, chunkCount: 2, crc32 });
     expect(dfs.violations()).toEqual([]);
@@ -389,7 +392,7 @@ describe("workers and copies", () => {
     expect(workersOf(dfs, "f")).toEqual(["w1", "w2", "w4"]);
     dfs.accept({ type: "MARK_REPLICAS", replicas: [{ chunkId: chunk.chunkId, workerId: "w1", state: "corrupt" }] });
     expect(workersOf(dfs, "f")).toEqual(["w2", "w4"]);
-    expect(dfs.queries.faultsOf(chunk.chunkId)).toEqual([{ worker_id: "w1", state: "corrupt" }]);
+    expect(dfs.queries.faultsOf(chunk.chunkId)).toEqual([{ workerId: "w1", state: "corrupt" }]);
     dfs.accept({ type: "ADD_REPLICAS", replicas: [{ ...replica, workerId: "w5" }] });
     expect(dfs.queries.faultsOf(chunk.chunkId)).toEqual([]);
     expect(dfs.violations()).toEqual([]);

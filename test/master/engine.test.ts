@@ -37,7 +37,7 @@ async function open(directory: string, clock?: Clock) {
 }
 
 const mkdir = (engine: MetadataEngine, path: string) => engine.propose({ type: "MAKE_DIRECTORY", path });
-const directoriesIn = (metadata: Metadata) => metadata.row("totals")?.directories;
+const directoriesIn = (metadata: Metadata) => metadata.row("totals", {})?.directories;
 
 test("commands of one turn share a flush and keep their order", async () => {
   const { engine } = await open(folder());
@@ -260,7 +260,7 @@ test("53h. a command that is sent again to the next leader gets the first one's 
   for (const end of ["", "-wal", "-shm"]) rmSync(join(directory, `dfs_metadata.db${end}`), { force: true });
   const second = await open(directory);
   expect((await second.engine.execute(proposal)).result).toEqual(result);
-  expect(second.metadata.rows("expiredUploads", Number.MAX_SAFE_INTEGER, 10)).toHaveLength(1);
+  expect(second.metadata.rows("expiredUploads", { logTime: Number.MAX_SAFE_INTEGER, limit: 10 })).toHaveLength(1);
 });
 
 test("43b. chunk ids go on rising after a change of leader, and when the applied state was built again from the log", async () => {
@@ -300,7 +300,7 @@ test("a state of an older schema is brought up to date when it is opened", async
   raw.close();
   const { metadata } = await open(directory);
   expect(directoriesIn(metadata)).toBe(1);
-  expect(metadata.rows("workers")).toEqual([]);
+  expect(metadata.rows("workers", {})).toEqual([]);
   expect(metadata.version).toBe(1);
 });
 

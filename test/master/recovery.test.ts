@@ -40,7 +40,7 @@ async function open(directory: string): Promise<MetadataEngine> {
   return untilReady(engine);
 }
 
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals")?.directories;
+const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
 const remove = (directory: string, name: string): void => {
   for (const end of ["", "-wal", "-shm"]) rmSync(join(directory, name + end), { force: true });
 };
@@ -189,14 +189,14 @@ async function backupOf(directory: string) {
 
 test("43c. a restored history goes on far ahead of the lost one: chunk ids, log entries and terms are never used twice", async () => {
   const { engine, manifest, inPieces } = await backupOf(folder());
-  const nextId = engine.metadata.row("totals")?.next_chunk_id ?? 0;
+  const nextId = engine.metadata.row("totals", {})?.nextChunkId ?? 0;
   const restored = folder();
   await restoreBackup(inPieces(7), { dataDirectory: restored, nodeId: "master-1", clusterId: "c" });
   const again = await open(restored);
   expect(directoriesIn(again)).toBe(1);
   expect(again.term).toBeGreaterThan(manifest.term + 500_000);
   expect(again.appliedIndex).toBeGreaterThan(manifest.index + 4_000_000_000);
-  expect((again.metadata.row("totals")?.next_chunk_id ?? 0) - nextId).toBe(2 ** 32);
+  expect((again.metadata.row("totals", {})?.nextChunkId ?? 0) - nextId).toBe(2 ** 32);
   const { index } = await again.execute({
     command: { type: "MAKE_DIRECTORY", path: "new" },
     sessionId: 0,

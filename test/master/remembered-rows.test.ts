@@ -1,11 +1,11 @@
 /** Directories and sessions are read once and remembered; nobody can tell, but by the time it takes. */
 import { expect, test } from "bun:test";
 import { RememberedRows, TOUCHES } from "../../databases/metadata/remembered-rows.ts";
-import { WRITE_SQL } from "../../databases/metadata/statements.ts";
+import { WRITES } from "../../databases/metadata/statements.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 test("every write to a table whose rows are remembered says which of them it touches", () => {
-  const touching = Object.entries(WRITE_SQL)
+  const touching = Object.entries(WRITES)
     .filter(([, sql]) => /\b(INTO|UPDATE|FROM) (entries|sessions)\b/.test(sql))
     .map(([name]) => name);
   expect(touching.length).toBeGreaterThanOrEqual(6);
@@ -46,7 +46,7 @@ test("what is remembered is bounded, and what is not there is asked for again", 
   const rows = new RememberedRows();
   let asked = 0;
   const find = (n: number, found: unknown[]) =>
-    rows.rowsOf(["entry", 0, `d${n}/`], () => {
+    rows.rowsOf(["entry", { parent: 0, key: `d${n}/` }], () => {
       asked++;
       return found;
     });

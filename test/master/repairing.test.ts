@@ -42,7 +42,7 @@ describe("a source that is corrupt", () => {
         throw new Refusal("SOURCE_UNAVAILABLE", "block 0 is not what its checksum says", { badSources: ["w1"] });
       };
     await cluster.until("it is known", async () => (await cluster.reasons()).includes("CHUNKS_UNREACHABLE"));
-    expect(cluster.engine.queries.faultsOf(1)).toEqual([{ worker_id: "w1", state: "corrupt" }]);
+    expect(cluster.engine.queries.faultsOf(1)).toEqual([{ workerId: "w1", state: "corrupt" }]);
     expect(cluster.w(1).trashed).toEqual([]);
   });
 

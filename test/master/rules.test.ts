@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { chooseTrim, classifyReplicas, type Holder, indispensable } from "../../actors/rules/redundancy/classify.ts";
 import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/redundancy/placement.ts";
+import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { afterFailure, isOfTheTarget, resting } from "../../actors/rules/redundancy/target-rests.ts";
 import { SEED, seeded } from "../support/random.ts";
 
@@ -98,7 +99,7 @@ describe("what a replica set needs", () => {
     draining: { liveness: "live", mode: "draining" },
     away: { liveness: "suspect", mode: "maintenance" },
   };
-  const need = (...holders: string[]) => classifyReplicas(holders, (id) => known[id], 3).need;
+  const need = (...holders: string[]) => classifyReplicas(holders, (id) => known[id], copies(3)).need;
 
   test("three copies on workers that are not dead are healthy, suspicion or maintenance aside", () => {
     expect(need("live", "live2", "live3")).toBe("healthy");

@@ -29,7 +29,7 @@ function folder(): string {
 }
 
 const log = createLogger("master-1", "silent");
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals")?.directories;
+const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
 
 type Offer = RaftMessageOf<"rpc.snapshotOffer">;
 

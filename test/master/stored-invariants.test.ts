@@ -4,9 +4,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RaftEntry } from "../../actors/messages/raft.ts";
+import type { Decision, Environment } from "../../actors/rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
-import type { Decision, Environment, Write } from "../../actors/rules/decide/state.ts";
+import type { Write } from "../../actors/rules/decide/state.ts";
 import { declaredInvariants, InvariantBroken } from "../../actors/rules/invariant.ts";
+import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { MasterLog } from "../../databases/master-log.ts";
 import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
@@ -28,14 +30,14 @@ const claimsOf = (room: string) => [...declaredInvariants().keys()].filter((clai
 
 /** What a mistaken decision would write on MAKE_DIRECTORY, in a state with one file of one chunk. */
 const MISTAKES: Record<string, Write[]> = {
-  "metadata: totals >= 0": [["addTotals", 0, 0, -1_000]],
-  "metadata: ids are handed out once, and are exact": [["takeChunkIds", Number.MAX_SAFE_INTEGER]],
+  "metadata: totals >= 0": [["addTotals", { files: 0, directories: 0, bytes: -1_000 }]],
+  "metadata: ids are handed out once, and are exact": [["takeChunkIds", { count: Number.MAX_SAFE_INTEGER }]],
   "metadata: chunk_count >= 0, of a set that is there": [
-    ["shrinkSet", 1],
-    ["shrinkSet", 1],
+    ["shrinkSet", { setId: 1 }],
+    ["shrinkSet", { setId: 1 }],
   ],
-  "metadata: a chunk enters a set that is there": [["addToSet", 3, "w4,w5"]],
-  "metadata: refs >= 1, of a chunk that is there": [["addRef", -1, 1]],
+  "metadata: a chunk enters a set that is there": [["addToSet", { scheme: copies(3), workers: ["w4", "w5"] }]],
+  "metadata: refs >= 1, of a chunk that is there": [["addRef", { chunkId: 1, delta: -1 }]],
 };
 
 const mistaken = (writes: Write[]): Rules => ({

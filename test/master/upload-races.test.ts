@@ -23,7 +23,7 @@ function staged(dfs: MetadataHarness, { chunks = 2, path = "file", workers = ["w
   const { uploadId } = dfs.accept<{ uploadId: number }>(openUpload(path));
   const stored = Array.from({ length: chunks }, () => dfs.chunk(workers));
   dfs.accept({ type: "STAGE_CHUNKS", uploadId, offset: 0, chunks: stored, leaseMs: LEASE_MS });
-  const { crc32, offset: sizeBytes } = dfs.metadata.row("upload", uploadId) as { crc32: number; offset: number };
+  const { crc32, offset: sizeBytes } = dfs.metadata.row("upload", { uploadId }) as { crc32: number; offset: number };
   const commit: Command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256: null };
   return { uploadId, chunkIds: stored.map(({ chunkId }) => chunkId), commit };
 }
@@ -84,8 +84,8 @@ describe("the answer is lost", () => {
       if (dfs.queries.expiredCount(dfs.logTime, 3_600_000) > 0)
         dfs.accept({ type: "EXPIRE", sessionIdleMs: 3_600_000 });
     }
-    expect(dfs.metadata.row("session", used)).toBeDefined();
-    expect(dfs.metadata.row("session", idle)).toBeUndefined();
+    expect(dfs.metadata.row("session", { sessionId: used })).toBeDefined();
+    expect(dfs.metadata.row("session", { sessionId: idle })).toBeUndefined();
   });
 });
 
@@ -135,10 +135,10 @@ describe("complete, abort and expiry", () => {
     dfs.accept({ type: "EXPIRE", sessionIdleMs: 1e9 });
     expect([dfs.count("uploads"), dfs.count("chunks")]).toEqual([0, 0]);
     for (const workerId of ["w1", "w2", "w3"]) expect(dfs.queries.garbageOf(workerId, LEASE_MS, 10)).toHaveLength(2);
-    expect(dfs.metadata.row("grant", unstaged.chunkId)).toMatchObject({ open: 1 });
+    expect(dfs.metadata.row("grant", { grantId: unstaged.chunkId })).toMatchObject({ isOpen: true });
     dfs.logTime = 60_000;
     dfs.accept({ type: "EXPIRE", sessionIdleMs: 1e9 });
-    expect(dfs.metadata.row("grant", unstaged.chunkId)).toBeUndefined();
+    expect(dfs.metadata.row("grant", { grantId: unstaged.chunkId })).toBeUndefined();
     expect(dfs.refusal(dfs.put("file", [unstaged]))).toBe("GRANT_EXPIRED");
   });
 });
@@ -257,7 +257,7 @@ describe("two writers of one path", () => {
       dfs.accept(move);
       look();
     }
-    const { crc32 } = dfs.metadata.row("upload", uploadId) as { crc32: number };
+    const { crc32 } = dfs.metadata.row("upload", { uploadId }) as { crc32: number };
     dfs.accept({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 200, crc32, sha256: null });
     look();
     // The old version of many chunks is freed in slices; the new one is not touched by it.

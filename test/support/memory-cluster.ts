@@ -470,18 +470,19 @@ export class MemoryCluster {
   }
 
   #upload(uploadId: number) {
-    const [row] = this.#metadata.rows("upload", uploadId);
+    const [row] = this.#metadata.rows("upload", { uploadId });
     return row
       ? {
           path: row.path,
           offset: row.offset,
           crc32: row.crc32,
-          chunkCount: row.chunk_count,
-          chunkSizeBytes: row.chunk_size,
-          replicationFactor: row.replication,
-          minReplicas: row.min_replicas,
+          chunkCount: row.chunkCount,
+          chunkSizeBytes: row.chunkSizeBytes,
+          replicationFactor: row.replicationFactor,
+          minReplicas: row.minReplicas,
           expiresInMs: 1000,
-          ...(JSON.parse(row.attributes) as { contentType: string; userMetadata: Record<string, string> }),
+          contentType: row.contentType,
+          userMetadata: row.userMetadata,
         }
       : null;
   }

@@ -1,8 +1,8 @@
 /** Runs commands against real SQLite in memory, as the log would, with a clock that the test turns. */
 import type { Command, CommandResult } from "../../actors/messages/commands.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
+import type { EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import { RULES } from "../../actors/rules/decide/exactly-once.ts";
-import type { EntryEnvironment } from "../../actors/rules/decide/state.ts";
 import { MetadataQueries } from "../../databases/metadata/queries.ts";
 import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
 

@@ -24,7 +24,7 @@ export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStal
         throw new Refusal("PRECONDITION_FAILED", `${path} was replaced or deleted while it was read`);
       const holders = new Set(chunks.flatMap(({ workerIds }) => workerIds));
       const workers = engine.metadata
-        .rows("workers")
+        .rows("workers", {})
         .filter(({ id }) => holders.has(id))
         .map(({ id, url, zone, liveness, mode }) => ({ id, url, zone, state: mode === "active" ? liveness : mode }));
       return { ...age, entry, chunks, workers };

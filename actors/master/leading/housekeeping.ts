@@ -48,7 +48,7 @@ export class Housekeeping {
     this.#isBusy = true;
     housekeeping.begins();
     try {
-      for (let round = 0; round < 64 && metadata.row("graveyard"); round++) {
+      for (let round = 0; round < 64 && metadata.row("graveyard", {}); round++) {
         const { more } = await engine.propose({ type: "REAP_DELETED" });
         if (!more) break;
       }

@@ -11,7 +11,6 @@ import type { MasterMailbox } from "../../messages/master.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import type { Handlers, Identity } from "../../node/messaging/mailbox.ts";
-import { splitWorkers } from "../../rules/decide/state.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import type { MembershipDesk } from "../group/membership.ts";
 import type { MetadataEngine } from "../group/raft-metadata.ts";
@@ -53,7 +52,7 @@ export class Office {
     this.#metadata = engine.metadata;
     this.#queries = engine.queries;
     const state = { metadata: this.#metadata, queries: this.#queries };
-    this.workers = new WorkerRegistry(parts, this.#metadata.rows("workers"));
+    this.workers = new WorkerRegistry(parts, this.#metadata.rows("workers", {}));
     const orders = new Orders(parts.identity, engine, this.workers, clock);
     this.steward = new Steward({ config, engine, ...state, workers: this.workers, orders, clock, log });
     this.workers.onChange = () => this.steward.nudge();
@@ -78,7 +77,8 @@ export class Office {
       EXECUTE: async ({ command, sessionId, seq, lowestUnacked, idempotencyKey }, sender) => {
         if (sessionId === 0 && command.type !== "OPEN_SESSION")
           throw new Refusal("INVALID_MESSAGE", `${command.type} needs a session`);
-        const client = command.type === "OPEN_SESSION" ? command.clientId : metadata.row("session", sessionId)?.client;
+        const client =
+          command.type === "OPEN_SESSION" ? command.clientId : metadata.row("session", { sessionId })?.clientId;
         // A session that has ended is refused where the command is decided.
         if (client !== undefined && client !== sender)
           throw new Refusal("WRONG_SENDER", `The session is of ${client}, and ${sender} signed the command`, {
@@ -113,21 +113,20 @@ export class Office {
       },
       UPLOAD_STATUS: async ({ uploadId }) => {
         await engine.confirmRead();
-        const upload = metadata.row("upload", uploadId);
-        if (!upload || upload.expires <= engine.logTime) return { upload: null };
-        const { contentType, userMetadata } = JSON.parse(upload.attributes);
+        const upload = metadata.row("upload", { uploadId });
+        if (!upload || upload.expiresAt <= engine.logTime) return { upload: null };
         return {
           upload: {
             path: upload.path,
             offset: upload.offset,
             crc32: upload.crc32,
-            chunkCount: upload.chunk_count,
-            chunkSizeBytes: upload.chunk_size,
-            replicationFactor: upload.replication,
-            minReplicas: upload.min_replicas,
-            expiresInMs: Math.ceil(upload.expires - engine.logTime),
-            contentType,
-            userMetadata,
+            chunkCount: upload.chunkCount,
+            chunkSizeBytes: upload.chunkSizeBytes,
+            replicationFactor: upload.replicationFactor,
+            minReplicas: upload.minReplicas,
+            expiresInMs: Math.ceil(upload.expiresAt - engine.logTime),
+            contentType: upload.contentType,
+            userMetadata: upload.userMetadata,
           },
         };
       },
@@ -140,8 +139,8 @@ export class Office {
           { event: "replica-reported", chunk: chunkId, worker: workerId, problem, detail },
           "a reader could not use a copy",
         );
-        const chunk = metadata.row("chunk", chunkId);
-        const accepted = chunk !== undefined && splitWorkers(chunk.workers).includes(workerId);
+        const chunk = metadata.row("chunk", { chunkId });
+        const accepted = chunk?.workers.includes(workerId) ?? false;
         if (accepted && problem !== "unreachable") void steward.crew.checkReplica(chunkId, workerId);
         return { accepted };
       },
@@ -163,7 +162,7 @@ export class Office {
           url: message.url,
           zone: message.zone,
           incarnation: message.incarnation,
-          capacity: message.capacityBytes,
+          capacityBytes: message.capacityBytes,
           epoch: message.epoch,
           freeBytes: message.freeBytes,
         });

@@ -13,8 +13,8 @@ import type { Logger } from "../../node/log.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { isGranted } from "../../rules/decide/chunks.ts";
-import { splitWorkers } from "../../rules/decide/state.ts";
 import { inventoryDigest } from "../../rules/redundancy/inventory-digest.ts";
+import { piecesOf } from "../../rules/redundancy/scheme.ts";
 import type { MetadataEngine } from "../group/raft-metadata.ts";
 import type { Steward } from "./steward.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
@@ -105,17 +105,18 @@ export class Reconciliation {
   /** A chunk that the worker holds and the metadata does not expect there. */
   #judgeUnknown(workerId: NodeId, held: Held): "keep" | "adopt" | "trash" {
     const { metadata, steward } = this.#parts;
-    if (metadata.row("garbage", workerId, held.chunkId)) return "keep";
-    const chunk = metadata.row("chunk", held.chunkId);
+    if (metadata.row("garbage", { workerId, chunkId: held.chunkId })) return "keep";
+    const chunk = metadata.row("chunk", { chunkId: held.chunkId });
     if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
-    if (chunk.crc32 !== held.crc32 || chunk.length !== held.lengthBytes) return "trash";
+    if (chunk.crc32 !== held.crc32 || chunk.lengthBytes !== held.lengthBytes) return "trash";
     if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
-    const counting = splitWorkers(chunk.workers).flatMap((id) => {
+    const counting = chunk.workers.flatMap((id) => {
       const other = this.#parts.workers.get(id);
       return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active" ? [other] : [];
     });
-    if (counting.length < chunk.target) return "adopt";
-    return counting.filter(({ isProven }) => isProven).length < chunk.target ? "keep" : "trash";
+    const wanted = piecesOf(chunk.scheme);
+    if (counting.length < wanted) return "adopt";
+    return counting.filter(({ isProven }) => isProven).length < wanted ? "keep" : "trash";
   }
 
   /** Is this the chunk of an upload that may still be committed? */
@@ -132,8 +133,8 @@ export class Reconciliation {
     const missing: ChunkId[] = [];
     let isWhole = true;
     for (const chunkId of chunkIds) {
-      const chunk = this.#parts.metadata.row("chunk", chunkId);
-      if (!chunk || !splitWorkers(chunk.workers).includes(workerId)) continue;
+      const chunk = this.#parts.metadata.row("chunk", { chunkId });
+      if (!chunk?.workers.includes(workerId)) continue;
       try {
         const { state, crc32, lengthBytes } = await send<typeof WorkerMailbox, "DESCRIBE_CHUNK">(
           this.#parts.identity,
@@ -143,10 +144,10 @@ export class Reconciliation {
             chunkId,
           },
         );
-        const isSame = crc32 === chunk.crc32 && lengthBytes === chunk.length;
+        const isSame = crc32 === chunk.crc32 && lengthBytes === chunk.lengthBytes;
         // After a restore, deleted files are back while their copies lie in the trash, where they can still be read: the
         // first holder's counts until the others are made anew from it, or nothing would be left to copy from.
-        if (state === "trash" && isSame && splitWorkers(chunk.workers)[0] === workerId) isWhole = false;
+        if (state === "trash" && isSame && chunk.workers[0] === workerId) isWhole = false;
         else if (state !== "sealed" || !isSame) missing.push(chunkId);
       } catch (error) {
         if (error instanceof Refusal && error.code === "NO_SUCH_CHUNK") missing.push(chunkId);

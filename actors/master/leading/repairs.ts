@@ -10,7 +10,7 @@ import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
-import { type ChunkRow, splitWorkers } from "../../rules/decide/state.ts";
+import type { ChunkRow } from "../../rules/decide/rows.ts";
 import type { Verdict } from "../../rules/redundancy/classify.ts";
 import { choose, rejection } from "../../rules/redundancy/placement.ts";
 import { afterFailure, isOfTheTarget, resting, type TargetRest } from "../../rules/redundancy/target-rests.ts";
@@ -70,7 +70,7 @@ export interface RepairPlan {
 /** A chunk to be copied, as it was committed. */
 export interface CopyWish {
   id: ChunkId;
-  length: number;
+  lengthBytes: number;
   crc32: number;
 }
 
@@ -150,12 +150,12 @@ export class RepairCrew {
     const candidates = workers.candidates().filter(({ id }) => among?.has(id) ?? true);
     const busy = candidates.filter(({ id }) => copiesBy(id, "to") >= maxPerWorker).map(({ id }) => id);
     const exclude = new Set([...busy, ...resting(this.#targetRests, clock.now())]);
-    const wish = { count: 1, sizeBytes: chunk.length, exclude, holders: new Set(verdict.durable) };
+    const wish = { count: 1, sizeBytes: chunk.lengthBytes, exclude, holders: new Set(verdict.durable) };
     const { attempts: failures = 0, askFirst = null } = this.#resting.get(chunk.id) ?? {};
     const asked = candidates.find(({ id }) => id === askFirst);
     const [targetId] = asked && rejection(asked, wish) === null ? [asked.id] : choose(candidates, wish, Math.random);
     if (targetId === undefined) return false;
-    workers.reserve(targetId, chunk.length);
+    workers.reserve(targetId, chunk.lengthBytes);
     this.#run(
       {
         chunkId: chunk.id,
@@ -165,7 +165,7 @@ export class RepairCrew {
         targetId,
         reason,
         attempts: failures + 1,
-        timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.length) / bytesPerSecond) : 0),
+        timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.lengthBytes) / bytesPerSecond) : 0),
         failure: null,
       },
       chunk,
@@ -190,7 +190,7 @@ export class RepairCrew {
             orders
               .copy(
                 repair.targetId,
-                { chunkId: chunk.id, lengthBytes: chunk.length, crc32: chunk.crc32 },
+                { chunkId: chunk.id, lengthBytes: chunk.lengthBytes, crc32: chunk.crc32 },
                 repair.sourceIds,
                 { timeoutMs: repair.timeoutMs, bytesPerSecond, signal: abort.signal },
               )
@@ -286,7 +286,7 @@ export class RepairCrew {
   cancelPointless(classify: (chunk: ChunkRow) => Verdict): void {
     const { metadata, workers } = this.#parts;
     const isNeeded = (chunkId: ChunkId): boolean => {
-      const chunk = metadata.row("chunk", chunkId);
+      const chunk = metadata.row("chunk", { chunkId });
       return chunk !== undefined && classify(chunk).need === "copy";
     };
     for (const active of [...this.#active.values()]) {
@@ -314,10 +314,10 @@ export class RepairCrew {
   /** Somebody could not read this copy. Its worker reads it back, and only its own verdict counts. */
   async checkReplica(chunkId: ChunkId, workerId: NodeId): Promise<void> {
     const { metadata, orders, log } = this.#parts;
-    const chunk = metadata.row("chunk", chunkId);
-    if (!chunk || !splitWorkers(chunk.workers).includes(workerId)) return;
+    const chunk = metadata.row("chunk", { chunkId });
+    if (!chunk?.workers.includes(workerId)) return;
     try {
-      const { state } = await orders.verify(workerId, { chunkId, lengthBytes: chunk.length, crc32: chunk.crc32 });
+      const { state } = await orders.verify(workerId, { chunkId, lengthBytes: chunk.lengthBytes, crc32: chunk.crc32 });
       log.info({ event: "replica-checked", chunk: chunkId, worker: workerId, state }, "copy checked");
       if (state === "good") return;
       await this.#parts.engine.propose({ type: "MARK_REPLICAS", replicas: [{ chunkId, workerId, state }] });

@@ -5,9 +5,9 @@ import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/master.ts";
 import type { Clock } from "../../node/clock.ts";
-import { splitWorkers } from "../../rules/decide/state.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import { indispensable, type JudgedSet, redundancyOf } from "../../rules/redundancy/classify.ts";
+import { piecesOf } from "../../rules/redundancy/scheme.ts";
 import type { MetadataEngine } from "../group/raft-metadata.ts";
 import type { PlacementDesk } from "./placing.ts";
 import type { Steward } from "./steward.ts";
@@ -43,10 +43,10 @@ export class Reports {
   clusterState(): ClusterStateAnswer {
     const { config, nodeId, clusterId, engine, metadata, queries, workers, steward, clock } = this.#parts;
     const judged = steward.judge();
-    const totals = metadata.row("totals");
+    const totals = metadata.row("totals", {});
     const expectedOn = new Map<string, number>();
     for (const { set } of judged)
-      for (const id of splitWorkers(set.workers)) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunk_count);
+      for (const id of set.workers) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunkCount);
     const isSure = (id: string): boolean => workers.get(id)?.condition !== "readOnly";
     const { atRisk, unknown } = withoutEach(judged, config.minReplicas, isSure);
     const redundancy = redundancyOf(judged);
@@ -85,7 +85,7 @@ export class Reports {
       repairs: steward.crew.views(),
       repairQueue: judged
         .filter(({ verdict }) => verdict.need === "copy")
-        .reduce((sum, { set }) => sum + set.chunk_count, 0),
+        .reduce((sum, { set }) => sum + set.chunkCount, 0),
       garbage: queries.garbageCount(),
       reasons: [],
     };
@@ -119,7 +119,7 @@ export class Reports {
   *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
     const { config, steward } = this.#parts;
     const chunksWith = (test: (judged: JudgedSet) => boolean) =>
-      judged.filter(test).reduce((sum, { set }) => sum + set.chunk_count, 0);
+      judged.filter(test).reduce((sum, { set }) => sum + set.chunkCount, 0);
     const lost = chunksWith(({ verdict }) => verdict.need === "lost");
     if (lost > 0)
       yield {
@@ -209,13 +209,13 @@ export class Reports {
       };
       return {
         chunkId: chunk.id,
-        index: chunk.idx,
+        index: chunk.index,
         offset: chunk.offset,
-        lengthBytes: chunk.length,
+        lengthBytes: chunk.lengthBytes,
         crc32: chunk.crc32,
         replicas: [
-          ...splitWorkers(chunk.workers).map((id) => describe(id, isDead(id) ? "missing" : "good")),
-          ...queries.faultsOf(chunk.id).map((fault) => describe(fault.worker_id, fault.state)),
+          ...chunk.workers.map((id) => describe(id, isDead(id) ? "missing" : "good")),
+          ...queries.faultsOf(chunk.id).map((fault) => describe(fault.workerId, fault.state)),
         ],
         decision: queries.placementOf(chunk.id),
         repair: steward.crew.stateOf(chunk.id),
@@ -235,12 +235,12 @@ function withoutEach(judged: readonly JudgedSet[], minReplicas: number, isSure: 
   const atRisk = new Map<string, number>();
   const unknown = new Map<string, number>();
   for (const { set, verdict } of judged) {
-    const needed = Math.min(minReplicas, set.target);
+    const needed = Math.min(minReplicas, piecesOf(set.scheme));
     const needing = new Set(indispensable(verdict.durable, isSure, needed));
     for (const id of verdict.durable) {
       const isKnown = verdict.heard.filter((other) => other !== id).length >= needed;
       const count = needing.has(id) ? atRisk : isKnown ? null : unknown;
-      count?.set(id, (count.get(id) ?? 0) + set.chunk_count);
+      count?.set(id, (count.get(id) ?? 0) + set.chunkCount);
     }
   }
   return { atRisk, unknown };

@@ -15,7 +15,7 @@ import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
 import { recorder } from "../../node/record/recorder.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
-import { splitWorkers } from "../../rules/decide/state.ts";
+import type { ReplicaSetRow } from "../../rules/decide/rows.ts";
 import {
   betterZones,
   chooseTrim,
@@ -26,6 +26,7 @@ import {
 } from "../../rules/redundancy/classify.ts";
 import { massSilence } from "../../rules/redundancy/mass-silence.ts";
 import { evensOut, rejection } from "../../rules/redundancy/placement.ts";
+import { piecesOf } from "../../rules/redundancy/scheme.ts";
 import type { MetadataEngine } from "../group/raft-metadata.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { Orders } from "./orders.ts";
@@ -113,16 +114,16 @@ export class Steward {
   judge(): JudgedSet[] {
     return this.#queries
       .replicaSets()
-      .filter((set) => set.chunk_count > 0)
+      .filter((set) => set.chunkCount > 0)
       .map((set) => ({ set, verdict: this.#classify(set) }));
   }
 
-  #classify({ workers, target }: { workers: string; target: number }): Verdict {
+  #classify({ workers, scheme }: Pick<ReplicaSetRow, "workers" | "scheme">): Verdict {
     const lookUp = (id: NodeId) => {
       const worker = this.#workers.get(id);
       return worker && { liveness: this.#workers.livenessOf(worker), mode: worker.mode };
     };
-    return classifyReplicas(splitWorkers(workers), lookUp, target);
+    return classifyReplicas(workers, lookUp, scheme);
   }
 
   readonly #zoneOf = (id: NodeId): string | undefined => this.#workers.get(id)?.zone;
@@ -205,11 +206,12 @@ export class Steward {
   // ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #repairSome(set: JudgedSet["set"], verdict: Verdict): void {
-    const missing = splitWorkers(set.workers).filter((id) => !verdict.lasting.includes(id));
+    const missing = set.workers.filter((id) => !verdict.lasting.includes(id));
+    const wanted = piecesOf(set.scheme);
     const reason =
       missing.length > 0
-        ? `${verdict.lasting.length} of ${set.target} copies: ${missing.map((id) => this.#because(id)).join(", ")}`
-        : `${verdict.lasting.length} of ${set.target} copies were made`;
+        ? `${verdict.lasting.length} of ${wanted} copies: ${missing.map((id) => this.#because(id)).join(", ")}`
+        : `${verdict.lasting.length} of ${wanted} copies were made`;
     let after = 0;
     for (let page = 0; page < 16; page++) {
       const chunks = this.#queries.chunksOfSet(set.id, after, LOOKED_AT);
@@ -233,6 +235,7 @@ export class Steward {
   #trimSome(judged: JudgedSet[]): void {
     let left = TRIMMED_PER_TICK;
     for (const { set, verdict } of judged) {
+      const wanted = piecesOf(set.scheme);
       const durable = verdict.durable.flatMap((id) => {
         const worker = this.#workers.get(id);
         if (!worker || this.#workers.livenessOf(worker) !== "live") return [];
@@ -240,13 +243,13 @@ export class Steward {
           { id, zone: worker.zone, mode: worker.mode, freeShare: worker.freeBytes / Math.max(1, worker.capacityBytes) },
         ];
       });
-      if (durable.length <= set.target) continue;
+      if (durable.length <= wanted) continue;
       const workerId = chooseTrim(durable);
       if (workerId === null) continue;
       const keep = durable
         .map(({ id }) => id)
         .filter((id) => id !== workerId && verdict.lasting.includes(id) && this.#isSure(id));
-      if (keep.length < set.target) continue;
+      if (keep.length < wanted) continue;
       for (const { id: chunkId } of this.#queries.chunksOfSet(set.id, 0, left)) {
         left--;
         this.#engine
@@ -313,7 +316,9 @@ export class Steward {
       if (others.includes(emptiest.worker.zone) && fullest.worker.zone !== emptiest.worker.zone) continue;
       const chunk = this.#queries
         .chunksOfSet(set.id, 0, LOOKED_AT)
-        .find(({ id, length }) => evensOut(fullest.worker, emptiest.worker, length) && !this.crew.isTaken(id));
+        .find(
+          ({ id, lengthBytes }) => evensOut(fullest.worker, emptiest.worker, lengthBytes) && !this.crew.isTaken(id),
+        );
       if (!chunk) continue;
       this.#machine.send({ type: "UNEVEN" });
       const reason = `${fullest.worker.id} is ${Math.round(fullest.used * 100)} % full, ${emptiest.worker.id} ${Math.round(emptiest.used * 100)} %`;

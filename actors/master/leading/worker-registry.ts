@@ -10,7 +10,7 @@ import type { ChunkId, NodeId, WorkerCondition, WorkerMode } from "../../message
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
-import type { WorkerRow } from "../../rules/decide/state.ts";
+import type { WorkerRow } from "../../rules/decide/rows.ts";
 import type { Candidate } from "../../rules/redundancy/placement.ts";
 import type { MetadataEngine } from "../group/raft-metadata.ts";
 import { livenessMachine } from "./liveness.machine.ts";
@@ -78,7 +78,7 @@ export class WorkerRegistry {
     for (const row of rows) if (row.mode !== "removed") this.#watch(row);
   }
 
-  #watch(row: Omit<WorkerRow, "lost_below">): KnownWorker {
+  #watch(row: Omit<WorkerRow, "lostBelow">): KnownWorker {
     const { suspectAfterMs, deadAfterMs, safeModeMs } = this.#config;
     const machine = livenessMachine.provide({
       guards: { leaderIsLate: () => this.#isLate },
@@ -103,8 +103,8 @@ export class WorkerRegistry {
       knownMode: row.mode,
       epoch: 0,
       condition: "normal",
-      capacityBytes: row.capacity,
-      freeBytes: row.capacity,
+      capacityBytes: row.capacityBytes,
+      freeBytes: row.capacityBytes,
       trashBytes: 0,
       load: 0,
       copying: null,
@@ -177,7 +177,7 @@ export class WorkerRegistry {
 
   /** A worker that came, came back, moved, or lost its disk. Its registration is in the log before it is answered. */
   async register(
-    worker: Omit<WorkerRow, "liveness" | "mode" | "lost_below"> & { epoch: number; freeBytes: number },
+    worker: Omit<WorkerRow, "liveness" | "mode" | "lostBelow"> & { epoch: number; freeBytes: number },
   ): Promise<KnownWorker> {
     const known = this.#workers.get(worker.id);
     const elsewhere = known && known.url !== worker.url && known.heardAt !== null && this.livenessOf(known) === "live";
@@ -185,14 +185,14 @@ export class WorkerRegistry {
       throw new Refusal("WRONG_NODE", `${worker.id} is alive at ${known.url}; two workers cannot share an id`);
     const unchanged =
       known && known.url === worker.url && known.zone === worker.zone && known.incarnation === worker.incarnation;
-    if (!unchanged || known.capacityBytes !== worker.capacity)
+    if (!unchanged || known.capacityBytes !== worker.capacityBytes)
       await this.#engine.propose({
         type: "REGISTER_WORKER",
         workerId: worker.id,
         url: worker.url,
         zone: worker.zone,
         incarnation: worker.incarnation,
-        capacityBytes: worker.capacity,
+        capacityBytes: worker.capacityBytes,
       });
     const entry = this.#workers.get(worker.id) ?? this.#watch({ ...worker, liveness: "live", mode: "active" });
     Object.assign(entry, {
@@ -200,7 +200,7 @@ export class WorkerRegistry {
       zone: worker.zone,
       incarnation: worker.incarnation,
       epoch: worker.epoch,
-      capacityBytes: worker.capacity,
+      capacityBytes: worker.capacityBytes,
       freeBytes: worker.freeBytes,
       heardAt: this.#clock.now(),
       isProven: false,

@@ -2,22 +2,10 @@
 import type { CommandOf } from "../../messages/commands.ts";
 import type { StoredChunk } from "../../messages/primitives.ts";
 import { combineCrc32 } from "../crc32.ts";
-import {
-  accepted,
-  type ChunkRow,
-  type Deciding,
-  type Decision,
-  type EntryRow,
-  type Environment,
-  type FileChunkRow,
-  joinWorkers,
-  RefusedCommand,
-  read,
-  readOne,
-  splitWorkers,
-  type WorkerRow,
-  type Write,
-} from "./state.ts";
+import { copies, type Scheme } from "../redundancy/scheme.ts";
+import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
+import type { ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
+import { asSet, type Write } from "./state.ts";
 
 /** Files with more chunks than this leave the namespace at once and are freed in slices afterwards. */
 const FREED_AT_ONCE = 16;
@@ -25,17 +13,19 @@ const FREED_AT_ONCE = 16;
 // ── grants ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function* grantChunks(command: CommandOf<"GRANT_CHUNKS">, env: Environment): Deciding<Decision> {
-  const totals = yield* readOne("totals");
-  const first = totals?.next_chunk_id ?? 1;
+  const totals = yield* readOne("totals", {});
+  const first = totals?.nextChunkId ?? 1;
   return accepted({ grantId: first, firstChunkId: first, count: command.count }, [
-    ["takeChunkIds", command.count],
+    ["takeChunkIds", { count: command.count }],
     [
       "putGrant",
-      first,
-      command.count,
-      command.gatewayId,
-      env.logTime + command.leaseMs,
-      JSON.stringify(command.decision),
+      {
+        id: first,
+        count: command.count,
+        gatewayId: command.gatewayId,
+        expiresAt: env.logTime + command.leaseMs,
+        decision: command.decision,
+      },
     ],
   ]);
 }
@@ -43,8 +33,9 @@ export function* grantChunks(command: CommandOf<"GRANT_CHUNKS">, env: Environmen
 export function* renewGrants(command: CommandOf<"RENEW_GRANTS">, env: Environment): Deciding<Decision> {
   const writes: Write[] = [];
   for (const grantId of command.grantIds) {
-    const grant = yield* readOne("grant", grantId);
-    if (grant?.open && grant.expires > env.logTime) writes.push(["renewGrant", env.logTime + command.leaseMs, grantId]);
+    const grant = yield* readOne("grant", { grantId });
+    if (grant?.isOpen && grant.expiresAt > env.logTime)
+      writes.push(["renewGrant", { grantId, expiresAt: env.logTime + command.leaseMs }]);
   }
   return accepted(null, writes);
 }
@@ -52,7 +43,7 @@ export function* renewGrants(command: CommandOf<"RENEW_GRANTS">, env: Environmen
 export function* closeGrants(command: CommandOf<"CLOSE_GRANTS">): Deciding<Decision> {
   const writes: Write[] = [];
   for (const grantId of command.grantIds) {
-    const grant = yield* readOne("grant", grantId);
+    const grant = yield* readOne("grant", { grantId });
     if (grant) writes.push(...(yield* endGrant(grant)));
   }
   return accepted(null, writes);
@@ -63,17 +54,17 @@ export function* closeGrants(command: CommandOf<"CLOSE_GRANTS">): Deciding<Decis
  * grant, one that commits the chunk may be on its way.
  */
 export function* isGranted(chunkId: number): Deciding<boolean> {
-  const grant = yield* readOne("grantOf", chunkId);
-  return grant !== undefined && chunkId < grant.id + grant.count && grant.open === 1;
+  const grant = yield* readOne("grantOf", { chunkId });
+  return grant !== undefined && chunkId < grant.id + grant.count && grant.isOpen;
 }
 
 /** A grant outlives its lease only as the record of why its chunks were placed where they are. */
-export function* endGrant(grant: { id: number; count: number }): Deciding<Write[]> {
-  const last = grant.id + grant.count - 1;
-  const used = yield* readOne("anyChunkIn", grant.id, last);
+export function* endGrant(grant: GrantRow): Deciding<Write[]> {
+  const range = { first: grant.id, last: grant.id + grant.count - 1 };
+  const used = yield* readOne("anyChunkIn", range);
   return [
-    used ? ["closeGrant", grant.id] : ["dropGrant", grant.id],
-    ["dropFaultsOfUnused", grant.id, last, grant.id, last],
+    [used ? "closeGrant" : "dropGrant", { grantId: grant.id }],
+    ["dropFaultsOfUnused", range],
   ];
 }
 
@@ -92,32 +83,34 @@ export function* addStoredChunks(
   rule: { replicationFactor: number; minReplicas: number },
   env: Environment,
 ): Deciding<{ writes: Write[]; endOffset: number; crc32: number }> {
+  const scheme = copies(rule.replicationFactor);
   const writes: Write[] = [];
   const seen = new Set<number>();
   const workers = new Map<string, WorkerRow | undefined>();
   let { offset } = from;
   let crc32 = 0;
   for (const [n, chunk] of chunks.entries()) {
-    const grant = yield* readOne("grantOf", chunk.chunkId);
-    if (!grant || chunk.chunkId >= grant.id + grant.count || !grant.open || grant.expires <= env.logTime)
+    const grant = yield* readOne("grantOf", chunk);
+    if (!grant || chunk.chunkId >= grant.id + grant.count || !grant.isOpen || grant.expiresAt <= env.logTime)
       throw new RefusedCommand("GRANT_EXPIRED", `The grant of chunk ${chunk.chunkId} has ended`);
-    if (seen.has(chunk.chunkId) || (yield* readOne("chunk", chunk.chunkId)))
+    if (seen.has(chunk.chunkId) || (yield* readOne("chunk", chunk)))
       throw new RefusedCommand("CHUNK_ALREADY_COMMITTED", `Chunk ${chunk.chunkId} is committed already`);
     if (chunk.lengthBytes === 0) throw new RefusedCommand("INVALID_BODY", `Chunk ${chunk.chunkId} is empty`);
     const holders = new Set<string>();
     for (const workerId of chunk.workerIds) {
-      if (!workers.has(workerId)) workers.set(workerId, yield* readOne("worker", workerId));
+      if (!workers.has(workerId)) workers.set(workerId, yield* readOne("worker", { workerId }));
       const worker = workers.get(workerId);
-      if (worker && worker.mode !== "removed" && chunk.chunkId >= worker.lost_below) holders.add(workerId);
+      if (worker && worker.mode !== "removed" && chunk.chunkId >= worker.lostBelow) holders.add(workerId);
     }
-    for (const fault of yield* read("faults", chunk.chunkId)) holders.delete(fault.worker_id);
+    for (const fault of yield* read("faults", chunk)) holders.delete(fault.workerId);
     if (holders.size < rule.minReplicas) throw tooFewReplicas(chunk.chunkId, holders.size, rule.minReplicas);
     seen.add(chunk.chunkId);
-    const joined = joinWorkers(holders);
+    const { chunkId, lengthBytes } = chunk;
+    const set = { scheme, workers: asSet(holders) };
     writes.push(
-      ...enterSet(rule.replicationFactor, joined),
-      ["putChunk", chunk.chunkId, chunk.lengthBytes, chunk.crc32, rule.replicationFactor, joined],
-      ["putFileChunk", fileId, offset, from.index + n, chunk.chunkId],
+      ...enterSet(set),
+      ["putChunk", { id: chunkId, lengthBytes, crc32: chunk.crc32, ...set }],
+      ["putFileChunk", { fileId, offset, index: from.index + n, chunkId }],
     );
     crc32 = combineCrc32(crc32, chunk.crc32, chunk.lengthBytes);
     offset += chunk.lengthBytes;
@@ -129,16 +122,16 @@ export const tooFewReplicas = (chunkId: number, held: number, minReplicas: numbe
   new RefusedCommand("TOO_FEW_REPLICAS", `Chunk ${chunkId} is on ${held} known workers; ${minReplicas} needed`);
 
 /** One more chunk on exactly these workers; makes the set if there is none. */
-export const enterSet = (target: number, workers: string): Write[] => [
-  ["growSet", target, workers, target, workers],
-  ["addToSet", target, workers],
+const enterSet = (set: { scheme: Scheme; workers: string[] }): Write[] => [
+  ["growSet", set],
+  ["addToSet", set],
 ];
 
 /** Moves a chunk from the set that it is in to another. */
-export const changeSet = (chunk: ChunkRow, workers: string): Write[] => [
-  ["shrinkSet", chunk.set_id],
-  ...enterSet(chunk.target, workers),
-  ["moveChunkToSet", chunk.target, workers, chunk.id],
+export const changeSet = ({ id, setId, scheme }: ChunkRow, workers: string[]): Write[] => [
+  ["shrinkSet", { setId }],
+  ...enterSet({ scheme, workers }),
+  ["moveChunkToSet", { chunkId: id, scheme, workers }],
 ];
 
 // ── freeing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,11 +143,12 @@ export function* freeFiles(files: EntryRow[], env: Environment): Deciding<Write[
   const chunks: FileChunkRow[] = [];
   let bytes = 0;
   for (const file of files) {
-    bytes += file.size;
-    if (file.chunk_count > FREED_AT_ONCE) writes.push(["bury", file.id, "file"]);
-    else if (file.chunk_count > 0) chunks.push(...(yield* read("fileChunks", file.id, FREED_AT_ONCE)));
+    bytes += file.sizeBytes;
+    if (file.chunkCount > FREED_AT_ONCE) writes.push(["bury", { id: file.id, kind: "file" }]);
+    else if (file.chunkCount > 0)
+      chunks.push(...(yield* read("fileChunks", { fileId: file.id, limit: FREED_AT_ONCE })));
   }
-  writes.push(["addTotals", -files.length, 0, -bytes], ...freeChunks(chunks, env));
+  writes.push(["addTotals", { files: -files.length, directories: 0, bytes: -bytes }], ...freeChunks(chunks, env));
   return writes;
 }
 
@@ -163,23 +157,24 @@ export function freeChunks(rows: FileChunkRow[], env: Environment): Write[] {
   const writes: Write[] = [];
   const released = new Map<number, { chunk: FileChunkRow; times: number }>();
   for (const row of rows) {
-    writes.push(["dropFileChunk", row.file_id, row.offset]);
+    writes.push(["dropFileChunk", row]);
     const entry = released.get(row.id);
     if (entry) entry.times++;
     else released.set(row.id, { chunk: row, times: 1 });
   }
   for (const { chunk, times } of released.values()) {
     if (chunk.refs > times) {
-      writes.push(["addRef", -times, chunk.id]);
+      writes.push(["addRef", { chunkId: chunk.id, delta: -times }]);
       continue;
     }
+    const { id: chunkId, setId } = chunk;
     writes.push(
-      ["shrinkSet", chunk.set_id],
-      ["dropChunk", chunk.id],
-      ["dropFaults", chunk.id],
-      ["dropReasons", chunk.id],
+      ["shrinkSet", { setId }],
+      ["dropChunk", { chunkId }],
+      ["dropFaults", { chunkId }],
+      ["dropReasons", { chunkId }],
     );
-    for (const workerId of splitWorkers(chunk.workers)) writes.push(["putGarbage", workerId, chunk.id, env.logTime]);
+    for (const workerId of chunk.workers) writes.push(["putGarbage", { workerId, chunkId, freedAt: env.logTime }]);
   }
   return writes;
 }
@@ -187,6 +182,6 @@ export function freeChunks(rows: FileChunkRow[], env: Environment): Write[] {
 export function forgetGarbage(command: CommandOf<"FORGET_GARBAGE">): Decision {
   return accepted(
     null,
-    command.items.map(({ workerId, chunkId }) => ["dropGarbage", workerId, chunkId]),
+    command.items.map((item) => ["dropGarbage", item]),
   );
 }

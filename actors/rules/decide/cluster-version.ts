@@ -5,7 +5,7 @@
 import type { Command, CommandOf } from "../../messages/commands.ts";
 import type { Configuration } from "../../messages/raft.ts";
 import { hasQuorum } from "../raft/quorum.ts";
-import { accepted, CannotApply, type Deciding, type Decision, type Environment, readOne } from "./state.ts";
+import { accepted, CannotApply, type Deciding, type Decision, type Environment, readOne } from "./decision.ts";
 
 /** The cluster version that this program knows all commands of. A group begins with 1. */
 export const PROGRAM_VERSION = 3;
@@ -55,18 +55,18 @@ export function setClusterVersion({ version }: CommandOf<"SET_CLUSTER_VERSION">,
       "unknownCommand",
       `entry ${env.index} of the log raises the cluster to version ${version}, and this program knows up to ${PROGRAM_VERSION}: start a newer one`,
     );
-  return accepted(null, version > env.version ? [["setVersion", version]] : []);
+  return accepted(null, version > env.version ? [["setVersion", { version }]] : []);
 }
 
 /** @throws CannotApply if a majority had another state at the last mark than this master */
 export function* checkState({ index, hash }: CommandOf<"CHECK_STATE">, env: Environment): Deciding<Decision> {
-  const mark = yield* readOne("mark");
-  if (mark && mark.idx > 0 && mark.idx === index && mark.hash !== hash)
+  const mark = yield* readOne("mark", {});
+  if (mark && mark.index > 0 && mark.index === index && mark.hash !== hash)
     throw new CannotApply(
       "diverged",
       `at entry ${index} of the log the state here was ${mark.hash}, that of a majority of the masters ${hash}: put dfs_metadata.db aside, and the next start builds it anew`,
     );
-  return accepted(null, [["setMark", env.index, env.stateHash]]);
+  return accepted(null, [["setMark", { index: env.index, hash: env.stateHash }]]);
 }
 
 /** What a master tells of its state: its hash before the entry `index`, a CHECK_STATE. */

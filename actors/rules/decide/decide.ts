@@ -5,8 +5,6 @@
 import type { Command } from "../../messages/commands.ts";
 import { closeGrants, forgetGarbage, grantChunks, renewGrants } from "./chunks.ts";
 import { checkState, knownSince, setClusterVersion } from "./cluster-version.ts";
-import { expire, openSession } from "./expiry.ts";
-import { copyPath, deletePath, makeDirectory, putFile, reapDeleted, renamePath } from "./namespace.ts";
 import {
   accepted,
   CannotApply,
@@ -15,7 +13,9 @@ import {
   type Environment,
   RefusedCommand,
   refused,
-} from "./state.ts";
+} from "./decision.ts";
+import { expire, openSession } from "./expiry.ts";
+import { copyPath, deletePath, makeDirectory, putFile, reapDeleted, renamePath } from "./namespace.ts";
 import { abortUpload, commitUpload, openUpload, stageChunks } from "./uploads.ts";
 import { addReplicas, dropReplica, markReplicas, registerWorker, setWorkerLiveness, setWorkerMode } from "./workers.ts";
 

@@ -2,10 +2,11 @@
  * Exactly once. A command travels with its session and number; whoever sends it again gets the answer of the first
  * time. The same holds, for a day, for an end client's own idempotency key.
  */
-import type { Command, CommandResult } from "../../messages/commands.ts";
+import type { Command } from "../../messages/commands.ts";
 import { knownSince, PROGRAM_VERSION } from "./cluster-version.ts";
 import { decide } from "./decide.ts";
-import { type Deciding, type Decision, type Environment, readOne, refused, type Write } from "./state.ts";
+import { type Deciding, type Decision, type Environment, readOne, refused } from "./decision.ts";
+import type { Write } from "./state.ts";
 
 /** What the log holds at one index. */
 export interface Proposal {
@@ -47,29 +48,30 @@ export function* decideOnce(proposal: Proposal, env: Environment): Deciding<Deci
   const { command, sessionId, seq, lowestUnacked, idempotencyKey } = proposal;
   const bookkeeping: Write[] = [];
   if (sessionId > 0) {
-    const session = yield* readOne("session", sessionId);
+    const session = yield* readOne("session", { sessionId });
     if (!session) return refused("SESSION_EXPIRED", `Session ${sessionId} has ended; the command was not applied`);
-    if (seq < session.lowest) return refused("STALE_SEQUENCE", `Command ${seq} was acknowledged long ago`);
-    const earlier = yield* readOne("outcome", sessionId, seq);
-    if (earlier) return { result: JSON.parse(earlier.result), writes: [] };
-    if (lowestUnacked >= session.lowest + FORGOTTEN_AT_ONCE || env.logTime >= session.last_active + TOUCHED_EVERY_MS)
+    if (seq < session.lowestSeq) return refused("STALE_SEQUENCE", `Command ${seq} was acknowledged long ago`);
+    const earlier = yield* readOne("outcome", { sessionId, seq });
+    if (earlier) return { result: earlier.result, writes: [] };
+    const { lowestSeq, lastActiveAt } = session;
+    if (lowestUnacked >= lowestSeq + FORGOTTEN_AT_ONCE || env.logTime >= lastActiveAt + TOUCHED_EVERY_MS)
       bookkeeping.push(
-        ["touchSession", env.logTime, Math.max(session.lowest, lowestUnacked), sessionId],
-        ["dropOutcomes", sessionId, lowestUnacked],
+        ["touchSession", { sessionId, lastActiveAt: env.logTime, lowestSeq: Math.max(lowestSeq, lowestUnacked) }],
+        ["dropOutcomes", { sessionId, belowSeq: lowestUnacked }],
       );
   }
   const decision = yield* decideKeyed(command, idempotencyKey, env);
-  if (sessionId > 0) bookkeeping.push(["putOutcome", sessionId, seq, JSON.stringify(decision.result)]);
+  if (sessionId > 0) bookkeeping.push(["putOutcome", { sessionId, seq, result: decision.result }]);
   return { result: decision.result, writes: [...decision.writes, ...bookkeeping] };
 }
 
 function* decideKeyed(command: Command, key: string | null, env: Environment): Deciding<Decision> {
   if (key === null) return yield* decide(command, env);
   const fingerprint = fingerprintOf(command);
-  const earlier = yield* readOne("keyedOutcome", key);
+  const earlier = yield* readOne("keyedOutcome", { key });
   if (earlier)
     return earlier.fingerprint === fingerprint
-      ? { result: JSON.parse(earlier.result) as CommandResult, writes: [] }
+      ? { result: earlier.result, writes: [] }
       : refused("INVALID_HEADER", "This Idempotency-Key was used for another request");
   const decision = yield* decide(command, env);
   if (!decision.result.ok && OF_ONE_ATTEMPT.has(decision.result.code)) return decision;
@@ -77,7 +79,7 @@ function* decideKeyed(command: Command, key: string | null, env: Environment): D
     result: decision.result,
     writes: [
       ...decision.writes,
-      ["putKeyedOutcome", key, fingerprint, JSON.stringify(decision.result), env.logTime + KEY_KEPT_MS],
+      ["putKeyedOutcome", { key, fingerprint, result: decision.result, expiresAt: env.logTime + KEY_KEPT_MS }],
     ],
   };
 }

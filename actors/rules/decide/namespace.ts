@@ -6,22 +6,15 @@ import { keptHeadersProblem } from "../file-headers.ts";
 import { pathProblem } from "../path.ts";
 import { addStoredChunks, freeChunks, freeFiles } from "./chunks.ts";
 import { HEADERS_CHECKED_SINCE } from "./cluster-version.ts";
-import {
-  accepted,
-  type Deciding,
-  type Decision,
-  type EntryRow,
-  type Environment,
-  RefusedCommand,
-  read,
-  readOne,
-  type Write,
-} from "./state.ts";
+import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
+import type { EntryRow, FileAttributes } from "./rows.ts";
+import type { Write } from "./state.ts";
 
 export const ROOT = 0;
 /** A copy of a directory is one command; more entries than this are refused. */
 const MAX_COPIED_ENTRIES = 1000;
 const REAPED_AT_ONCE = 128;
+const ONE_DIRECTORY = { files: 0, directories: 1, bytes: 0 };
 
 export const isDirectoryKey = (key: string): boolean => key.endsWith("/");
 
@@ -29,23 +22,23 @@ export function fileInfo(path: string, row: EntryRow): FileInfo {
   return {
     kind: "file",
     path,
-    sizeBytes: row.size,
+    sizeBytes: row.sizeBytes,
     etag: row.etag,
     crc32: row.crc32,
-    chunkCount: row.chunk_count,
-    replicationFactor: row.replication,
-    createdAt: row.created,
-    modifiedAt: row.modified,
-    contentType: row.content_type,
+    chunkCount: row.chunkCount,
+    replicationFactor: row.replicationFactor,
+    createdAt: row.createdAt,
+    modifiedAt: row.modifiedAt,
+    contentType: row.contentType,
     sha256: row.sha256,
-    userMetadata: JSON.parse(row.meta),
+    userMetadata: row.userMetadata,
   };
 }
 
 export const directoryInfo = (path: string, row: EntryRow): DirectoryInfo => ({
   kind: "directory",
   path,
-  createdAt: row.created,
+  createdAt: row.createdAt,
 });
 
 export const entryInfo = (path: string, row: EntryRow): EntryInfo =>
@@ -79,17 +72,17 @@ export function* find(path: string): Deciding<Place> {
   const ancestors = [ROOT];
   let deepest = ROOT;
   for (const [depth, segment] of segments.entries()) {
-    const row = yield* readOne("entry", deepest, `${segment}/`);
+    const row = yield* readOne("entry", { parent: deepest, key: `${segment}/` });
     if (!row) {
-      if (yield* readOne("entry", deepest, segment))
+      if (yield* readOne("entry", { parent: deepest, key: segment }))
         throw new RefusedCommand("NOT_A_DIRECTORY", `${segments.slice(0, depth + 1).join("/")} is a file`);
       return { path, parent: null, name, missing: segments.slice(depth), deepest, ancestors };
     }
     deepest = row.id;
     ancestors.push(deepest);
   }
-  const file = yield* readOne("entry", deepest, name);
-  const directory = file ? undefined : yield* readOne("entry", deepest, `${name}/`);
+  const file = yield* readOne("entry", { parent: deepest, key: name });
+  const directory = file ? undefined : yield* readOne("entry", { parent: deepest, key: `${name}/` });
   return { path, parent: deepest, name, file, directory, missing: [], deepest, ancestors };
 }
 
@@ -102,15 +95,15 @@ export interface NodeIds {
 }
 
 export function* nodeIds(): Deciding<NodeIds> {
-  const totals = yield* readOne("totals");
-  let next = totals?.next_node_id ?? 1;
+  const totals = yield* readOne("totals", {});
+  let next = totals?.nextNodeId ?? 1;
   let taken = 0;
   return {
     take: () => {
       taken++;
       return next++;
     },
-    writes: () => (taken > 0 ? [["takeNodeIds", taken]] : []),
+    writes: () => (taken > 0 ? [["takeNodeIds", { count: taken }]] : []),
   };
 }
 
@@ -123,42 +116,23 @@ function makeParents(place: Place, ids: NodeIds, env: Environment): { parent: nu
     writes.push(directoryEntry(parent, segment, id, env));
     parent = id;
   }
-  if (place.missing.length > 0) writes.push(["addTotals", 0, place.missing.length, 0]);
+  if (place.missing.length > 0) writes.push(["addTotals", { files: 0, directories: place.missing.length, bytes: 0 }]);
   return { parent, writes };
 }
 
 const directoryEntry = (parent: number, name: string, id: number, env: Environment): Write => [
   "putEntry",
-  parent,
-  `${name}/`,
-  id,
-  0,
-  0,
-  "",
-  "",
-  null,
-  "{}",
-  0,
-  0,
-  env.wallTime,
-  env.wallTime,
+  {
+    ...{ parent, key: `${name}/`, id },
+    ...{ sizeBytes: 0, crc32: 0, etag: "", chunkCount: 0, replicationFactor: 0 },
+    ...{ contentType: "", sha256: null, userMetadata: {} },
+    ...{ createdAt: env.wallTime, modifiedAt: env.wallTime },
+  },
 ];
 
-const fileEntry = (parent: number, name: string, id: number, file: FileInfo): Write => [
+const fileEntry = (parent: number, key: string, id: number, file: FileInfo): Write => [
   "putEntry",
-  parent,
-  name,
-  id,
-  file.sizeBytes,
-  file.crc32,
-  file.etag,
-  file.contentType,
-  file.sha256,
-  JSON.stringify(file.userMetadata),
-  file.replicationFactor,
-  file.chunkCount,
-  file.createdAt,
-  file.modifiedAt,
+  { parent, key, id, ...file },
 ];
 
 /** Etags name a version: no two versions of any file share one, whatever their content. */
@@ -178,8 +152,6 @@ export function checkCondition(condition: WriteCondition, row: EntryRow | undefi
       );
   }
 }
-
-type FileAttributes = Pick<FileInfo, "contentType" | "sha256" | "userMetadata">;
 
 interface NewFile extends FileAttributes {
   fileId: number;
@@ -209,7 +181,7 @@ export function* linkFile(
     crc32: file.crc32,
     chunkCount: file.chunkCount,
     replicationFactor: file.replicationFactor,
-    createdAt: old?.created ?? env.wallTime,
+    createdAt: old?.createdAt ?? env.wallTime,
     modifiedAt: env.wallTime,
     contentType: file.contentType,
     sha256: file.sha256,
@@ -220,7 +192,7 @@ export function* linkFile(
     ...parents.writes,
     ...freed,
     fileEntry(parents.parent, place.name, file.fileId, info),
-    ["addTotals", 1, 0, file.sizeBytes],
+    ["addTotals", { files: 1, directories: 0, bytes: file.sizeBytes }],
   ];
   return { file: info, created: !old, writes };
 }
@@ -262,7 +234,7 @@ export function* makeDirectory(command: CommandOf<"MAKE_DIRECTORY">, env: Enviro
   if (place.directory) return accepted({ created: false }, []);
   const ids = yield* nodeIds();
   const { parent, writes } = makeParents(place, ids, env);
-  writes.push(directoryEntry(parent, place.name, ids.take(), env), ["addTotals", 0, 1, 0], ...ids.writes());
+  writes.push(directoryEntry(parent, place.name, ids.take(), env), ["addTotals", ONE_DIRECTORY], ...ids.writes());
   return accepted({ created: true }, writes);
 }
 
@@ -274,15 +246,15 @@ export function* deletePath(command: CommandOf<"DELETE_PATH">, env: Environment)
   const entry = entryInfo(command.path, row);
   if (!isDirectoryKey(row.key)) {
     const freed = yield* freeFiles([row], env);
-    return accepted({ entry }, [["dropEntry", row.parent, row.key], ...freed]);
+    return accepted({ entry }, [["dropEntry", row], ...freed]);
   }
   const writes: Write[] = [
-    ["dropEntry", row.parent, row.key],
-    ["addTotals", 0, -1, 0],
+    ["dropEntry", row],
+    ["addTotals", { files: 0, directories: -1, bytes: 0 }],
   ];
-  if (yield* readOne("anyChild", row.id)) {
+  if (yield* readOne("anyChild", { parent: row.id })) {
     if (!command.recursive) throw new RefusedCommand("DIRECTORY_NOT_EMPTY", `${command.path} is not empty`);
-    writes.push(["bury", row.id, "directory"]);
+    writes.push(["bury", { id: row.id, kind: "directory" }]);
   }
   return accepted({ entry }, writes);
 }
@@ -327,8 +299,8 @@ export function* renamePath(command: CommandOf<"RENAME_PATH">, env: Environment)
   const ids = yield* nodeIds();
   const { parent, writes } = makeParents(to.place, ids, env);
   const key = isDirectory ? `${to.place.name}/` : to.place.name;
-  if (to.replaced) writes.push(["dropEntry", parent, key]);
-  writes.push(...to.writes, ["moveEntry", parent, key, row.parent, row.key], ...ids.writes());
+  if (to.replaced) writes.push(["dropEntry", { parent, key }]);
+  writes.push(...to.writes, ["moveEntry", { parent, key, fromParent: row.parent, fromKey: row.key }], ...ids.writes());
   return accepted({ entry: entryInfo(command.to, row), replaced: to.replaced }, writes);
 }
 
@@ -368,14 +340,14 @@ function* copyEntry(
     };
     writes.push(
       fileEntry(parent, name, id, info),
-      ["copyFileChunks", id, row.id],
-      ["addRefs", row.id],
-      ["addTotals", 1, 0, row.size],
+      ["copyFileChunks", { fromFileId: row.id, toFileId: id }],
+      ["addRefs", { fileId: row.id }],
+      ["addTotals", { files: 1, directories: 0, bytes: row.sizeBytes }],
     );
     return info;
   }
-  writes.push(directoryEntry(parent, name, id, env), ["addTotals", 0, 1, 0]);
-  for (const child of yield* read("children", row.id, budget.left + 1)) {
+  writes.push(directoryEntry(parent, name, id, env), ["addTotals", ONE_DIRECTORY]);
+  for (const child of yield* read("children", { parent: row.id, limit: budget.left + 1 })) {
     const childName = child.key.replace(/\/$/, "");
     yield* copyEntry(child, id, childName, `${path}/${childName}`, ids, budget, writes, env);
   }
@@ -384,18 +356,18 @@ function* copyEntry(
 
 /** Frees a slice of what was deleted: the children of a buried directory, or chunks of a buried file. */
 export function* reapDeleted(env: Environment): Deciding<Decision> {
-  const dead = yield* readOne("graveyard");
+  const dead = yield* readOne("graveyard", {});
   if (!dead) return accepted({ more: false }, []);
   if (dead.kind === "file") {
-    const chunks = yield* read("fileChunks", dead.id, REAPED_AT_ONCE);
-    return accepted({ more: true }, chunks.length === 0 ? [["unbury", dead.id]] : freeChunks(chunks, env));
+    const chunks = yield* read("fileChunks", { fileId: dead.id, limit: REAPED_AT_ONCE });
+    return accepted({ more: true }, chunks.length === 0 ? [["unbury", dead]] : freeChunks(chunks, env));
   }
-  const children = yield* read("children", dead.id, REAPED_AT_ONCE);
-  if (children.length === 0) return accepted({ more: true }, [["unbury", dead.id]]);
-  const writes: Write[] = children.map((child) => ["dropEntry", child.parent, child.key]);
+  const children = yield* read("children", { parent: dead.id, limit: REAPED_AT_ONCE });
+  if (children.length === 0) return accepted({ more: true }, [["unbury", dead]]);
+  const writes: Write[] = children.map((child) => ["dropEntry", child]);
   const directories = children.filter((child) => isDirectoryKey(child.key));
-  for (const { id } of directories) writes.push(["bury", id, "directory"]);
-  writes.push(["addTotals", 0, -directories.length, 0]);
+  for (const { id } of directories) writes.push(["bury", { id, kind: "directory" }]);
+  writes.push(["addTotals", { files: 0, directories: -directories.length, bytes: 0 }]);
   writes.push(
     ...(yield* freeFiles(
       children.filter((child) => !isDirectoryKey(child.key)),

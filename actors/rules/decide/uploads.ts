@@ -2,19 +2,10 @@
 import type { CommandOf } from "../../messages/commands.ts";
 import { combineCrc32, formatCrc32 } from "../crc32.ts";
 import { addStoredChunks, freeChunks, tooFewReplicas } from "./chunks.ts";
+import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import { checkCondition, checkHeaders, existing, find, linkFile, nodeIds } from "./namespace.ts";
-import {
-  accepted,
-  type Deciding,
-  type Decision,
-  type Environment,
-  RefusedCommand,
-  read,
-  readOne,
-  splitWorkers,
-  type UploadRow,
-  type Write,
-} from "./state.ts";
+import type { UploadRow } from "./rows.ts";
+import type { Write } from "./state.ts";
 
 /** The condition is checked here for an early answer, and again at the commit, where it counts. */
 export function* openUpload(command: CommandOf<"OPEN_UPLOAD">, env: Environment): Deciding<Decision> {
@@ -27,23 +18,25 @@ export function* openUpload(command: CommandOf<"OPEN_UPLOAD">, env: Environment)
   return accepted({ uploadId: env.index }, [
     [
       "putUpload",
-      env.index,
-      ids.take(),
-      command.path,
-      JSON.stringify(command.condition),
-      JSON.stringify({ contentType, sha256, userMetadata }),
-      command.replicationFactor,
-      command.minReplicas,
-      command.chunkSizeBytes,
-      env.logTime + command.leaseMs,
+      {
+        id: env.index,
+        fileId: ids.take(),
+        path: command.path,
+        condition: command.condition,
+        ...{ contentType, sha256, userMetadata },
+        replicationFactor: command.replicationFactor,
+        minReplicas: command.minReplicas,
+        chunkSizeBytes: command.chunkSizeBytes,
+        expiresAt: env.logTime + command.leaseMs,
+      },
     ],
     ...ids.writes(),
   ]);
 }
 
 function* liveUpload(uploadId: number, env: Environment): Deciding<UploadRow> {
-  const upload = yield* readOne("upload", uploadId);
-  if (!upload || upload.expires <= env.logTime)
+  const upload = yield* readOne("upload", { uploadId });
+  if (!upload || upload.expiresAt <= env.logTime)
     throw new RefusedCommand("NO_SUCH_UPLOAD", `Upload ${uploadId} does not exist, or no longer`);
   return upload;
 }
@@ -55,21 +48,23 @@ export function* stageChunks(command: CommandOf<"STAGE_CHUNKS">, env: Environmen
       offset: upload.offset,
     });
   const stored = yield* addStoredChunks(
-    upload.file_id,
+    upload.fileId,
     command.chunks,
-    { offset: upload.offset, index: upload.chunk_count },
-    { replicationFactor: upload.replication, minReplicas: upload.min_replicas },
+    { offset: upload.offset, index: upload.chunkCount },
+    upload,
     env,
   );
   return accepted({ offset: stored.endOffset }, [
     ...stored.writes,
     [
       "advanceUpload",
-      stored.endOffset,
-      combineCrc32(upload.crc32, stored.crc32, stored.endOffset - upload.offset),
-      upload.chunk_count + command.chunks.length,
-      env.logTime + command.leaseMs,
-      upload.id,
+      {
+        uploadId: upload.id,
+        offset: stored.endOffset,
+        crc32: combineCrc32(upload.crc32, stored.crc32, stored.endOffset - upload.offset),
+        chunkCount: upload.chunkCount + command.chunks.length,
+        expiresAt: env.logTime + command.leaseMs,
+      },
     ],
   ]);
 }
@@ -90,46 +85,41 @@ export function* commitUpload(command: CommandOf<"COMMIT_UPLOAD">, env: Environm
       `The upload's CRC-32 is ${formatCrc32(upload.crc32)}, not ${formatCrc32(command.crc32)}`,
     );
   // Staged long ago, a chunk may have lost copies since. It is repaired meanwhile, so the commit may be tried again.
-  const short = yield* readOne("shortChunk", upload.file_id, upload.min_replicas);
-  if (short) throw tooFewReplicas(short.id, splitWorkers(short.workers).length, upload.min_replicas);
+  const short = yield* readOne("shortChunk", upload);
+  if (short) throw tooFewReplicas(short.id, short.workers.length, upload.minReplicas);
   const place = yield* find(upload.path);
   const ids = yield* nodeIds();
-  const attributes = JSON.parse(upload.attributes);
   const linked = yield* linkFile(
     place,
     {
-      ...attributes,
-      fileId: upload.file_id,
+      ...upload,
       sizeBytes: upload.offset,
-      crc32: upload.crc32,
-      chunkCount: upload.chunk_count,
-      replicationFactor: upload.replication,
-      sha256: command.sha256 ?? attributes.sha256,
+      sha256: command.sha256 ?? upload.sha256,
     },
-    JSON.parse(upload.condition),
+    upload.condition,
     ids,
     env,
   );
   return accepted({ file: linked.file, created: linked.created }, [
     ...linked.writes,
-    ["dropUpload", upload.id],
+    ["dropUpload", { uploadId: upload.id }],
     ...ids.writes(),
   ]);
 }
 
 /** An upload that is gone already was committed, aborted or expired: nothing to do, and not an error. */
 export function* abortUpload(command: CommandOf<"ABORT_UPLOAD">, env: Environment): Deciding<Decision> {
-  const upload = yield* readOne("upload", command.uploadId);
+  const upload = yield* readOne("upload", command);
   return accepted(null, upload ? yield* throwAway(upload, env) : []);
 }
 
 export function* throwAway(upload: UploadRow, env: Environment): Deciding<Write[]> {
   const few = 16;
-  if (upload.chunk_count > few)
+  if (upload.chunkCount > few)
     return [
-      ["dropUpload", upload.id],
-      ["bury", upload.file_id, "file"],
+      ["dropUpload", { uploadId: upload.id }],
+      ["bury", { id: upload.fileId, kind: "file" }],
     ];
-  const chunks = yield* read("fileChunks", upload.file_id, few);
-  return [["dropUpload", upload.id], ...freeChunks(chunks, env)];
+  const chunks = yield* read("fileChunks", { fileId: upload.fileId, limit: few });
+  return [["dropUpload", { uploadId: upload.id }], ...freeChunks(chunks, env)];
 }

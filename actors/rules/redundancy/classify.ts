@@ -1,5 +1,6 @@
 /** What a chunk needs, judged from the workers that hold it. Judged per replica set, so per thousands of chunks at once. */
 import type { NodeId, WorkerMode } from "../../messages/primitives.ts";
+import { piecesOf, type Scheme } from "./scheme.ts";
 
 export interface Holder {
   liveness: "unknown" | "live" | "suspect" | "dead";
@@ -23,13 +24,13 @@ export interface Verdict {
 /**
  * @param holders the workers of one replica set
  * @param lookUp what the leader knows of a worker; undefined: never heard of
- * @param target the replication factor
  */
 export function classifyReplicas(
   holders: readonly NodeId[],
   lookUp: (id: NodeId) => Holder | undefined,
-  target: number,
+  scheme: Scheme,
 ): Verdict {
+  const wanted = piecesOf(scheme);
   const durable = holders.filter((id) => {
     const worker = lookUp(id);
     return worker !== undefined && worker.liveness !== "dead" && worker.mode !== "removed";
@@ -37,7 +38,7 @@ export function classifyReplicas(
   const heard = durable.filter((id) => lookUp(id)?.liveness !== "unknown");
   const lasting = durable.filter((id) => lookUp(id)?.mode !== "draining");
   const need =
-    durable.length === 0 ? "lost" : lasting.length < target ? "copy" : durable.length > target ? "trim" : "healthy";
+    durable.length === 0 ? "lost" : lasting.length < wanted ? "copy" : durable.length > wanted ? "trim" : "healthy";
   return { need, durable, heard, lasting };
 }
 
@@ -70,7 +71,7 @@ export function betterZones(
 
 /** Many chunks that live on the same workers, with what they all need. */
 export interface JudgedSet {
-  set: { id: number; target: number; workers: string; chunk_count: number };
+  set: { id: number; scheme: Scheme; workers: NodeId[]; chunkCount: number };
   verdict: Verdict;
 }
 
@@ -91,11 +92,11 @@ export function redundancyOf(judged: readonly JudgedSet[]): Redundancy {
   let unknown = 0;
   const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
   for (const { set, verdict } of judged) {
-    chunks += set.chunk_count;
+    chunks += set.chunkCount;
     const good = verdict.heard.length;
-    if (good >= set.target) full += set.chunk_count;
-    else if (verdict.durable.length > good) unknown += set.chunk_count;
-    else below[good] = (below[good] ?? 0) + set.chunk_count;
+    if (good >= piecesOf(set.scheme)) full += set.chunkCount;
+    else if (verdict.durable.length > good) unknown += set.chunkCount;
+    else below[good] = (below[good] ?? 0) + set.chunkCount;
   }
   return { chunks, full, below, unknown };
 }

@@ -1,0 +1,117 @@
+/**
+ * Each write as a flat list of values. The list is what statements bind, and what the state's hash is made of, so its
+ * order and its spelling are fixed since cluster version 2: masters of different programs compare their hashes.
+ */
+import type { Write, Writes } from "../../actors/rules/decide/state.ts";
+import type { Scheme } from "../../actors/rules/redundancy/scheme.ts";
+
+export type Value = string | number | null;
+
+/** Worker ids hold no comma. */
+export const joinWorkers = (workers: readonly string[]): string => workers.join(",");
+export const splitWorkers = (workers: string): string[] => (workers === "" ? [] : workers.split(","));
+
+const setName = ({ scheme, workers }: { scheme: Scheme; workers: readonly string[] }): [number, string] => [
+  scheme.count,
+  joinWorkers(workers),
+];
+
+const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
+  putEntry: (row) => [
+    row.parent,
+    row.key,
+    row.id,
+    row.sizeBytes,
+    row.crc32,
+    row.etag,
+    row.contentType,
+    row.sha256,
+    JSON.stringify(row.userMetadata),
+    row.replicationFactor,
+    row.chunkCount,
+    row.createdAt,
+    row.modifiedAt,
+  ],
+  moveEntry: ({ parent, key, fromParent, fromKey }) => [parent, key, fromParent, fromKey],
+  dropEntry: ({ parent, key }) => [parent, key],
+  addTotals: ({ files, directories, bytes }) => [files, directories, bytes],
+  takeNodeIds: ({ count }) => [count],
+  takeChunkIds: ({ count }) => [count],
+  growSet: (set) => [...setName(set), ...setName(set)],
+  addToSet: setName,
+  shrinkSet: ({ setId }) => [setId],
+  renameSet: ({ setId, workers }) => [joinWorkers(workers), setId],
+  dropEmptySets: () => [],
+  putChunk: (chunk) => [chunk.id, chunk.lengthBytes, chunk.crc32, ...setName(chunk)],
+  moveChunkToSet: (chunk) => [...setName(chunk), chunk.chunkId],
+  dropChunk: ({ chunkId }) => [chunkId],
+  addRef: ({ chunkId, delta }) => [delta, chunkId],
+  addRefs: ({ fileId }) => [fileId],
+  putFileChunk: ({ fileId, offset, index, chunkId }) => [fileId, offset, index, chunkId],
+  copyFileChunks: ({ fromFileId, toFileId }) => [toFileId, fromFileId],
+  dropFileChunk: ({ fileId, offset }) => [fileId, offset],
+  putGrant: ({ id, count, gatewayId, expiresAt, decision }) => [
+    id,
+    count,
+    gatewayId,
+    expiresAt,
+    JSON.stringify(decision),
+  ],
+  renewGrant: ({ grantId, expiresAt }) => [expiresAt, grantId],
+  closeGrant: ({ grantId }) => [grantId],
+  dropGrant: ({ grantId }) => [grantId],
+  putUpload: ({ contentType, sha256, userMetadata, ...upload }) => [
+    upload.id,
+    upload.fileId,
+    upload.path,
+    JSON.stringify(upload.condition),
+    JSON.stringify({ contentType, sha256, userMetadata }),
+    upload.replicationFactor,
+    upload.minReplicas,
+    upload.chunkSizeBytes,
+    upload.expiresAt,
+  ],
+  advanceUpload: ({ uploadId, offset, crc32, chunkCount, expiresAt }) => [
+    offset,
+    crc32,
+    chunkCount,
+    expiresAt,
+    uploadId,
+  ],
+  dropUpload: ({ uploadId }) => [uploadId],
+  bury: ({ id, kind }) => [id, kind],
+  unbury: ({ id }) => [id],
+  putWorker: (row) => [
+    row.id,
+    row.url,
+    row.zone,
+    row.incarnation,
+    row.capacityBytes,
+    row.liveness,
+    row.mode,
+    row.lostBelow,
+  ],
+  setLiveness: ({ workerId, liveness }) => [liveness, workerId],
+  setMode: ({ workerId, mode }) => [mode, workerId],
+  dropGarbageOfWorker: ({ workerId }) => [workerId],
+  dropFaultsOfWorker: ({ workerId }) => [workerId],
+  putFault: ({ chunkId, workerId, state, since }) => [chunkId, workerId, state, since],
+  dropFault: ({ chunkId, workerId }) => [chunkId, workerId],
+  dropFaults: ({ chunkId }) => [chunkId],
+  dropFaultsOfUnused: ({ first, last }) => [first, last, first, last],
+  putReason: ({ chunkId, workerId, reason }) => [chunkId, workerId, reason],
+  dropReasons: ({ chunkId }) => [chunkId],
+  putGarbage: ({ workerId, chunkId, freedAt }) => [workerId, chunkId, freedAt],
+  dropGarbage: ({ workerId, chunkId }) => [workerId, chunkId],
+  putSession: ({ id, clientId, lastActiveAt }) => [id, clientId, lastActiveAt],
+  touchSession: ({ sessionId, lastActiveAt, lowestSeq }) => [lastActiveAt, lowestSeq, sessionId],
+  dropSession: ({ sessionId }) => [sessionId],
+  putOutcome: ({ sessionId, seq, result }) => [sessionId, seq, JSON.stringify(result)],
+  dropOutcomes: ({ sessionId, belowSeq }) => [sessionId, belowSeq],
+  putKeyedOutcome: ({ key, fingerprint, result, expiresAt }) => [key, fingerprint, JSON.stringify(result), expiresAt],
+  dropKeyedOutcomes: ({ logTime }) => [logTime],
+  setVersion: ({ version }) => [version],
+  setMark: ({ index, hash }) => [index, hash],
+};
+
+export const valuesOf = ([name, what]: Write): Value[] => VALUES_OF[name](what as never);

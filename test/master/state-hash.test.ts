@@ -1,0 +1,104 @@
+/**
+ * Masters of different programs compare the hashes of their states, so what the log gave once it must always give. The
+ * hashes below were written down from the program that first shipped with cluster version 3.
+ */
+import { expect, test } from "bun:test";
+import type { Command } from "../../actors/messages/commands.ts";
+import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
+import { WRITES } from "../../databases/metadata/statements.ts";
+import { MetadataHarness } from "../support/metadata-harness.ts";
+
+/** Notes the names of all writes on the way. */
+function watched(names: Set<string>): Rules {
+  return {
+    ...RULES,
+    *decide(proposal, env) {
+      const decision = yield* RULES.decide(proposal, env);
+      for (const [name] of decision.writes) names.add(name);
+      return decision;
+    },
+  };
+}
+
+function life(dfs: MetadataHarness): number[] {
+  const hashes: number[] = [];
+  const note = () => hashes.push(dfs.metadata.applied().stateHash);
+  const run = (command: Command) => dfs.run(command);
+  const condition = {};
+  const userMetadata = { colour: "blue, green", 7: "x", a: "ü" };
+  run({ type: "SET_CLUSTER_VERSION", version: 3 });
+  dfs.accept(dfs.put("a/b/one", [dfs.chunk(["w3", "w1", "w2"])], { userMetadata, sha256: "ab".repeat(32) }));
+  dfs.accept(dfs.put("a/b/two", [dfs.chunk(), dfs.chunk(["w4", "w5"], 20)]));
+  note();
+  const upload = dfs.accept<{ uploadId: number }>({
+    ...{ type: "OPEN_UPLOAD", path: "a/large", condition: { ifNoneMatchAny: true } },
+    ...{ replicationFactor: 3, minReplicas: 2, chunkSizeBytes: 10, leaseMs: 1000 },
+    ...{ contentType: "image/png", sha256: null, userMetadata },
+  });
+  const staged = dfs.chunk();
+  run({ type: "STAGE_CHUNKS", ...upload, offset: 0, chunks: [staged], leaseMs: 1000 });
+  run({ type: "COMMIT_UPLOAD", ...upload, sizeBytes: 10, crc32: null, sha256: null });
+  note();
+  run({ type: "MAKE_DIRECTORY", path: "empty" });
+  run({ type: "COPY_PATH", from: "a", to: "copy", overwrite: false, condition });
+  run({ type: "RENAME_PATH", from: "a/b/one", to: "a/b/two", overwrite: true, condition });
+  run({ type: "RENAME_PATH", from: "copy", to: "moved", overwrite: false, condition });
+  note();
+  const grantId = dfs.grant(3);
+  run({ type: "RENEW_GRANTS", grantIds: [grantId], leaseMs: 90_000 });
+  run({ type: "MARK_REPLICAS", replicas: [{ chunkId: grantId, workerId: "w1", state: "corrupt" }] });
+  run({ type: "CLOSE_GRANTS", grantIds: [grantId, 1] });
+  run({ type: "MARK_REPLICAS", replicas: [{ chunkId: staged.chunkId, workerId: "w1", state: "missing" }] });
+  run({
+    type: "ADD_REPLICAS",
+    replicas: ["w4", "w5"].map((workerId) => ({ chunkId: staged.chunkId, workerId, reason: "copied" })),
+  });
+  run({ type: "DROP_REPLICA", term: 1, chunkId: staged.chunkId, workerId: "w2", keep: ["w3", "w4", "w5"] });
+  run({ type: "FORGET_GARBAGE", items: [{ workerId: "w2", chunkId: staged.chunkId }] });
+  run({ type: "SET_WORKER_LIVENESS", workerId: "w3", liveness: "dead" });
+  run({ type: "SET_WORKER_MODE", workerId: "w4", mode: "draining" });
+  run({
+    ...{ type: "REGISTER_WORKER", workerId: "w2", url: "http://127.0.0.1:9", zone: "z" },
+    ...{ incarnation: "second-disk", capacityBytes: 7 },
+  });
+  note();
+  const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
+  const late = (path: string): Command => ({ type: "MAKE_DIRECTORY", path });
+  dfs.run(late("s/1"), { sessionId, seq: 1, lowestUnacked: 1 }, "key");
+  dfs.run(late("s/2"), { sessionId, seq: 1, lowestUnacked: 1 });
+  dfs.run(late("s/3"), { sessionId, seq: 2, lowestUnacked: 1 }, "key");
+  dfs.run(late("s/4"), { sessionId, seq: 60, lowestUnacked: 60 });
+  run({ type: "DELETE_PATH", path: "nowhere", recursive: false, condition });
+  note();
+  const many = Array.from({ length: 20 }, () => dfs.chunk(["w1", "w5"], 5));
+  dfs.accept(dfs.put("many", many, { crc32: 1 }));
+  run({ type: "DELETE_PATH", path: "many", recursive: false, condition });
+  run({ type: "DELETE_PATH", path: "moved", recursive: true, condition });
+  run({ type: "DELETE_PATH", path: "a/b/two", recursive: false, condition });
+  for (let n = 0; n < 8; n++) run({ type: "REAP_DELETED" });
+  note();
+  const lost = dfs.accept<{ uploadId: number }>({
+    ...{ type: "OPEN_UPLOAD", path: "never", condition, replicationFactor: 2, minReplicas: 1, chunkSizeBytes: 5 },
+    ...{ leaseMs: 1000, contentType: "text/plain", sha256: null, userMetadata: {} },
+  });
+  run({ type: "STAGE_CHUNKS", ...lost, offset: 0, chunks: [dfs.chunk(["w1"], 5)], leaseMs: 1000 });
+  run({ type: "ABORT_UPLOAD", ...lost });
+  dfs.logTime = 2 * 24 * 3_600_000;
+  run({ type: "EXPIRE", sessionIdleMs: 1000 });
+  run({ type: "CHECK_STATE", index: 0, hash: 0 });
+  run({ type: "NOOP" });
+  note();
+  return hashes;
+}
+
+test("one log gives the hashes that it gave the first program of its cluster version", () => {
+  expect(life(new MetadataHarness())).toEqual([
+    147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199,
+  ]);
+});
+
+test("that log makes every write that there is", () => {
+  const names = new Set<string>();
+  life(new MetadataHarness(undefined, watched(names)));
+  expect([...names].sort()).toEqual(Object.keys(WRITES).sort());
+});
