@@ -1,11 +1,11 @@
 /** A master's figures for Prometheus. prom-client is the ecosystem's usual library for it. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { redundancyOf } from "../rules/redundancy/classify.ts";
-import type { MetadataEngine } from "./group/raft-metadata.ts";
+import type { RaftMetadata } from "./group/raft-metadata.ts";
 import type { Office } from "./leading/office.ts";
 
 /** @param office what the master does while it leads; null while it does not */
-export function masterMetrics(engine: MetadataEngine, office: () => Office | null): Registry {
+export function masterMetrics(metadata: RaftMetadata, office: () => Office | null): Registry {
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry });
@@ -18,15 +18,15 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
         this.set(value());
       },
     });
-  gauge("dfs_master_term", "Raft term", () => engine.term);
-  gauge("dfs_master_leads", "1 while this master leads", () => (engine.raft.role === "leader" ? 1 : 0));
-  gauge("dfs_master_commit_index", "Last log entry known to be committed", () => engine.raft.state.commitIndex);
-  gauge("dfs_master_applied_index", "Last log entry applied", () => engine.appliedIndex);
-  gauge("dfs_master_cluster_version", "Version of the commands that the log may hold", () => engine.metadata.version);
-  gauge("dfs_master_commands_waiting", "Commands that wait for their commit", () => engine.load.commands);
-  gauge("dfs_master_reads_waiting", "Reads that wait for their confirmation", () => engine.load.reads);
-  gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => engine.queries.garbageCount());
-  gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.crew.size ?? 0);
+  gauge("dfs_master_term", "Raft term", () => metadata.term);
+  gauge("dfs_master_leads", "1 while this master leads", () => (metadata.raft.role === "leader" ? 1 : 0));
+  gauge("dfs_master_commit_index", "Last log entry known to be committed", () => metadata.raft.state.commitIndex);
+  gauge("dfs_master_applied_index", "Last log entry applied", () => metadata.appliedIndex);
+  gauge("dfs_master_cluster_version", "Version of the commands that the log may hold", () => metadata.store.version);
+  gauge("dfs_master_commands_waiting", "Commands that wait for their commit", () => metadata.load.commands);
+  gauge("dfs_master_reads_waiting", "Reads that wait for their confirmation", () => metadata.load.reads);
+  gauge("dfs_master_garbage", "Freed replicas that workers still have to trash", () => metadata.queries.garbageCount());
+  gauge("dfs_repairs_active", "Copies under way", () => office()?.steward.repairs.size ?? 0);
   gauge("dfs_repairs_paused", "1 while repairs wait for workers that fell silent together", () =>
     office()?.steward.pausedBecause ? 1 : 0,
   );
@@ -63,7 +63,7 @@ export function masterMetrics(engine: MetadataEngine, office: () => Office | nul
     registers,
     collect() {
       this.reset();
-      const { healed, failed } = office()?.steward.crew.counters ?? { healed: 0, failed: 0 };
+      const { healed, failed } = office()?.steward.repairs.counters ?? { healed: 0, failed: 0 };
       repairs.inc({ outcome: "healed" }, healed);
       repairs.inc({ outcome: "failed" }, failed);
     },

@@ -9,7 +9,7 @@ import type { NodeId } from "../messages/primitives.ts";
 import type { Identity, MessageOf } from "../node/messaging/mailbox.ts";
 import { isRefusedAsNode, send } from "../node/messaging/outbox.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./group/raft-metadata.ts";
+import type { RaftMetadata } from "./group/raft-metadata.ts";
 
 /** Less than the gateway waits for its own request. */
 const PASS_TIMEOUT_MS = 4500;
@@ -18,13 +18,13 @@ const MAX_OPEN = 256;
 
 interface Parts {
   identity: Identity;
-  engine: Pick<MetadataEngine, "raft" | "notLeader">;
+  metadata: Pick<RaftMetadata, "raft" | "notLeader">;
   urlOf(id: NodeId): string | null;
   /** Answers as a leader does. @throws NOT_LEADER */
   answer(message: Passed, gatewayId: NodeId): Promise<unknown>;
 }
 
-export class PassingDesk {
+export class Passing {
   readonly #parts: Parts;
   readonly #open = new Set<AbortController>();
 
@@ -39,11 +39,11 @@ export class PassingDesk {
 
   /** @throws NOT_LEADER if no leader is known, PEER_UNREACHABLE if it cannot be reached from here either, OVERLOADED */
   async passOn(message: Passed, gatewayId: NodeId): Promise<unknown> {
-    const { identity, engine, urlOf, answer } = this.#parts;
-    const { leaderId, id } = engine.raft.state;
+    const { identity, metadata, urlOf, answer } = this.#parts;
+    const { leaderId, id } = metadata.raft.state;
     if (leaderId === id) return answer(message, gatewayId);
     const url = leaderId === null ? null : urlOf(leaderId);
-    if (url === null) throw engine.notLeader();
+    if (url === null) throw metadata.notLeader();
     if (this.#open.size >= MAX_OPEN)
       throw new Refusal("OVERLOADED", `${MAX_OPEN} messages are being passed on to ${leaderId} already`);
     const passing = new AbortController();
@@ -56,7 +56,7 @@ export class PassingDesk {
         { timeoutMs: PASS_TIMEOUT_MS, signal: passing.signal },
       );
     } catch (error) {
-      if (passing.signal.aborted) throw engine.notLeader(false);
+      if (passing.signal.aborted) throw metadata.notLeader(false);
       throw this.#told(error, leaderId as NodeId);
     } finally {
       this.#open.delete(passing);
@@ -73,7 +73,7 @@ export class PassingDesk {
 
   /** @throws WRONG_NODE unless another member sent it, NOT_LEADER */
   take({ gatewayId, message }: MessageOf<typeof MasterMailbox, "PASSED_ON">, sender: NodeId): Promise<unknown> {
-    if (!membersOf(this.#parts.engine.raft.state.configuration).includes(sender))
+    if (!membersOf(this.#parts.metadata.raft.state.configuration).includes(sender))
       throw new Refusal("WRONG_NODE", `${sender} is no master of this group and passes nothing on`);
     return this.#parts.answer(message, gatewayId);
   }

@@ -11,7 +11,7 @@ import { ByteCount, LogIndex, Milliseconds, Term } from "../../actors/messages/p
 import { Configuration } from "../../actors/messages/raft.ts";
 import { TERMS_AHEAD } from "../../actors/rules/term.ts";
 import { LogDamaged, MasterLog } from "../master-log.ts";
-import { Metadata } from "./sqlite-metadata.ts";
+import { SqliteMetadata } from "./sqlite-metadata.ts";
 
 const MARK = new TextEncoder().encode("DFSBACK1");
 const MAX_MANIFEST_BYTES = 1 << 20;
@@ -122,7 +122,7 @@ export async function restoreBackup(
     );
   const index = manifest.index + AHEAD.index;
   const term = manifest.term + AHEAD.term;
-  const state = new Metadata(draft);
+  const state = new SqliteMetadata(draft);
   try {
     const damage = state.damage();
     if (damage || state.applied().index !== manifest.index)

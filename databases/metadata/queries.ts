@@ -1,5 +1,5 @@
-/** Questions about the metadata that change nothing: what gateways, the steward and the console ask. */
-
+/** The questions of `store.ts`, asked of SQLite. */
+import type { Statement } from "bun:sqlite";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { ListAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
@@ -15,29 +15,21 @@ import {
 } from "../../actors/rules/decide/namespace.ts";
 import type { EntryRow, FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
-import type { Metadata } from "./sqlite-metadata.ts";
 import { type Columns, ENTRY, entryRow, FILE_CHUNK, withPieces } from "./statements.ts";
+import type { ExpectedChunk, Fault, ListRequest, Queries, SetChunk, StateReader } from "./store.ts";
+import type { Value } from "./write-encoding.ts";
 
 /** A page of names looks at no more rows than this, so that no question holds up the others. */
 const MAX_LIST_STEPS = 20_000;
 /** Comes behind every name in a directory. */
 const LAST_NAME = "\u{10FFFF}";
 
-/** A chunk of a replica set. */
-export interface SetChunk {
-  id: number;
-  lengthBytes: number;
-  crc32: number;
+interface Preparing {
+  prepare<Row>(sql: string): Statement<Row, Value[]>;
 }
 
-/** A copy that does not count: found bad, or gone. */
-export interface Fault {
-  workerId: string;
-  state: "corrupt" | "missing";
-}
-
-export class MetadataQueries {
-  readonly #metadata: Metadata;
+export class SqliteQueries implements Queries {
+  readonly #metadata: StateReader;
   readonly #childrenFrom;
   readonly #chunksFrom;
   readonly #chunksByIndex;
@@ -51,7 +43,7 @@ export class MetadataQueries {
   readonly #garbageCountOf;
   readonly #expiringCount;
 
-  constructor(metadata: Metadata) {
+  constructor(metadata: StateReader & Preparing) {
     this.#metadata = metadata;
     this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?`);
     this.#chunksFrom = metadata.prepare<Columns>(
@@ -64,7 +56,7 @@ export class MetadataQueries {
     this.#chunksOfSet = metadata.prepare<SetChunk>(
       "SELECT id, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
     );
-    this.#inventory = metadata.prepare<{ chunkId: number; crc32: number; lengthBytes: number }>(
+    this.#inventory = metadata.prepare<ExpectedChunk>(
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
        WHERE set_id IN (SELECT value FROM json_each(?)) AND id BETWEEN ? AND ? ORDER BY id`,
     );
@@ -90,7 +82,6 @@ export class MetadataQueries {
     );
   }
 
-  /** The entry at a path; null if there is none or a part of the path is a file. */
   stat(path: string): EntryInfo | null {
     const row = this.#entry(path);
     return row ? entryInfo(path, row) : null;
@@ -105,7 +96,6 @@ export class MetadataQueries {
     }
   }
 
-  /** A file's chunks from the one that holds byte `offset`. */
   locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
     const row = this.#entry(path);
     if (!row) return { entry: null, chunks: [] };
@@ -131,7 +121,6 @@ export class MetadataQueries {
     return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces) };
   }
 
-  /** Why a chunk's first copies were placed where they are. */
   placementOf(chunkId: number): PlacementDecision | null {
     const row = this.#grantDecision.get(chunkId, chunkId);
     return row ? JSON.parse(row.decision) : null;
@@ -153,14 +142,12 @@ export class MetadataQueries {
     return this.#chunksOfSet.all(setId, afterId, limit);
   }
 
-  /** All chunks with ids in a range that the metadata expects on a worker, by id. */
-  inventory(workerId: string, fromId: number, toId: number): { chunkId: number; crc32: number; lengthBytes: number }[] {
+  inventory(workerId: string, fromId: number, toId: number): ExpectedChunk[] {
     const sets = this.replicaSets().filter((set) => set.workers.includes(workerId));
     if (sets.length === 0) return [];
     return this.#inventory.all(JSON.stringify(sets.map(({ id }) => id)), fromId, toId);
   }
 
-  /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[] {
     return this.#garbageOf.all(workerId, freedBefore, limit).map((row) => row.chunkId);
   }
@@ -173,27 +160,14 @@ export class MetadataQueries {
     return this.#garbageCount.get()?.n ?? 0;
   }
 
-  /** How many leases, keys and sessions have run out and wait for an EXPIRE. */
   expiredCount(logTime: number, sessionIdleMs: number): number {
     return this.#expiringCount.get(logTime, logTime, logTime, logTime - sessionIdleMs)?.n ?? 0;
   }
 
   /**
-   * One page of names in byte order of whole paths, starting behind `after`.
-   *
    * Keys of directories end in `/`, so walking the tree depth first in key order is walking all paths in order.
    */
-  list({
-    prefix,
-    delimiter,
-    after,
-    limit,
-  }: {
-    prefix: string;
-    delimiter: boolean;
-    after: string;
-    limit: number;
-  }): Omit<ListAnswer, "index"> {
+  list({ prefix, delimiter, after, limit }: ListRequest): Omit<ListAnswer, "index"> {
     const slash = prefix.lastIndexOf("/") + 1;
     const base = prefix.slice(0, slash);
     const namePrefix = prefix.slice(slash);

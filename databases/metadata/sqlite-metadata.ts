@@ -5,26 +5,17 @@
 import type { Database, Statement } from "bun:sqlite";
 import type { CommandResult } from "../../actors/messages/commands.ts";
 import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-version.ts";
-import type { Deciding, Decision, EntryEnvironment } from "../../actors/rules/decide/decision.ts";
-import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
+import type { Deciding } from "../../actors/rules/decide/decision.ts";
+import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
 import { DatabaseRefused, openDatabase } from "../sqlite.ts";
 import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
+import { SqliteQueries } from "./queries.ts";
 import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
 import { READS, type ReadStatement, WRITES } from "./statements.ts";
+import type { Applied, AppliedEntry, MetadataStore } from "./store.ts";
 import { type Value, valuesOf } from "./write-encoding.ts";
-
-export interface Applied {
-  index: number;
-  term: number;
-  logTime: number;
-  wallTime: number;
-  /** The cluster version that the log has set so far. */
-  version: number;
-  /** Of all decisions since version 2: whoever applied the same log, has the same one. */
-  stateHash: number;
-}
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
 type Params = Value[];
@@ -32,7 +23,7 @@ type Params = Value[];
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
 
-export class Metadata {
+export class SqliteMetadata implements MetadataStore {
   readonly #path: string;
   readonly #db: Database;
   readonly #reads: Record<keyof Reads, Reader>;
@@ -40,6 +31,7 @@ export class Metadata {
   readonly #setApplied: Statement<unknown, Params>;
   readonly #remembered = new RememberedRows();
   readonly #rules: Rules;
+  readonly queries: SqliteQueries;
   /** The last entry that was applied. */
   #place: Pick<Applied, "index" | "term">;
   #version: number;
@@ -61,6 +53,7 @@ export class Metadata {
     this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
     this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
     this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
+    this.queries = new SqliteQueries(this);
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
     );
@@ -89,7 +82,6 @@ export class Metadata {
     return this.#version;
   }
 
-  /** The state's hash at the last CHECK_STATE. */
   get mark(): StateMark {
     return this.#mark;
   }
@@ -98,12 +90,8 @@ export class Metadata {
     return this.#db.query('SELECT mark_index AS "index", mark_hash AS hash FROM applied').get() as StateMark;
   }
 
-  /**
-   * Applies consecutive entries in one transaction.
-   * @returns their results, in order
-   * @throws CannotApply if one of them must not be applied here; then none is
-   */
-  apply(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+  /** In one transaction. */
+  apply(entries: readonly AppliedEntry[]): CommandResult[] {
     try {
       return this.#applyAll(entries);
     } catch (cause) {
@@ -113,7 +101,7 @@ export class Metadata {
     }
   }
 
-  #applyAll(entries: readonly { proposal: Proposal; env: EntryEnvironment }[]): CommandResult[] {
+  #applyAll(entries: readonly AppliedEntry[]): CommandResult[] {
     let { index, term } = this.#place;
     let version = this.#version;
     let stateHash = this.#stateHash;
@@ -122,7 +110,7 @@ export class Metadata {
         const results = entries.map(({ proposal, env }) => {
           entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
           ({ index, term } = env);
-          const decision = this.#decide(this.#rules.decide(proposal, { ...env, version, stateHash }));
+          const decision = this.ask(this.#rules.decide(proposal, { ...env, version, stateHash }));
           const written: FoldedWrite[] = [];
           for (const write of decision.writes) {
             written.push([write[0], ...this.#write(write)]);
@@ -141,12 +129,6 @@ export class Metadata {
     this.#stateHash = stateHash;
     if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
     return results;
-  }
-
-  #decide(deciding: Deciding<Decision>): Decision {
-    let step = deciding.next();
-    while (!step.done) step = deciding.next(this.#read(step.value));
-    return step.value;
   }
 
   #reader({ sql, bind, row }: ReadStatement<never>): Reader {
@@ -172,7 +154,6 @@ export class Metadata {
     return values;
   }
 
-  /** The same reads that decisions use, for queries. */
   rows<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1][] {
     return this.#read([name, where] as unknown as Read) as Reads[K][1][];
   }
@@ -181,7 +162,6 @@ export class Metadata {
     return this.rows(name, where)[0];
   }
 
-  /** Runs a question that yields reads, as decisions do. */
   ask<T>(question: Deciding<T>): T {
     let step = question.next();
     while (!step.done) step = question.next(this.#read(step.value));
@@ -193,16 +173,11 @@ export class Metadata {
     return this.#db.prepare<Row, Params>(sql);
   }
 
-  /** Flushes all that was applied: from here on, log entries up to the returned one need not be kept for recovery. */
   makeDurable(): Applied {
     this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     return this.applied();
   }
 
-  /**
-   * Writes the state as it is at some moment of the call into a new file, while applying goes on.
-   * @returns the entry that the copy stands at
-   */
   async copyTo(path: string): Promise<{ index: number; term: number }> {
     const worker = new Worker(new URL("./copy-database.ts", import.meta.url).href);
     try {
@@ -214,13 +189,12 @@ export class Metadata {
     } finally {
       worker.terminate();
     }
-    const copy = new Metadata(path);
+    const copy = new SqliteMetadata(path);
     const { index, term } = copy.applied();
     copy.close();
     return { index, term };
   }
 
-  /** Makes a copy of the state the beginning of another history. Sessions end: what they had under way is unknown. */
   beginHistory({ index, term, skippedChunkIds }: { index: number; term: number; skippedChunkIds: number }): void {
     this.#db
       .transaction(() => {
@@ -234,7 +208,6 @@ export class Metadata {
     this.makeDurable();
   }
 
-  /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
   damage(): string | null {
     const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };
     return verdict === "ok" ? null : verdict;

@@ -122,7 +122,7 @@ describe("a worker that was away", () => {
   });
 });
 
-const isOpen = (chunkId: number) => cluster.engine.metadata.row("grantOf", { chunkId })?.isOpen === true;
+const isOpen = (chunkId: number) => cluster.engine.store.row("grantOf", { chunkId })?.isOpen === true;
 
 describe("chunks of no file", () => {
   /** A gateway that places a chunk, writes it to all workers, and is never heard of again. */
@@ -230,7 +230,7 @@ describe("a copy lost between seal and commit", () => {
     await cluster.wipeWorker("worker-2");
     await cluster.until(
       "its loss is in the log",
-      () => (cluster.engine.metadata.row("worker", { workerId: "worker-2" })?.lostBelow ?? 0) > 1,
+      () => (cluster.engine.store.row("worker", { workerId: "worker-2" })?.lostBelow ?? 0) > 1,
     );
     goOn.resolve();
     await putting;

@@ -1,6 +1,6 @@
 /** Masters that run different programs, and masters that built different states from one log. */
 import { afterEach, expect, test } from "bun:test";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import {
   commonVersion,
@@ -11,7 +11,7 @@ import {
 } from "../../actors/rules/decide/cluster-version.ts";
 import { accepted, CannotApply, type Decision, type Environment } from "../../actors/rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
-import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import { EngineGroup, type EngineGroupOptions } from "../support/engine-group.ts";
 
@@ -24,7 +24,7 @@ const begin = (options: EngineGroupOptions = {}): EngineGroup => {
   return group;
 };
 const mkdir = (path: string) => group.propose({ type: "MAKE_DIRECTORY", path });
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
+const directoriesIn = (engine: RaftMetadata) => engine.store.row("totals", {})?.directories;
 
 /** As if something in `decide` hung on the machine that it runs on: a clock, the order of a set, a rounding. */
 const odd: Rules = {
@@ -48,7 +48,7 @@ for (const [where, makes] of [
     const first = (await group.untilLeader()).raft.state.id;
     const victim = group.members.find(({ id }) => makes(first, id))?.id as string;
     await group.until("hashes are kept", () =>
-      group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+      group.members.every(({ engine }) => engine?.store.version === PROGRAM_VERSION),
     );
     // The faulty program is started where the others run the right one.
     group.stop(victim);
@@ -80,7 +80,7 @@ test("30b. with no majority for either state nobody is stopped", () => {
 test("30c. when nothing happens any more, nothing is compared any more", async () => {
   begin();
   await mkdir("a");
-  const marked = () => Math.min(...group.members.map(({ engine }) => engine?.metadata.mark.index ?? 0));
+  const marked = () => Math.min(...group.members.map(({ engine }) => engine?.store.mark.index ?? 0));
   await group.until("a mark is made", () => marked() > 0);
   const seen: number[] = [];
   await group.until("the log stands still", () => {
@@ -93,14 +93,14 @@ test("30d. the hash of the state goes through restarts, and is the same on all",
   begin();
   await group.untilLeader();
   await group.until("hashes are kept", () =>
-    group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+    group.members.every(({ engine }) => engine?.store.version === PROGRAM_VERSION),
   );
   for (let n = 0; n < 20; n++) await mkdir(`d${n}`);
   group.stop("master-2");
   group.start("master-2");
   await mkdir("later");
   await group.untilEqual();
-  const hashes = group.members.map(({ engine }) => engine?.metadata.applied().stateHash);
+  const hashes = group.members.map(({ engine }) => engine?.store.applied().stateHash);
   expect(new Set(hashes).size).toBe(1);
   expect(hashes[0]).not.toBe(0);
 });
@@ -123,7 +123,7 @@ test("32. rolling upgrade: a new command is refused until every master knows it,
   begin();
   await group.untilLeader();
   await group.until("the version of today", () =>
-    group.members.every(({ engine }) => engine?.metadata.version === PROGRAM_VERSION),
+    group.members.every(({ engine }) => engine?.store.version === PROGRAM_VERSION),
   );
   for (const { id } of group.members) {
     group.stop(id);
@@ -135,7 +135,7 @@ test("32. rolling upgrade: a new command is refused until every master knows it,
     );
   }
   await group.until("the next version", () =>
-    group.members.every(({ engine }) => engine?.metadata.version === NEXT_VERSION),
+    group.members.every(({ engine }) => engine?.store.version === NEXT_VERSION),
   );
   expect(await group.propose(NEW_KIND)).toBe("coffee");
   await group.untilEqual();
@@ -157,7 +157,7 @@ test("32b. a master whose program is older never applies what it does not know: 
     why: "unknownCommand",
     message: expect.stringContaining("start a newer one"),
   });
-  const before = new Metadata(`${group.folderOf("master-3")}/dfs_metadata.db`);
+  const before = new SqliteMetadata(`${group.folderOf("master-3")}/dfs_metadata.db`);
   expect([before.version, before.row("totals", {})?.directories]).toEqual([1, 1]);
   before.close();
   await mkdir("the others go on");
@@ -169,7 +169,7 @@ test("32b. a master whose program is older never applies what it does not know: 
 });
 
 test("32c. a kind of command that nobody announced stops a master as well", () => {
-  const metadata = new Metadata(":memory:");
+  const metadata = new SqliteMetadata(":memory:");
   const proposal = { command: NEW_KIND, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null };
   const apply = () => metadata.apply([{ proposal, env: { index: 1, term: 1, logTime: 0, wallTime: 0 } }]);
   expect(apply).toThrow(CannotApply);
@@ -195,7 +195,7 @@ test("32f. CHECK_STATE is refused, and changes nothing, where the log is of vers
   begin({ agreement: { tickMs: 1e9, checkEveryMs: 1e9 } });
   const leader = await group.untilLeader();
   await expect(async () => leader.propose(command)).toThrow("CHECK_STATE needs cluster version 2; it is 1");
-  const metadata = new Metadata(":memory:");
+  const metadata = new SqliteMetadata(":memory:");
   const proposal = { command, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null };
   const [result] = metadata.apply([{ proposal, env: { index: 1, term: 1, logTime: 0, wallTime: 0 } }]);
   expect(result).toMatchObject({ ok: false, code: "VERSION_TOO_LOW" });

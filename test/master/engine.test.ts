@@ -4,13 +4,13 @@ import { afterEach, expect, spyOn, test } from "bun:test";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { LogDamaged } from "../../databases/master-log.ts";
-import type { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import type { MetadataStore } from "../../databases/metadata/store.ts";
 import { DatabaseRefused } from "../../databases/sqlite.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { leapingClock, loneEngine, untilReady } from "../support/lone-engine.ts";
@@ -33,11 +33,11 @@ async function open(directory: string, clock?: Clock) {
   const engine = loneEngine(directory, "c", 10_000, clock);
   opened.push(engine);
   await untilReady(engine);
-  return { engine, metadata: engine.metadata };
+  return { engine, metadata: engine.store };
 }
 
-const mkdir = (engine: MetadataEngine, path: string) => engine.propose({ type: "MAKE_DIRECTORY", path });
-const directoriesIn = (metadata: Metadata) => metadata.row("totals", {})?.directories;
+const mkdir = (engine: RaftMetadata, path: string) => engine.propose({ type: "MAKE_DIRECTORY", path });
+const directoriesIn = (metadata: MetadataStore) => metadata.row("totals", {})?.directories;
 
 test("commands of one turn share a flush and keep their order", async () => {
   const { engine } = await open(folder());
@@ -216,8 +216,8 @@ const UPLOAD = {
   sha256: null,
   userMetadata: {},
 };
-const openUpload = (engine: MetadataEngine) => engine.propose({ type: "OPEN_UPLOAD", path: "slow", ...UPLOAD });
-const commit = (engine: MetadataEngine, uploadId: number) =>
+const openUpload = (engine: RaftMetadata) => engine.propose({ type: "OPEN_UPLOAD", path: "slow", ...UPLOAD });
+const commit = (engine: RaftMetadata, uploadId: number) =>
   engine.propose({ type: "COMMIT_UPLOAD", uploadId, sizeBytes: 0, crc32: 0, sha256: null });
 
 test("58. an upload with a lease of a minute outlives ten minutes without a leader, for log time stands still", async () => {
@@ -265,7 +265,7 @@ test("53h. a command that is sent again to the next leader gets the first one's 
 
 test("43b. chunk ids go on rising after a change of leader, and when the applied state was built again from the log", async () => {
   const directory = folder();
-  const grant = (engine: MetadataEngine) =>
+  const grant = (engine: RaftMetadata) =>
     engine.propose({
       type: "GRANT_CHUNKS",
       gatewayId: "g1",

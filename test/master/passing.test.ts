@@ -1,7 +1,7 @@
 /** The way round a cut link, at the masters: real engines behind real mailboxes, none of which a gateway need reach itself. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Elysia } from "elysia";
-import { PassingDesk } from "../../actors/master/passing.ts";
+import { Passing } from "../../actors/master/passing.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox, type Passed } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
@@ -28,7 +28,7 @@ const log = createLogger("test", "silent");
 
 let group: EngineGroup;
 let urls: Map<string, string>;
-let desks: Map<string, PassingDesk>;
+let desks: Map<string, Passing>;
 /** Who took what, and for whom. */
 let taken: string[];
 /** Until it resolves, no leader answers. */
@@ -62,7 +62,7 @@ function serve(id: string): () => unknown {
     if (message.type === "STAT") return { entry: engine.queries.stat(message.path), index: engine.appliedIndex };
     throw new Refusal("INTERNAL", "Not of this test");
   };
-  const desk = new PassingDesk({ identity, engine, urlOf: (other) => urls.get(other) ?? null, answer });
+  const desk = new Passing({ identity, metadata: engine, urlOf: (other) => urls.get(other) ?? null, answer });
   desks.set(id, desk);
   const no = () => {
     throw new Refusal("INTERNAL", "Not of this test");

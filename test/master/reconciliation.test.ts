@@ -1,8 +1,7 @@
 /** What a leader makes of the chunks that a worker lists: which are kept, taken in, or sent to the trash. */
 import { describe, expect, test } from "bun:test";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
 import { Reconciliation } from "../../actors/master/leading/reconciliation.ts";
-import type { Command } from "../../actors/messages/commands.ts";
+import type { MetadataPort } from "../../actors/master/metadata-port.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
@@ -12,23 +11,25 @@ type Parts = ConstructorParameters<typeof Reconciliation>[0];
 /** A leader over the harness's state; `leads` false: it was deposed and does not know it yet. */
 function leaderOf(dfs: MetadataHarness) {
   const leader = { leads: true };
-  const engine = {
-    appliedIndex: 1,
+  const metadata: MetadataPort = {
+    ...{ queries: dfs.queries, term: 1, appliedIndex: 1, logTime: 0, members: () => ["master-1"] },
+    row: (name, where) => dfs.metadata.row(name, where),
+    rows: (name, where) => dfs.metadata.rows(name, where),
+    ask: (question) => dfs.metadata.ask(question),
+    execute: () => Promise.reject(new Error("no command of a client comes here")),
+    propose: async (command) => dfs.accept(command),
     confirmRead: async () => {
       if (!leader.leads) throw new Refusal("NOT_LEADER", "Another one leads");
     },
-    propose: async (command: Command) => dfs.accept(command),
-  } as unknown as MetadataEngine;
+  };
   const worker = { incarnation: "first-disk", epoch: 1, mode: "active", url: "http://127.0.0.1:1" };
   const reconciliation = new Reconciliation({
     identity: { nodeId: "master-1", secret: "", clusterId: () => null },
-    engine,
-    metadata: dfs.metadata,
-    queries: dfs.queries,
+    metadata,
     workers: { get: () => worker, livenessOf: () => "live", noteCompared: () => {} } as unknown as Parts["workers"],
     steward: {
       state: "steady",
-      crew: { isTargetOf: () => false },
+      repairs: { isTargetOf: () => false },
       markReplicas: async () => {},
     } as unknown as Parts["steward"],
     log: createLogger("test", "silent" as "debug"),

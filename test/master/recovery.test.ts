@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { foundingConfiguration, OUTSIDER } from "../../actors/master/group/founding.ts";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { StartRefused } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { LogDamaged, MasterLog } from "../../databases/master-log.ts";
@@ -34,13 +34,13 @@ function folder(): string {
   return made;
 }
 
-async function open(directory: string): Promise<MetadataEngine> {
+async function open(directory: string): Promise<RaftMetadata> {
   const engine = loneEngine(directory, "c", 20);
   opened.push(engine);
   return untilReady(engine);
 }
 
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
+const directoriesIn = (engine: RaftMetadata) => engine.store.row("totals", {})?.directories;
 const remove = (directory: string, name: string): void => {
   for (const end of ["", "-wal", "-shm"]) rmSync(join(directory, name + end), { force: true });
 };
@@ -175,7 +175,7 @@ async function backupOf(directory: string) {
   const engine = await open(directory);
   await engine.propose({ type: "MAKE_DIRECTORY", path: "kept" });
   const copy = join(folder(), "copy.db");
-  const { index, term } = await engine.metadata.copyTo(copy);
+  const { index, term } = await engine.store.copyTo(copy);
   const bytes = await Bun.file(copy).bytes();
   const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
   const configuration = { voters: [["master-1"]], learners: [] };
@@ -189,14 +189,14 @@ async function backupOf(directory: string) {
 
 test("43c. a restored history goes on far ahead of the lost one: chunk ids, log entries and terms are never used twice", async () => {
   const { engine, manifest, inPieces } = await backupOf(folder());
-  const nextId = engine.metadata.row("totals", {})?.nextChunkId ?? 0;
+  const nextId = engine.store.row("totals", {})?.nextChunkId ?? 0;
   const restored = folder();
   await restoreBackup(inPieces(7), { dataDirectory: restored, nodeId: "master-1", clusterId: "c" });
   const again = await open(restored);
   expect(directoriesIn(again)).toBe(1);
   expect(again.term).toBeGreaterThan(manifest.term + 500_000);
   expect(again.appliedIndex).toBeGreaterThan(manifest.index + 4_000_000_000);
-  expect((again.metadata.row("totals", {})?.nextChunkId ?? 0) - nextId).toBe(2 ** 32);
+  expect((again.store.row("totals", {})?.nextChunkId ?? 0) - nextId).toBe(2 ** 32);
   const { index } = await again.execute({
     command: { type: "MAKE_DIRECTORY", path: "new" },
     sessionId: 0,
@@ -235,7 +235,7 @@ test("commits go on while a copy of the state is made beside them", async () => 
       Array.from({ length: 500 }, (_, k) => engine.propose({ type: "MAKE_DIRECTORY", path: `directory-${n}-${k}` })),
     );
   let isCopying = true;
-  const copying = engine.metadata.copyTo(join(folder(), "copy.db")).finally(() => {
+  const copying = engine.store.copyTo(join(folder(), "copy.db")).finally(() => {
     isCopying = false;
   });
   let commits = 0;

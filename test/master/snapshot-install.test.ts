@@ -4,13 +4,13 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, truncateSync } fr
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { Snapshots } from "../../actors/master/group/snapshots.ts";
 import type { RaftMessageOf } from "../../actors/messages/raft.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { MasterLog } from "../../databases/master-log.ts";
-import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { followerEngine, identity } from "../support/follower-engine.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { loneEngine, untilReady } from "../support/lone-engine.ts";
@@ -29,7 +29,7 @@ function folder(): string {
 }
 
 const log = createLogger("master-1", "silent");
-const directoriesIn = (engine: MetadataEngine) => engine.metadata.row("totals", {})?.directories;
+const directoriesIn = (engine: RaftMetadata) => engine.store.row("totals", {})?.directories;
 
 type Offer = RaftMessageOf<"rpc.snapshotOffer">;
 
@@ -41,7 +41,7 @@ async function source(directories: number, filler = "") {
   for (let n = 0; n < directories; n++) await engine.propose({ type: "MAKE_DIRECTORY", path: `d${n}${filler}` });
   const [port] = freePorts(1);
   const url = `http://127.0.0.1:${port}`;
-  const snapshots = new Snapshots({ engine, identity, url, dataDirectory: directory, log, send: () => {} });
+  const snapshots = new Snapshots({ metadata: engine, identity, url, dataDirectory: directory, log, send: () => {} });
   const { manifest, body } = await snapshots.backup();
   await body.cancel();
   const ranges: (string | null)[] = [];
@@ -127,9 +127,9 @@ test("26. a crash at each step of a snapshot's installation leaves the old state
       crashAt("pointer committed");
     }) as never,
   );
-  const { close } = Metadata.prototype;
+  const { close } = SqliteMetadata.prototype;
   spies.push(
-    spyOn(Metadata.prototype, "close").mockImplementation(function (this: Metadata) {
+    spyOn(SqliteMetadata.prototype, "close").mockImplementation(function (this: SqliteMetadata) {
       if (!left["connection swapped"]) crashAt("connection swapped");
       close.call(this);
     }) as never,
@@ -142,7 +142,7 @@ test("26. a crash at each step of a snapshot's installation leaves the old state
   const found: Record<string, unknown> = {};
   for (const [step, crashed] of Object.entries(left)) {
     const again = follower(crashed);
-    found[step] = [directoriesIn(again.engine), again.engine.metadata.applied().index === fresh.offer.snapshotIndex];
+    found[step] = [directoriesIn(again.engine), again.engine.store.applied().index === fresh.offer.snapshotIndex];
     expect(statesIn(crashed), step).toHaveLength(1);
     await again.snapshots.install(fresh.offer);
     expect(directoriesIn(again.engine), step).toBe(40);

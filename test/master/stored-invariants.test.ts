@@ -10,7 +10,7 @@ import type { Write } from "../../actors/rules/decide/state.ts";
 import { declaredInvariants, InvariantBroken } from "../../actors/rules/invariant.ts";
 import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { MasterLog } from "../../databases/master-log.ts";
-import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
 /** The claim that it breaks. */
@@ -62,7 +62,7 @@ for (const [claim, writes] of Object.entries(MISTAKES))
   });
 
 test("entries are applied one after the other: one left out, doubled or of an earlier term breaks the invariant", () => {
-  const metadata = new Metadata(":memory:");
+  const metadata = new SqliteMetadata(":memory:");
   const proposal = { command: { type: "NOOP" }, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null } as const;
   const apply = (...places: [index: number, term: number][]) =>
     broken(() =>

@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MembershipDesk } from "../../actors/master/group/membership.ts";
-import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
-import { AgreementDesk } from "../../actors/master/group/state-check.ts";
+import { Membership } from "../../actors/master/group/membership.ts";
+import { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
+import { StateCheck } from "../../actors/master/group/state-check.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
@@ -29,9 +29,9 @@ export interface EngineGroupOptions {
 interface Member {
   id: string;
   rules: Rules;
-  engine: MetadataEngine | null;
-  agreement: AgreementDesk | null;
-  membership: MembershipDesk | null;
+  engine: RaftMetadata | null;
+  agreement: StateCheck | null;
+  membership: Membership | null;
   failure: unknown;
 }
 
@@ -65,7 +65,7 @@ export class EngineGroup {
   }
 
   /** @throws if it stopped */
-  engine(id: string): MetadataEngine {
+  engine(id: string): RaftMetadata {
     const { engine } = this.member(id);
     if (!engine) throw new Error(`${id} stopped`);
     return engine;
@@ -78,7 +78,7 @@ export class EngineGroup {
     const member = this.member(id);
     member.rules = rules ?? member.rules;
     member.failure = null;
-    const engine = new MetadataEngine({
+    const engine = new RaftMetadata({
       dataDirectory: this.folderOf(id),
       genesis: { clusterId: "c", nodeId: id, configuration: this.#configuration },
       timings: this.#options.timings ?? { heartbeatMs: 20, electionMs: 200 },
@@ -101,15 +101,15 @@ export class EngineGroup {
     const heard = (other: string) => {
       const peer = this.members.find((one) => one.id === other);
       if (!peer?.engine) return null;
-      const { incarnation, metadata } = peer.engine;
-      return { url: `http://${other}`, incarnation, knows: peer.rules.version, mark: metadata.mark };
+      const { incarnation, store } = peer.engine;
+      return { url: `http://${other}`, incarnation, knows: peer.rules.version, mark: store.mark };
     };
     if (patience) {
       const self = { url: `http://${id}`, incarnation: engine.incarnation };
-      member.membership = new MembershipDesk({ engine, self, heard, log: this.#log, patience });
+      member.membership = new Membership({ metadata: engine, self, heard, log: this.#log, patience });
     }
     if (!agreement) return;
-    member.agreement = new AgreementDesk({ engine, heard, log: this.#log, ...agreement });
+    member.agreement = new StateCheck({ metadata: engine, heard, log: this.#log, ...agreement });
   }
 
   #deliver(message: RaftMessage): void {
@@ -127,12 +127,12 @@ export class EngineGroup {
     member.engine = null;
   }
 
-  get leader(): MetadataEngine | null {
+  get leader(): RaftMetadata | null {
     return this.members.find(({ engine }) => engine?.raft.isReady)?.engine ?? null;
   }
 
   /** Hands leadership to this one. */
-  async lead(id: string): Promise<MetadataEngine> {
+  async lead(id: string): Promise<RaftMetadata> {
     await this.until(`${id} leads`, () => {
       const { leader } = this;
       if (leader?.raft.state.id !== id) leader?.raft.send({ type: "admin.transfer", to: id });
@@ -153,9 +153,9 @@ export class EngineGroup {
     }
   }
 
-  async untilLeader(but: string[] = []): Promise<MetadataEngine> {
+  async untilLeader(but: string[] = []): Promise<RaftMetadata> {
     await this.until("there is a leader", () => this.leader !== null && !but.includes(this.leader.raft.state.id));
-    return this.leader as MetadataEngine;
+    return this.leader as RaftMetadata;
   }
 
   async until(what: string, isSo: () => boolean): Promise<void> {

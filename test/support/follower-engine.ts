@@ -1,7 +1,7 @@
 /** A metadata engine that belongs to no group yet, on real files, and what it fetches snapshots with. */
 
 import { OUTSIDER } from "../../actors/master/group/founding.ts";
-import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { Snapshots } from "../../actors/master/group/snapshots.ts";
 import { createLogger } from "../../actors/node/log.ts";
 
@@ -11,8 +11,8 @@ export function followerEngine(
   dataDirectory: string,
   onFailure: (cause: unknown) => void = () => {},
   silenceMs?: number,
-): { engine: MetadataEngine; snapshots: Snapshots } {
-  const engine = new MetadataEngine({
+): { engine: RaftMetadata; snapshots: Snapshots } {
+  const engine = new RaftMetadata({
     dataDirectory,
     genesis: { clusterId: "c", nodeId: "master-2", configuration: OUTSIDER },
     timings: { heartbeatMs: 100, electionMs: 1000 },
@@ -27,6 +27,14 @@ export function followerEngine(
   });
   engine.start();
   const log = createLogger("master-2", "silent");
-  const snapshots = new Snapshots({ engine, identity, url: "", dataDirectory, log, send: () => {}, silenceMs });
+  const snapshots = new Snapshots({
+    metadata: engine,
+    identity,
+    url: "",
+    dataDirectory,
+    log,
+    send: () => {},
+    silenceMs,
+  });
   return { engine, snapshots };
 }

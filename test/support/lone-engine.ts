@@ -1,5 +1,5 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
-import { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { until } from "./fair-time.ts";
 
@@ -26,9 +26,9 @@ export function loneEngine(
   keepEntries = 10_000,
   clock?: Clock,
   onFailure: (cause: unknown) => void = fail,
-): MetadataEngine {
+): RaftMetadata {
   const configuration = { voters: [["master-1"]], learners: [] };
-  return new MetadataEngine({
+  return new RaftMetadata({
     dataDirectory,
     genesis: { clusterId, nodeId: "master-1", configuration },
     timings: { heartbeatMs: 100, electionMs: 1000 },
@@ -45,7 +45,7 @@ export function loneEngine(
 }
 
 /** Until its term's first entry is applied. */
-export async function untilReady(engine: MetadataEngine): Promise<MetadataEngine> {
+export async function untilReady(engine: RaftMetadata): Promise<RaftMetadata> {
   engine.start();
   await until("the engine is ready", () => engine.raft.isReady, { pollMs: 1 });
   return engine;

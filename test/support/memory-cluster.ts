@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { Standing } from "../../actors/master/group/standing.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
@@ -20,8 +20,7 @@ import { blockContent, sign, verifySignature } from "../../actors/node/identity/
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { crc32OfBlocks, formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { MetadataQueries } from "../../databases/metadata/queries.ts";
-import type { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import type { MetadataStore, Queries } from "../../databases/metadata/store.ts";
 import type { DataPath } from "../../gateway/ports/data-path.ts";
 import { openDataPath } from "../../gateway/transfer/data-path.ts";
 import type { DownloadPatience } from "../../gateway/transfer/downloads.ts";
@@ -278,9 +277,9 @@ export class MemoryCluster {
   #inFlight = 0;
   #sessionsEnded = false;
   readonly #directory = mkdtempSync(join(tmpdir(), "dfs-memory-cluster-"));
-  readonly #engine: MetadataEngine;
-  readonly #metadata: Metadata;
-  readonly #queries: MetadataQueries;
+  readonly #engine: RaftMetadata;
+  readonly #metadata: MetadataStore;
+  readonly #queries: Queries;
   readonly #grantLeaseMs: number;
   #master: { stop(closeActive?: boolean): unknown } | null = null;
 
@@ -313,7 +312,7 @@ export class MemoryCluster {
     });
     const directory = this.#directory;
     this.#engine = loneEngine(directory, CLUSTER_ID);
-    this.#metadata = this.#engine.metadata;
+    this.#metadata = this.#engine.store;
     this.#queries = this.#engine.queries;
     this.openGateway = (gatewayId) =>
       openDataPath({
@@ -382,7 +381,7 @@ export class MemoryCluster {
     this.#sessionsEnded = true;
   }
 
-  async #execute(proposal: Parameters<MetadataEngine["execute"]>[0]) {
+  async #execute(proposal: Parameters<RaftMetadata["execute"]>[0]) {
     if (proposal.sessionId === 0) this.#sessionsEnded = false;
     else if (this.#sessionsEnded) throw new Refusal("SESSION_EXPIRED", "The session has ended");
     this.mostInFlight = Math.max(this.mostInFlight, ++this.#inFlight);

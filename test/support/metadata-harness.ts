@@ -3,19 +3,19 @@ import type { Command, CommandResult } from "../../actors/messages/commands.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import type { EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import { RULES } from "../../actors/rules/decide/exactly-once.ts";
-import { MetadataQueries } from "../../databases/metadata/queries.ts";
-import { Metadata } from "../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
+import type { Queries } from "../../databases/metadata/store.ts";
 
 export class MetadataHarness {
-  readonly metadata: Metadata;
-  readonly queries: MetadataQueries;
+  readonly metadata: SqliteMetadata;
+  readonly queries: Queries;
   logTime = 0;
   #index = 0;
 
   /** @param rules another make of the program, with a mistake planted in it */
   constructor(workers = ["w1", "w2", "w3", "w4", "w5"], rules = RULES) {
-    this.metadata = new Metadata(":memory:", rules);
-    this.queries = new MetadataQueries(this.metadata);
+    this.metadata = new SqliteMetadata(":memory:", rules);
+    this.queries = this.metadata.queries;
     for (const workerId of workers)
       this.accept({
         type: "REGISTER_WORKER",

@@ -19,7 +19,7 @@ const { directory, offer, during, filler = "" } = JSON.parse(process.argv[2] as 
 if (offer) {
   const { engine, snapshots } = followerEngine(directory, () => process.exit(ExitCode.diskFailed));
   await snapshots.install(offer);
-  console.log(engine.metadata.row("totals", {})?.directories);
+  console.log(engine.store.row("totals", {})?.directories);
   engine.close();
 } else {
   const engine = await untilReady(

@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import { MembershipDesk } from "../../actors/master/group/membership.ts";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
+import { seenByLeader } from "../../actors/master/group/seen-by-leader.ts";
 import { Office } from "../../actors/master/leading/office.ts";
 import { masterMetrics } from "../../actors/master/metrics.ts";
 import type { Config } from "../../actors/messages/config.ts";
@@ -140,7 +140,7 @@ interface Options {
 export class ScriptedCluster {
   readonly clock = new ManualClock();
   readonly config: Config;
-  readonly engine: MetadataEngine;
+  readonly engine: RaftMetadata;
   readonly workers: ScriptedWorker[] = [];
   office!: Office;
   readonly #folder = mkdtempSync(join(tmpdir(), "dfs-scripted-"));
@@ -179,15 +179,13 @@ export class ScriptedCluster {
     this.office?.close();
     const { config, engine, clock } = this;
     const url = "http://127.0.0.1:1";
-    const members = new MembershipDesk({ engine, self: { url, incarnation: "i" }, heard: () => null, log });
     this.office = new Office({
       config,
       nodeId: "master-1",
       clusterId: CLUSTER_ID,
       identity: identityOf("master-1"),
-      engine,
-      members,
-      urlOf: () => url,
+      metadata: engine,
+      masters: () => seenByLeader(engine.raft.state, () => url, clock.now()),
       clock,
       log,
     });

@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Elysia } from "elysia";
-import { MembershipDesk } from "../../actors/master/group/membership.ts";
-import type { MetadataEngine } from "../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
+import { seenByLeader } from "../../actors/master/group/seen-by-leader.ts";
 import { Standing } from "../../actors/master/group/standing.ts";
 import { Office } from "../../actors/master/leading/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
@@ -47,7 +47,7 @@ interface Place {
 export class WholeCluster {
   readonly clock = leapingClock();
   readonly config: Config;
-  readonly engine: MetadataEngine;
+  readonly engine: RaftMetadata;
   readonly data: DataPath;
   readonly #folder = mkdtempSync(join(tmpdir(), "dfs-whole-cluster-"));
   readonly #places = new Map<string, Place>();
@@ -107,15 +107,13 @@ export class WholeCluster {
     const [{ id, url } = { id: "", url: "" }] = config.masters;
     const identity = { nodeId: id, secret: SECRET, clusterId: () => CLUSTER_ID };
     const standing = new Standing();
-    const members = new MembershipDesk({ engine, self: { url, incarnation: "i" }, heard: () => null, log });
     const office = new Office({
       config,
       nodeId: id,
       clusterId: CLUSTER_ID,
       identity,
-      engine,
-      members,
-      urlOf: () => url,
+      metadata: engine,
+      masters: () => seenByLeader(engine.raft.state, () => url, performance.now()),
       clock: systemClock,
       log,
     });
@@ -127,6 +125,8 @@ export class WholeCluster {
       RAFT: no,
       PASS_ON: no,
       PASSED_ON: no,
+      CHANGE_MASTERS: no,
+      TRANSFER_LEADERSHIP: no,
       MASTER_STATUS: () => standing.status(engine, url, 0, () => null),
       RECONCILE: async (message, sender) => {
         const judged = await office.handlers.RECONCILE(message, sender);

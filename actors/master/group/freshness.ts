@@ -8,14 +8,14 @@ import type { NodeId } from "../../messages/primitives.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { quorumValue } from "../../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 
 const ASK_EVERY_MS = 250;
 const ASK_TIMEOUT_MS = 1000;
 
 export class Freshness {
   readonly #identity: Identity;
-  readonly #engine: MetadataEngine;
+  readonly #metadata: RaftMetadata;
   readonly #urlOf: (id: NodeId) => string | null;
   readonly #timer: Timer;
   #asking = false;
@@ -23,9 +23,9 @@ export class Freshness {
   /** The leader's latest answer, until that much is applied here. */
   #told: { index: number; askedAt: number } | null = null;
 
-  constructor(identity: Identity, engine: MetadataEngine, urlOf: (id: NodeId) => string | null) {
+  constructor(identity: Identity, metadata: RaftMetadata, urlOf: (id: NodeId) => string | null) {
     this.#identity = identity;
-    this.#engine = engine;
+    this.#metadata = metadata;
     this.#urlOf = urlOf;
     this.#timer = setInterval(() => void this.#ask(), ASK_EVERY_MS);
   }
@@ -36,7 +36,7 @@ export class Freshness {
 
   /** ms; null: it cannot tell. A leader's state is as old as the last answer of a quorum. */
   get ageMs(): number | null {
-    const { state, role } = this.#engine.raft;
+    const { state, role } = this.#metadata.raft;
     if (role === "leader") {
       const now = performance.now();
       const heardAt = (id: NodeId) => (id === state.id ? now : (state.progress[id]?.lastActiveAt ?? 0));
@@ -47,14 +47,14 @@ export class Freshness {
   }
 
   #settle(): void {
-    if (this.#told === null || this.#engine.appliedIndex < this.#told.index) return;
+    if (this.#told === null || this.#metadata.appliedIndex < this.#told.index) return;
     this.#freshAt = Math.max(this.#freshAt, this.#told.askedAt);
     this.#told = null;
   }
 
   async #ask(): Promise<void> {
     this.#settle();
-    const { leaderId, id } = this.#engine.raft.state;
+    const { leaderId, id } = this.#metadata.raft.state;
     const url = leaderId === null || leaderId === id ? null : this.#urlOf(leaderId);
     if (url === null || this.#asking) return;
     this.#asking = true;

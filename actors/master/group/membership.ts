@@ -16,7 +16,7 @@ import {
   watchLearner,
 } from "../../rules/raft/membership.ts";
 import { isVoter, membersOf, votersOf } from "../../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 import type { Heard } from "./raft-transport.ts";
 
 const TICK_MS = 200;
@@ -27,7 +27,7 @@ const FAREWELL_MS = 10_000;
 const LEARNER_PATIENCE: LearnerPatience = { silentMs: 60_000, roundMs: 30 * 60_000, slowRounds: 10 };
 
 interface Parts {
-  engine: MetadataEngine;
+  metadata: RaftMetadata;
   /** This master, as it tells the others. */
   self: Pick<Heard, "url" | "incarnation">;
   heard(id: NodeId): Heard | null;
@@ -35,7 +35,7 @@ interface Parts {
   patience?: LearnerPatience;
 }
 
-export class MembershipDesk {
+export class Membership {
   readonly #parts: Parts;
   readonly #timer: Timer;
   readonly #leavingSince = new Map<NodeId, number>();
@@ -51,7 +51,7 @@ export class MembershipDesk {
   }
 
   get #state() {
-    return this.#parts.engine.raft.state;
+    return this.#parts.metadata.raft.state;
   }
 
   /**
@@ -71,7 +71,7 @@ export class MembershipDesk {
       throw new Refusal("NO_SUCH_MASTER", `${id} does not belong to the masters`);
     if (kind === "remove" && id === this.#state.id) {
       await this.transfer(this.#successor(id));
-      throw this.#parts.engine.notLeader();
+      throw this.#parts.metadata.notLeader();
     }
     if (kind === "addLearner") await this.#make({ kind, id, url: url as string });
     else await this.#make({ kind, id });
@@ -87,7 +87,7 @@ export class MembershipDesk {
   async #make(change: MembershipChange): Promise<void> {
     const plan = planChange(this.#state, change, performance.now());
     if ("refused" in plan) throw new Refusal("MASTERS_UNCHANGED", `The masters stay as they are: ${plan.refused}`);
-    await this.#parts.engine.proposeConfiguration(plan.configuration);
+    await this.#parts.metadata.proposeConfiguration(plan.configuration);
   }
 
   /** Of the other voters, the one that has most of the log. */
@@ -102,11 +102,11 @@ export class MembershipDesk {
 
   /** Before this master stops: a successor that is asked to lead costs the others no election timeout. */
   async handOver(): Promise<void> {
-    const { engine, log } = this.#parts;
+    const { metadata, log } = this.#parts;
     const { id, configuration, progress, timings } = this.#state;
     const isThere = (other: NodeId): boolean =>
       performance.now() - (progress[other]?.lastActiveAt ?? Number.NEGATIVE_INFINITY) < 3 * timings.heartbeatMs;
-    if (engine.raft.role !== "leader" || !votersOf(configuration).some((other) => other !== id && isThere(other)))
+    if (metadata.raft.role !== "leader" || !votersOf(configuration).some((other) => other !== id && isThere(other)))
       return;
     const to = this.#successor(id, isThere);
     const leader = await this.transfer(to).catch(() => null);
@@ -115,7 +115,7 @@ export class MembershipDesk {
 
   /** @throws MASTERS_UNCHANGED if the other one did not take over in time; this one leads on */
   async transfer(to: NodeId): Promise<NodeId | null> {
-    const { raft } = this.#parts.engine;
+    const { raft } = this.#parts.metadata;
     const { id, configuration, timings } = this.#state;
     if (to === id) return id;
     if (!isVoter(configuration, to)) throw new Refusal("NO_SUCH_MASTER", `${to} is no voter of this group`);
@@ -166,7 +166,7 @@ export class MembershipDesk {
     if ("refused" in plan) return false;
     if (change.kind === "promote")
       this.#parts.log.warn({ event: "master-promoted", master: change.id }, "a learner has caught up and votes now");
-    this.#parts.engine.proposeConfiguration(plan.configuration).catch((err) => {
+    this.#parts.metadata.proposeConfiguration(plan.configuration).catch((err) => {
       this.#parts.log.info({ event: "masters-unchanged", err }, "a change of the masters was not committed here");
     });
     return true;
@@ -186,7 +186,7 @@ export class MembershipDesk {
   }
 
   #letGo(): void {
-    const { raft } = this.#parts.engine;
+    const { raft } = this.#parts.metadata;
     const { progress, configurationIndex, commitIndex } = this.#state;
     if (configurationIndex > commitIndex) return;
     for (const id of removedMembers(this.#state)) {

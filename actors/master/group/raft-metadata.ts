@@ -9,18 +9,22 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Genesis, LogDamaged, type MasterIdentity, MasterLog } from "../../../databases/master-log.ts";
-import { MetadataQueries } from "../../../databases/metadata/queries.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import type { MetadataStore, Queries } from "../../../databases/metadata/store.ts";
 import type { Command, CommandResult, ValueOf } from "../../messages/commands.ts";
 import { type ErrorCode, Refusal } from "../../messages/errors.ts";
 import { MAX_TERM, type NodeId } from "../../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
 import { type Clock, systemClock } from "../../node/clock.ts";
 import { decode, encode } from "../../node/http/wire.ts";
+import type { Deciding } from "../../rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../rules/decide/exactly-once.ts";
+import type { Reads } from "../../rules/decide/state.ts";
 import { entryAt, lastIndex } from "../../rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../../rules/raft/membership.ts";
+import { membersOf } from "../../rules/raft/quorum.ts";
 import type { RaftTimings } from "../../rules/raft/state.ts";
+import type { MetadataPort, Outcome } from "../metadata-port.ts";
 import { RaftDriver } from "./raft-driver.ts";
 import { dropOtherGenerations, openState, statePath } from "./state-files.ts";
 
@@ -33,11 +37,6 @@ const APPLIED_AT_ONCE = 256;
 const COMPACTED_AT_ONCE = 5_000;
 /** Entries held at most for somebody who fetches a snapshot. */
 const MAX_HELD = 1_000_000;
-
-export interface Outcome {
-  result: CommandResult;
-  index: number;
-}
 
 interface Pending {
   data: Uint8Array;
@@ -70,7 +69,7 @@ export interface EngineOptions {
   clock?: Clock;
 }
 
-export class MetadataEngine {
+export class RaftMetadata implements MetadataPort {
   readonly identity: MasterIdentity;
   /** Of this data directory; see `MasterLog`. */
   readonly incarnation: string;
@@ -79,8 +78,7 @@ export class MetadataEngine {
   readonly #options: EngineOptions;
   readonly rules: Rules;
   readonly #clock: Clock;
-  #metadata: Metadata;
-  #queries: MetadataQueries;
+  #store: MetadataStore;
   readonly #queue: Pending[] = [];
   #pendingBytes = 0;
   #proposeScheduled = false;
@@ -117,10 +115,9 @@ export class MetadataEngine {
       );
     }
     const path = statePath(dataDirectory, recovered.stateGeneration);
-    this.#metadata = openState(path, this.rules, recovered, () => this.#log.close());
+    this.#store = openState(path, this.rules, recovered, () => this.#log.close());
     dropOtherGenerations(dataDirectory, recovered.stateGeneration);
-    this.#queries = new MetadataQueries(this.#metadata);
-    const applied = this.#metadata.applied();
+    const applied = this.#store.applied();
     this.#appliedIndex = applied.index;
     this.#appliedLogTime = applied.logTime;
     this.#lastWallTime = applied.wallTime;
@@ -161,12 +158,29 @@ export class MetadataEngine {
     this.raft.start();
   }
 
-  get metadata(): Metadata {
-    return this.#metadata;
+  /** The applied state. */
+  get store(): MetadataStore {
+    return this.#store;
   }
 
-  get queries(): MetadataQueries {
-    return this.#queries;
+  get queries(): Queries {
+    return this.#store.queries;
+  }
+
+  rows<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1][] {
+    return this.#store.rows(name, where);
+  }
+
+  row<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1] | undefined {
+    return this.#store.row(name, where);
+  }
+
+  ask<T>(question: Deciding<T>): T {
+    return this.#store.ask(question);
+  }
+
+  members(): NodeId[] {
+    return membersOf(this.raft.state.configuration);
   }
 
   get term(): number {
@@ -202,7 +216,6 @@ export class MetadataEngine {
   // ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Puts a command into the log. Resolves when it is committed and applied; a refusal by `decide` is a result.
    * @throws NOT_LEADER if it was not taken (`details.notTaken`), or may not have been: send it again under the same session
    *   and number
    */
@@ -210,10 +223,10 @@ export class MetadataEngine {
     if (this.#closed) throw stopping();
     if (this.raft.role !== "leader") throw this.notLeader();
     const since = this.rules.knownSince(command.type);
-    if (since > this.#metadata.version)
+    if (since > this.#store.version)
       throw new Refusal(
         "VERSION_TOO_LOW",
-        `${command.type} needs cluster version ${since}; it is ${this.#metadata.version}`,
+        `${command.type} needs cluster version ${since}; it is ${this.#store.version}`,
       );
     if (this.#queue.length + this.#waiting.size >= MAX_PENDING)
       throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
@@ -236,7 +249,6 @@ export class MetadataEngine {
     return promise;
   }
 
-  /** The leader's own commands. @throws Refusal with the code of a refused one */
   async propose<C extends Command>(command: C): Promise<ValueOf<C["type"]>> {
     const { result } = await this.execute({ command, sessionId: 0, seq: 0, lowestUnacked: 0, idempotencyKey: null });
     if (!result.ok) throw new Refusal(result.code as ErrorCode, result.message, result.details ?? {});
@@ -275,7 +287,7 @@ export class MetadataEngine {
   #apply(entries: readonly RaftEntry[]): void {
     for (let at = 0; at < entries.length; at += APPLIED_AT_ONCE) {
       const slice = entries.slice(at, at + APPLIED_AT_ONCE);
-      const results = this.#metadata.apply(slice.map((entry) => this.#applicable(entry)));
+      const results = this.#store.apply(slice.map((entry) => this.#applicable(entry)));
       for (const [n, { index, term }] of slice.entries()) {
         const waiting = this.#waiting.get(index);
         if (!waiting) continue;
@@ -313,9 +325,8 @@ export class MetadataEngine {
 
   // ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Resolves when what is applied here includes every change acknowledged before the call. @throws NOT_LEADER */
   confirmRead(): Promise<void> {
-    // Asked once for all who ask in this turn: the confirmed index is one of after their calls.
+    // Asked once for all calls of this turn: the index is confirmed after all of them, so it covers them.
     this.#confirming ??= new Promise((resolve, refuse) => {
       setImmediate(() => {
         this.#confirming = null;
@@ -379,7 +390,7 @@ export class MetadataEngine {
   #compact(): boolean {
     const { keepEntries, neededFrom } = this.#options;
     if (this.#log.lastIndex - this.#log.baseIndex <= 2 * keepEntries) return false;
-    const { index } = this.#metadata.makeDurable();
+    const { index } = this.#store.makeDurable();
     const before = this.#log.baseIndex;
     const held = Math.max(neededFrom(), this.#log.lastIndex - MAX_HELD);
     const base = this.#log.compact(Math.min(index - keepEntries, held), COMPACTED_AT_ONCE);
@@ -398,7 +409,7 @@ export class MetadataEngine {
   adoptSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void {
     const { snapshotIndex: index, snapshotTerm: term, configuration } = offer;
     const generation = this.#log.stateGeneration + 1;
-    const fresh = new Metadata(statePath(this.#options.dataDirectory, generation), this.rules);
+    const fresh = new SqliteMetadata(statePath(this.#options.dataDirectory, generation), this.rules);
     const applied = fresh.applied();
     const damage = fresh.damage();
     if (damage || applied.index !== index || applied.term !== term) {
@@ -406,7 +417,7 @@ export class MetadataEngine {
       throw new LogDamaged(`the snapshot is not the one that was offered: ${damage ?? `at ${applied.index}`}`);
     }
     this.raft.flushNow();
-    const old = this.#metadata;
+    const old = this.#store;
     try {
       this.#log.adoptSnapshot({ index, term, configuration, generation });
     } catch (cause) {
@@ -414,8 +425,7 @@ export class MetadataEngine {
       this.#options.onFailure(cause);
       throw cause;
     }
-    this.#metadata = fresh;
-    this.#queries = new MetadataQueries(fresh);
+    this.#store = fresh;
     this.#appliedIndex = applied.index;
     this.#appliedLogTime = applied.logTime;
     this.#lastWallTime = applied.wallTime;
@@ -431,8 +441,8 @@ export class MetadataEngine {
     this.#waiting.clear();
     this.#reads.clear();
     this.raft.stop();
-    this.#metadata.makeDurable();
-    this.#metadata.close();
+    this.#store.makeDurable();
+    this.#store.close();
     this.#log.close();
   }
 }

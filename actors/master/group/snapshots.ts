@@ -16,7 +16,7 @@ import type { Logger } from "../../node/log.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../../node/watchdog/current-work.ts";
 import { configurationAt } from "../../rules/raft/membership.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 
 const OFFER_EVERY_MS = 2000;
 const PIECE_BYTES = 1 << 20;
@@ -32,7 +32,7 @@ interface Snapshot {
 }
 
 export class Snapshots {
-  readonly #engine: MetadataEngine;
+  readonly #metadata: RaftMetadata;
   readonly #identity: Identity;
   readonly #url: string;
   readonly #folder: string;
@@ -48,7 +48,7 @@ export class Snapshots {
   #offeredIndex = 0;
 
   constructor(parts: {
-    engine: MetadataEngine;
+    metadata: RaftMetadata;
     identity: Identity;
     url: string;
     dataDirectory: string;
@@ -56,7 +56,7 @@ export class Snapshots {
     send: (message: RaftMessageOf<"rpc.snapshotOffer">) => void;
     silenceMs?: number;
   }) {
-    this.#engine = parts.engine;
+    this.#metadata = parts.metadata;
     this.#identity = parts.identity;
     this.#url = parts.url;
     this.#folder = join(parts.dataDirectory, "snapshots");
@@ -79,7 +79,7 @@ export class Snapshots {
     // Nothing more is cut off until there is a snapshot.
     if (this.#offering === 1) this.#offeredIndex = 0;
     try {
-      const { raft } = this.#engine;
+      const { raft } = this.#metadata;
       const needed = () => raft.role === "leader" && raft.state.progress[to]?.mode === "snapshot";
       while (needed()) {
         let snapshot = await this.#latest();
@@ -121,7 +121,7 @@ export class Snapshots {
   async #make(): Promise<Snapshot> {
     mkdirSync(this.#folder, { recursive: true });
     const draft = join(this.#folder, `draft-${++this.#drafts}.db`);
-    const applied = await this.#engine.metadata.copyTo(draft);
+    const applied = await this.#metadata.store.copyTo(draft);
     const path = join(this.#folder, `${applied.index}.db`);
     await rename(draft, path);
     // A file that is being read outlives its name.
@@ -155,8 +155,8 @@ export class Snapshots {
     });
     const { index, term, sizeBytes, sha256, path } = await making;
     const file = await open(path, "r");
-    const configuration = configurationAt(this.#engine.raft.state, index);
-    const { clusterId } = this.#engine.identity;
+    const configuration = configurationAt(this.#metadata.raft.state, index);
+    const { clusterId } = this.#metadata.identity;
     const manifest = { clusterId, index, term, configuration, at: Date.now(), sizeBytes, sha256 };
     return { manifest, body: streamOf(backupHead(manifest), file) };
   }
@@ -164,12 +164,12 @@ export class Snapshots {
   // ── the follower's side ──────────────────────────────────────────────────────────────────────────────────────────
 
   async install(offer: RaftMessageOf<"rpc.snapshotOffer">): Promise<void> {
-    if (this.#installing || offer.snapshotIndex <= this.#engine.appliedIndex) return;
+    if (this.#installing || offer.snapshotIndex <= this.#metadata.appliedIndex) return;
     this.#installing = true;
     try {
-      await this.#fetch(offer, this.#engine.nextStatePath);
-      if (offer.snapshotIndex > this.#engine.appliedIndex)
-        longWork("adopt a snapshot", RECOVERY_LIMIT_MS, () => this.#engine.adoptSnapshot(offer));
+      await this.#fetch(offer, this.#metadata.nextStatePath);
+      if (offer.snapshotIndex > this.#metadata.appliedIndex)
+        longWork("adopt a snapshot", RECOVERY_LIMIT_MS, () => this.#metadata.adoptSnapshot(offer));
       this.#log.info({ event: "snapshot-installed", index: offer.snapshotIndex }, "snapshot installed");
     } catch (err) {
       this.#log.warn(

@@ -4,26 +4,26 @@ import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";
 import type { Handlers } from "../../node/messaging/mailbox.ts";
 import type { Freshness } from "./freshness.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 
 type Reads = Pick<Handlers<typeof MasterMailbox>, "STAT" | "LOCATE" | "LIST">;
 
 /** All throw NOT_LEADER if the state is older than `maxStaleMs` or than the page before, or of unknown age. */
-export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStaleMs: number): Reads {
+export function staleReads(metadata: RaftMetadata, freshness: Freshness, maxStaleMs: number): Reads {
   const bounded = (): { index: number; ageMs: number } => {
     const { ageMs } = freshness;
-    if (ageMs === null || ageMs > maxStaleMs) throw engine.notLeader(true, ageMs === null ? {} : { ageMs });
-    return { index: engine.appliedIndex, ageMs };
+    if (ageMs === null || ageMs > maxStaleMs) throw metadata.notLeader(true, ageMs === null ? {} : { ageMs });
+    return { index: metadata.appliedIndex, ageMs };
   };
   return {
-    STAT: ({ path }) => ({ ...bounded(), entry: engine.queries.stat(path) }),
+    STAT: ({ path }) => ({ ...bounded(), entry: metadata.queries.stat(path) }),
     LOCATE: ({ path, etag, offset, limit }) => {
       const age = bounded();
-      const { entry, chunks } = engine.queries.locate(path, offset, limit);
+      const { entry, chunks } = metadata.queries.locate(path, offset, limit);
       if (etag !== null && (entry?.kind !== "file" || entry.etag !== etag))
         throw new Refusal("PRECONDITION_FAILED", `${path} was replaced or deleted while it was read`);
       const holders = new Set(chunks.flatMap(({ workerIds }) => workerIds));
-      const workers = engine.metadata
+      const workers = metadata.store
         .rows("workers", {})
         .filter(({ id }) => holders.has(id))
         .map(({ id, url, zone, liveness, mode }) => ({ id, url, zone, state: mode === "active" ? liveness : mode }));
@@ -31,8 +31,8 @@ export function staleReads(engine: MetadataEngine, freshness: Freshness, maxStal
     },
     LIST: ({ prefix, delimiter, after, minIndex, limit }) => {
       const age = bounded();
-      if (age.index < minIndex) throw engine.notLeader(true, { ageMs: age.ageMs });
-      return { ...age, ...engine.queries.list({ prefix, delimiter, after, limit }) };
+      if (age.index < minIndex) throw metadata.notLeader(true, { ageMs: age.ageMs });
+      return { ...age, ...metadata.queries.list({ prefix, delimiter, after, limit }) };
     },
   };
 }

@@ -3,7 +3,7 @@ import type { MasterStatusAnswer } from "../../messages/master.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import { lastIndex } from "../../rules/raft/log-tail.ts";
 import { hasQuorum } from "../../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 
 /** Silence of a voter, in election periods, after which it does not count as heard: each campaign asks all of them. */
 const HEARD_WITHIN = 3;
@@ -22,12 +22,12 @@ export class Standing {
 
   /** @param heardAt when another master was last heard, on this node's own clock */
   status(
-    engine: MetadataEngine,
+    metadata: RaftMetadata,
     url: string,
     stateAgeMs: number | null,
     heardAt: (id: NodeId) => number | null,
   ): MasterStatusAnswer {
-    const { state, role } = engine.raft;
+    const { state, role } = metadata.raft;
     const { id, term, leaderId, commitIndex, appliedIndex, log, configuration, timings } = state;
     const since = performance.now() - HEARD_WITHIN * timings.electionMs;
     const isHeard = (voter: NodeId) => voter === id || (heardAt(voter) ?? Number.NEGATIVE_INFINITY) > since;
@@ -41,7 +41,7 @@ export class Standing {
       appliedIndex,
       lastIndex: lastIndex(log),
       stateAgeMs,
-      incarnation: engine.incarnation,
+      incarnation: metadata.incarnation,
       configuration,
       leaderlessMs: this.leaderlessMs,
       hearsMajority: leaderId !== null || hasQuorum(configuration, isHeard),

@@ -6,7 +6,7 @@ import type { NodeId } from "../../messages/primitives.ts";
 import type { Logger } from "../../node/log.ts";
 import { commonVersion, HASHED_SINCE, majorityHash, type StateMark } from "../../rules/decide/cluster-version.ts";
 import { hasQuorum, membersOf } from "../../rules/raft/quorum.ts";
-import type { MetadataEngine } from "./raft-metadata.ts";
+import type { RaftMetadata } from "./raft-metadata.ts";
 import type { Heard } from "./raft-transport.ts";
 
 const TICK_MS = 500;
@@ -15,14 +15,14 @@ const CHECK_EVERY_MS = 10_000;
 const MOST_WAITED = 6;
 
 interface Parts {
-  engine: MetadataEngine;
+  metadata: RaftMetadata;
   heard(id: NodeId): Pick<Heard, "knows" | "mark"> | null;
   log: Logger;
   tickMs?: number;
   checkEveryMs?: number;
 }
 
-export class AgreementDesk {
+export class StateCheck {
   readonly #parts: Parts;
   readonly #timer: Timer;
   #checkedAt = performance.now();
@@ -39,7 +39,7 @@ export class AgreementDesk {
   }
 
   async #tick(): Promise<void> {
-    if (this.#isProposing || !this.#parts.engine.raft.isReady) return;
+    if (this.#isProposing || !this.#parts.metadata.raft.isReady) return;
     this.#isProposing = true;
     try {
       await this.#raiseVersion();
@@ -56,13 +56,13 @@ export class AgreementDesk {
 
   /** A learner that cannot follow the log would be lost as well, so everybody counts who gets it. */
   async #raiseVersion(): Promise<void> {
-    const { engine, log, heard } = this.#parts;
-    const { id: self, configuration } = engine.raft.state;
+    const { metadata, log, heard } = this.#parts;
+    const { id: self, configuration } = metadata.raft.state;
     const common = commonVersion(membersOf(configuration), (id) =>
-      id === self ? engine.rules.version : (heard(id)?.knows ?? null),
+      id === self ? metadata.rules.version : (heard(id)?.knows ?? null),
     );
-    if (common === null || common <= engine.metadata.version) return;
-    await engine.propose({ type: "SET_CLUSTER_VERSION", version: common });
+    if (common === null || common <= metadata.store.version) return;
+    await metadata.propose({ type: "SET_CLUSTER_VERSION", version: common });
     log.info(
       { event: "cluster-version", version: common },
       "all masters know the newer commands; they may be used now",
@@ -70,14 +70,14 @@ export class AgreementDesk {
   }
 
   async #checkState(): Promise<void> {
-    const { engine, log, heard, checkEveryMs = CHECK_EVERY_MS } = this.#parts;
-    const { version, mark } = engine.metadata;
+    const { metadata, log, heard, checkEveryMs = CHECK_EVERY_MS } = this.#parts;
+    const { version, mark } = metadata.store;
     const waitedMs = performance.now() - this.#checkedAt;
     if (version < HASHED_SINCE || waitedMs < checkEveryMs) return;
     // In quiet times the last mark is judged once, and then there is nothing to compare.
-    const isQuiet = engine.appliedIndex <= mark.index;
+    const isQuiet = metadata.appliedIndex <= mark.index;
     if (isQuiet && this.#judgedQuiet) return;
-    const { id: self, configuration } = engine.raft.state;
+    const { id: self, configuration } = metadata.raft.state;
     const markOf = (id: NodeId): StateMark | null => (id === self ? mark : (heard(id)?.mark ?? null));
     const told = configuration.voters.flat().filter((id) => markOf(id)?.index === mark.index);
     // A new mark puts an end to the one before, so those who are slow get time to tell theirs.
@@ -90,8 +90,8 @@ export class AgreementDesk {
         { event: "states-differ", index: mark.index, masters: told },
         "masters built different states from the same log, and no majority says which is right",
       );
-    await engine.propose({ type: "CHECK_STATE", index: hash === null ? 0 : mark.index, hash: hash ?? 0 });
+    await metadata.propose({ type: "CHECK_STATE", index: hash === null ? 0 : mark.index, hash: hash ?? 0 });
     // Unless something else got into the log before it.
-    this.#judgedQuiet = hash !== null && engine.metadata.mark.index === mark.index + 1;
+    this.#judgedQuiet = hash !== null && metadata.store.mark.index === mark.index + 1;
   }
 }

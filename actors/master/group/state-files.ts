@@ -3,7 +3,7 @@ import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { LogDamaged, type RecoveredLog } from "../../../databases/master-log.ts";
 import { StateMissing } from "../../../databases/metadata/backup.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Rules } from "../../rules/decide/exactly-once.ts";
 
 /**
@@ -12,7 +12,7 @@ import type { Rules } from "../../rules/decide/exactly-once.ts";
  *
  * @throws LogDamaged if the two are not of one master; StateMissing if only a leader's state can help
  */
-export function openState(path: string, rules: Rules, log: RecoveredLog, closeLog: () => void): Metadata {
+export function openState(path: string, rules: Rules, log: RecoveredLog, closeLog: () => void): SqliteMetadata {
   const last = log.baseIndex + log.entries.length;
   const judged = openUndamaged(path, rules);
   const { index, term } = judged.applied();
@@ -41,10 +41,10 @@ export function openState(path: string, rules: Rules, log: RecoveredLog, closeLo
   return judged;
 }
 
-function openUndamaged(path: string, rules: Rules): Metadata {
-  let metadata: Metadata | null = null;
+function openUndamaged(path: string, rules: Rules): SqliteMetadata {
+  let metadata: SqliteMetadata | null = null;
   try {
-    metadata = new Metadata(path, rules);
+    metadata = new SqliteMetadata(path, rules);
     if (metadata.damage() === null) return metadata;
   } catch (cause) {
     if (!isDamage(cause)) throw cause;
@@ -52,7 +52,7 @@ function openUndamaged(path: string, rules: Rules): Metadata {
   metadata?.close();
   for (const end of ["", "-wal", "-shm"])
     if (existsSync(`${path}${end}`)) renameSync(`${path}${end}`, `${path}.damaged${end}`);
-  return new Metadata(path, rules);
+  return new SqliteMetadata(path, rules);
 }
 
 /** Not: in use by another process, or of a newer program. */

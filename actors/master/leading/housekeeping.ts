@@ -1,12 +1,10 @@
 /** What has to be done now and then, in bounded steps: deleted things freed, leases ended, garbage sent to the trash. */
 
-import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
-import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Config } from "../../messages/config.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Logger } from "../../node/log.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import type { Orders } from "./orders.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
@@ -18,9 +16,7 @@ const housekeeping = declareWork("housekeeping");
 
 interface Parts {
   config: Config;
-  engine: MetadataEngine;
-  metadata: Metadata;
-  queries: MetadataQueries;
+  metadata: MetadataPort;
   workers: WorkerRegistry;
   orders: Orders;
   log: Logger;
@@ -44,21 +40,21 @@ export class Housekeeping {
   }
 
   async #chores(): Promise<void> {
-    const { engine, metadata, queries, workers, log } = this.#parts;
+    const { metadata, workers, log } = this.#parts;
     this.#isBusy = true;
     housekeeping.begins();
     try {
       for (let round = 0; round < 64 && metadata.row("graveyard", {}); round++) {
-        const { more } = await engine.propose({ type: "REAP_DELETED" });
+        const { more } = await metadata.propose({ type: "REAP_DELETED" });
         if (!more) break;
       }
-      while (queries.expiredCount(engine.logTime, SESSION_IDLE_MS) > 0) {
-        const { more } = await engine.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
+      while (metadata.queries.expiredCount(metadata.logTime, SESSION_IDLE_MS) > 0) {
+        const { more } = await metadata.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
         if (!more) break;
       }
       for (const worker of workers.all()) if (workers.livenessOf(worker) === "live") void this.#emptyGarbage(worker.id);
     } catch (err) {
-      log.warn({ event: "chores-failed", err }, "chores failed");
+      log.warn({ event: "chores-failed", err }, "housekeeping failed; it will be tried again");
     } finally {
       this.#isBusy = false;
     }
@@ -66,18 +62,18 @@ export class Housekeeping {
 
   /** Freed chunks stay in place for readers under way, then go to their worker's trash. */
   async #emptyGarbage(workerId: NodeId): Promise<void> {
-    const { config, engine, queries, orders, log } = this.#parts;
+    const { config, metadata, orders, log } = this.#parts;
     if (this.#trashing.has(workerId)) return;
     this.#trashing.add(workerId);
     try {
-      const freedBefore = engine.logTime - config.trash.deleteGraceMs;
+      const freedBefore = metadata.logTime - config.trash.deleteGraceMs;
       for (let round = 0; round < 16; round++) {
-        const chunkIds = queries.garbageOf(workerId, freedBefore, TRASHED_AT_ONCE);
+        const chunkIds = metadata.queries.garbageOf(workerId, freedBefore, TRASHED_AT_ONCE);
         if (chunkIds.length === 0) return;
         const { trashed, absent } = await orders.trash(workerId, chunkIds);
         const items = [...trashed, ...absent].map((chunkId) => ({ chunkId, workerId }));
         if (items.length === 0) return;
-        await engine.propose({ type: "FORGET_GARBAGE", items });
+        await metadata.propose({ type: "FORGET_GARBAGE", items });
       }
     } catch (err) {
       log.warn({ event: "trash-order-failed", worker: workerId, err }, "trash order failed; it will be repeated");

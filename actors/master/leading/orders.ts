@@ -10,7 +10,7 @@ import type { CopiedChunk, TrashedChunks, VerifiedChunk, WorkerMailbox } from ".
 import type { Clock } from "../../node/clock.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 const VERIFY_TIMEOUT_MS = 120_000;
@@ -18,14 +18,14 @@ const TRASH_TIMEOUT_MS = 10_000;
 
 export class Orders {
   readonly #identity: Identity;
-  readonly #engine: MetadataEngine;
+  readonly #metadata: MetadataPort;
   readonly #workers: WorkerRegistry;
   readonly #clock: Clock;
   #sent = 0;
 
-  constructor(identity: Identity, engine: MetadataEngine, workers: WorkerRegistry, clock: Clock) {
+  constructor(identity: Identity, metadata: MetadataPort, workers: WorkerRegistry, clock: Clock) {
     this.#identity = identity;
-    this.#engine = engine;
+    this.#metadata = metadata;
     this.#workers = workers;
     this.#clock = clock;
   }
@@ -39,13 +39,13 @@ export class Orders {
   #stamp(timeoutMs: number): { term: number; expiresAt: number; orderId: string; decidedAt: number } {
     return {
       ...this.#valid(timeoutMs),
-      orderId: `${this.#engine.term}.${++this.#sent}`,
-      decidedAt: this.#engine.appliedIndex,
+      orderId: `${this.#metadata.term}.${++this.#sent}`,
+      decidedAt: this.#metadata.appliedIndex,
     };
   }
 
   #valid(timeoutMs: number): { term: number; expiresAt: number } {
-    return { term: this.#engine.term, expiresAt: Math.ceil(this.#clock.now() + timeoutMs) };
+    return { term: this.#metadata.term, expiresAt: Math.ceil(this.#clock.now() + timeoutMs) };
   }
 
   copy(

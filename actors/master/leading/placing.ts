@@ -5,20 +5,20 @@ import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { PlaceChunks, PlacedChunks, ReplaceWorkers, WorkerAddress } from "../../messages/master.ts";
 import { choose, explain, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 /** A grant lives this long unless it is renewed. Long enough for a gateway that lost its master for a while. */
 const GRANT_LEASE_MS = 10 * 60_000;
 
-export class PlacementDesk {
-  readonly #engine: MetadataEngine;
+export class Placing {
+  readonly #metadata: MetadataPort;
   readonly #workers: WorkerRegistry;
   readonly #config: Config;
 
-  constructor(config: Config, engine: MetadataEngine, workers: WorkerRegistry) {
+  constructor(config: Config, metadata: MetadataPort, workers: WorkerRegistry) {
     this.#config = config;
-    this.#engine = engine;
+    this.#metadata = metadata;
     this.#workers = workers;
   }
 
@@ -56,7 +56,7 @@ export class PlacementDesk {
           used.add(candidate.id);
         }
     }
-    const grant = await this.#engine.propose({
+    const grant = await this.#metadata.propose({
       type: "GRANT_CHUNKS",
       gatewayId: request.gatewayId,
       count: placements.length,

@@ -3,8 +3,6 @@
  * lists only where they do not.
  */
 import type { Static } from "@sinclair/typebox";
-import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
-import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { Reconcile, Reconciled } from "../../messages/master.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
@@ -15,7 +13,7 @@ import { send } from "../../node/messaging/outbox.ts";
 import { isGranted } from "../../rules/decide/chunks.ts";
 import { inventoryDigest } from "../../rules/redundancy/inventory-digest.ts";
 import { piecesOf } from "../../rules/redundancy/scheme.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import type { Steward } from "./steward.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
@@ -30,9 +28,7 @@ interface Held {
 
 interface Parts {
   identity: Identity;
-  engine: MetadataEngine;
-  metadata: Metadata;
-  queries: MetadataQueries;
+  metadata: MetadataPort;
   workers: WorkerRegistry;
   steward: Steward;
   log: Logger;
@@ -46,15 +42,15 @@ export class Reconciliation {
   }
 
   async reconcile(message: Static<typeof Reconcile>): Promise<Static<typeof Reconciled>> {
-    const { engine, queries, workers, steward } = this.#parts;
+    const { metadata, workers, steward } = this.#parts;
     const { workerId, fromId, toId } = message;
     const worker = workers.get(workerId);
     if (!worker || worker.incarnation !== message.incarnation || worker.epoch !== message.epoch)
       throw new Refusal("UNKNOWN_WORKER", `${workerId} has not registered with this leader`);
     // A list that a deposed leader judged would miss what its successor granted: the list is older than this round.
-    if (message.chunks !== null) await engine.confirmRead();
-    const decidedAt = engine.appliedIndex;
-    const expected = queries.inventory(workerId, fromId, toId);
+    if (message.chunks !== null) await metadata.confirmRead();
+    const decidedAt = metadata.appliedIndex;
+    const expected = metadata.queries.inventory(workerId, fromId, toId);
     const { count, digest } = inventoryDigest(expected);
     if (count === message.count && digest === message.digest) {
       workers.noteCompared(worker, fromId, toId);
@@ -79,7 +75,7 @@ export class Reconciliation {
     }
     if (adopt.length > 0)
       for (let at = 0; at < adopt.length; at += 1000)
-        await engine.propose({
+        await metadata.propose({
           type: "ADD_REPLICAS",
           replicas: adopt.slice(at, at + 1000).map((chunkId) => ({ chunkId, workerId, reason: "found on the worker" })),
         });
@@ -109,7 +105,7 @@ export class Reconciliation {
     const chunk = metadata.row("chunk", { chunkId: held.chunkId });
     if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
     if (chunk.crc32 !== held.crc32 || chunk.lengthBytes !== held.lengthBytes) return "trash";
-    if (steward.crew.isTargetOf(held.chunkId, workerId)) return "keep";
+    if (steward.repairs.isTargetOf(held.chunkId, workerId)) return "keep";
     const counting = chunk.workers.flatMap((id) => {
       const other = this.#parts.workers.get(id);
       return other && this.#parts.workers.livenessOf(other) !== "dead" && other.mode === "active" ? [other] : [];

@@ -1,9 +1,8 @@
 /**
- * The copies under way: hosts one `repair` machine per chunk, within the configured limits, and lets a chunk whose copy
- * failed rest before it is tried again.
+ * Carries out the copies that were planned: one `repair` machine per chunk. A chunk whose copy failed rests before it is
+ * tried again, and so does a worker at which copies failed.
  */
 import { type Actor, createActor } from "xstate";
-import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
@@ -12,9 +11,9 @@ import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
 import type { ChunkRow } from "../../rules/decide/rows.ts";
 import type { Verdict } from "../../rules/redundancy/classify.ts";
-import { choose, rejection } from "../../rules/redundancy/placement.ts";
+import type { PlannedCopy, RepairableChunk, RepairView } from "../../rules/redundancy/repair-plan.ts";
 import { afterFailure, isOfTheTarget, resting, type TargetRest } from "../../rules/redundancy/target-rests.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
 import type { KnownWorker, WorkerRegistry } from "./worker-registry.ts";
@@ -26,7 +25,8 @@ const REST_MS = 2_000;
 const MOST_REST_MS = 60_000;
 const MOST_RESTING = 10_000;
 
-export interface RepairView {
+/** One repair as people see it. */
+export interface RepairInSight {
   chunkId: ChunkId;
   state: string;
   source: NodeId | null;
@@ -40,10 +40,13 @@ export interface RepairView {
 interface ActiveRepair {
   actor: Actor<typeof repairMachine>;
   repair: Repair;
+  chunk: RepairableChunk;
   startedAt: number;
   /** When its target last named it among the copies under way; at first, when it was ordered. */
   namedAt: number;
   abort: AbortController;
+  /** The target answered the order, and refused. */
+  hasRefused: boolean;
 }
 
 /** A chunk whose copy failed, until it is tried again and after. */
@@ -59,32 +62,16 @@ interface Rest {
 const isSilence = ({ code, details }: Refusal): boolean =>
   code === "PEER_UNREACHABLE" || (code === "TIMEOUT" && details.badSources === undefined);
 
-export interface RepairPlan {
-  purpose: Repair["purpose"];
-  /** In words. */
-  reason: string;
-  /** Only these may become the target; all, if absent. */
-  among?: ReadonlySet<NodeId>;
-}
-
-/** A chunk to be copied, as it was committed. */
-export interface CopyWish {
-  id: ChunkId;
-  lengthBytes: number;
-  crc32: number;
-}
-
 interface Parts {
   config: Config;
-  engine: MetadataEngine;
-  metadata: Metadata;
+  metadata: MetadataPort;
   workers: WorkerRegistry;
   orders: Orders;
   clock: Clock;
   log: Logger;
 }
 
-export class RepairCrew {
+export class Repairs {
   readonly #parts: Parts;
   readonly #active = new Map<ChunkId, ActiveRepair>();
   readonly #resting = new Map<ChunkId, Rest>();
@@ -102,11 +89,7 @@ export class RepairCrew {
     return this.#active.size;
   }
 
-  get isFull(): boolean {
-    return this.#active.size >= this.#parts.config.repair.maxConcurrent;
-  }
-
-  views(): RepairView[] {
+  inSight(): RepairInSight[] {
     return [...this.#active.values()].map(({ actor, repair, startedAt }) => ({
       chunkId: repair.chunkId,
       state: actor.getSnapshot().value,
@@ -119,149 +102,117 @@ export class RepairCrew {
     }));
   }
 
+  /** In words; null: no copy of it is under way or has just failed. */
   stateOf(chunkId: ChunkId): string | null {
     const active = this.#active.get(chunkId);
     if (active) return active.actor.getSnapshot().value;
-    const resting = this.#resting.get(chunkId);
-    return resting ? `failed ${resting.attempts} times, rests: ${resting.why}` : null;
+    const rest = this.#resting.get(chunkId);
+    return rest ? `failed ${rest.attempts} times, rests: ${rest.why}` : null;
   }
 
   isTargetOf(chunkId: ChunkId, workerId: NodeId): boolean {
     return this.#active.get(chunkId)?.repair.targetId === workerId;
   }
 
-  /** Under way already, or resting after a failure. */
-  isTaken(chunkId: ChunkId): boolean {
-    return this.#active.has(chunkId) || (this.#resting.get(chunkId)?.until ?? 0) > this.#parts.clock.now();
-  }
-
-  /** @returns false if no worker can take or give a copy now, so that the rest of the set need not be tried */
-  start(chunk: CopyWish, verdict: Verdict, { purpose, reason, among }: RepairPlan): boolean {
-    const { config, workers, clock } = this.#parts;
-    const { maxPerWorker, bytesPerSecond } = config.repair;
-    const copiesBy = (id: NodeId, role: "from" | "to") =>
-      [...this.#active.values()].filter(({ repair }) =>
-        role === "to" ? repair.targetId === id : repair.sourceIds[0] === id,
-      ).length;
-    const sourceIds = verdict.durable
-      .filter((id) => copiesBy(id, "from") < maxPerWorker)
-      .sort((a, b) => copiesBy(a, "from") - copiesBy(b, "from"));
-    if (sourceIds.length === 0) return false;
-    const candidates = workers.candidates().filter(({ id }) => among?.has(id) ?? true);
-    const busy = candidates.filter(({ id }) => copiesBy(id, "to") >= maxPerWorker).map(({ id }) => id);
-    const exclude = new Set([...busy, ...resting(this.#targetRests, clock.now())]);
-    const wish = { count: 1, sizeBytes: chunk.lengthBytes, exclude, holders: new Set(verdict.durable) };
-    const { attempts: failures = 0, askFirst = null } = this.#resting.get(chunk.id) ?? {};
-    const asked = candidates.find(({ id }) => id === askFirst);
-    const [targetId] = asked && rejection(asked, wish) === null ? [asked.id] : choose(candidates, wish, Math.random);
-    if (targetId === undefined) return false;
-    workers.reserve(targetId, chunk.lengthBytes);
-    this.#run(
-      {
-        chunkId: chunk.id,
-        purpose,
-        goodCopies: verdict.durable.length,
-        sourceIds,
+  /** What a plan must know of the copies under way and of those that failed. */
+  view(): Pick<RepairView, "isTaken" | "underWay" | "resting" | "askFirst"> {
+    const now = this.#parts.clock.now();
+    return {
+      isTaken: (chunkId) => this.#active.has(chunkId) || (this.#resting.get(chunkId)?.until ?? 0) > now,
+      underWay: [...this.#active.values()].map(({ repair: { sourceIds, targetId } }) => ({
+        sourceId: sourceIds[0],
         targetId,
-        reason,
-        attempts: failures + 1,
-        timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.lengthBytes) / bytesPerSecond) : 0),
-        failure: null,
-      },
-      chunk,
-    );
-    return true;
+      })),
+      resting: new Set(resting(this.#targetRests, now)),
+      askFirst: (chunkId) => this.#resting.get(chunkId)?.askFirst ?? null,
+    };
   }
 
-  #run(repair: Repair, chunk: CopyWish): void {
-    const { config, engine, orders, clock, log } = this.#parts;
-    const abort = new AbortController();
+  start({ purpose, chunk, sourceIds, targetId, goodCopies, reason }: PlannedCopy): void {
+    const { config, workers, clock } = this.#parts;
     const { bytesPerSecond } = config.repair;
-    let hasRefused = false;
-    const fail = (error: unknown) => {
-      if (!(error instanceof Refusal)) log.error({ event: "repair-error", err: error }, "repair failed");
-      else if (Array.isArray(error.details.badSources)) this.#checkSources(chunk.id, error.details.badSources);
-      actor.send({ type: "FAILED", reason: error instanceof Error ? error.message : String(error) });
+    workers.reserve(targetId, chunk.lengthBytes);
+    const repair: Repair = {
+      ...{ chunkId: chunk.id, purpose, goodCopies, sourceIds, targetId, reason },
+      attempts: (this.#resting.get(chunk.id)?.attempts ?? 0) + 1,
+      timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.lengthBytes) / bytesPerSecond) : 0),
+      failure: null,
     };
-    const actor = createActor(
-      repairMachine.provide({
-        actions: {
-          orderCopy: () => {
-            orders
-              .copy(
-                repair.targetId,
-                { chunkId: chunk.id, lengthBytes: chunk.lengthBytes, crc32: chunk.crc32 },
-                repair.sourceIds,
-                { timeoutMs: repair.timeoutMs, bytesPerSecond, signal: abort.signal },
-              )
-              .then(({ badSources }) => {
-                this.#targetRests.delete(repair.targetId);
-                this.#checkSources(chunk.id, badSources);
-                actor.send({ type: "COPIED" });
-              })
-              .catch((error) => {
-                hasRefused = error instanceof Refusal && !isSilence(error);
-                if (error instanceof Refusal && isOfTheTarget(error.code)) this.#letTargetRest(repair.targetId);
-                fail(error);
-              });
-          },
-          recordReplica: () => {
-            engine
-              .propose({
-                type: "ADD_REPLICAS",
-                replicas: [
-                  {
-                    chunkId: chunk.id,
-                    workerId: repair.targetId,
-                    reason: `copied from ${repair.sourceIds[0]}: ${repair.reason}`.slice(0, 200),
-                  },
-                ],
-              })
-              .then(
-                ({ added }) =>
-                  actor.send(
-                    added === 1 ? { type: "RECORDED" } : { type: "CANCELLED", reason: "no longer wanted there" },
-                  ),
-                fail,
-              );
-          },
-        },
-      }),
-      { id: `repair:${chunk.id}`, input: repair, clock, inspect: inspector() },
-    );
+    const machine = repairMachine.provide({
+      actions: {
+        orderCopy: () => void this.#orderCopy(active),
+        recordReplica: () => void this.#recordReplica(active),
+      },
+    });
+    const actor = createActor(machine, { id: `repair:${chunk.id}`, input: repair, clock, inspect: inspector() });
     const now = clock.now();
-    this.#active.set(chunk.id, { actor, repair, startedAt: now, namedAt: now, abort });
-    actor.subscribe((snapshot) => {
-      if (snapshot.status === "active") return;
-      this.#active.delete(chunk.id);
-      abort.abort();
-      const outcome = snapshot.value;
-      const { failure } = snapshot.context;
-      log.info(
-        {
-          event: "repair",
-          chunk: chunk.id,
-          outcome,
-          target: repair.targetId,
-          source: repair.sourceIds[0],
-          reason: repair.reason,
-          failure,
-        },
-        "repair ended",
-      );
-      if (outcome === "healed") this.counters.healed++;
-      if (outcome === "failed") this.counters.failed++;
-      if (outcome === "failed" || outcome === "cancelled")
-        this.#rest(chunk.id, {
-          attempts: repair.attempts,
-          why: failure ?? outcome,
-          askFirst: outcome === "cancelled" || hasRefused ? null : repair.targetId,
-        });
-      else this.#resting.delete(chunk.id);
-      this.onEnd();
+    const active: ActiveRepair = {
+      ...{ actor, repair, chunk, startedAt: now, namedAt: now },
+      ...{ abort: new AbortController(), hasRefused: false },
+    };
+    this.#active.set(chunk.id, active);
+    actor.subscribe(({ status }) => {
+      if (status !== "active") this.#ended(active);
     });
     actor.start();
     actor.send({ type: "START" });
+  }
+
+  async #orderCopy(active: ActiveRepair): Promise<void> {
+    const { config, orders } = this.#parts;
+    const { actor, repair, chunk, abort } = active;
+    const { targetId, sourceIds, timeoutMs } = repair;
+    const { id: chunkId, lengthBytes, crc32 } = chunk;
+    const terms = { timeoutMs, bytesPerSecond: config.repair.bytesPerSecond, signal: abort.signal };
+    try {
+      const { badSources } = await orders.copy(targetId, { chunkId, lengthBytes, crc32 }, sourceIds, terms);
+      this.#targetRests.delete(targetId);
+      this.#checkSources(chunkId, badSources);
+      actor.send({ type: "COPIED" });
+    } catch (error) {
+      active.hasRefused = error instanceof Refusal && !isSilence(error);
+      if (error instanceof Refusal && isOfTheTarget(error.code)) this.#letTargetRest(targetId);
+      this.#fail(active, error);
+    }
+  }
+
+  async #recordReplica(active: ActiveRepair): Promise<void> {
+    const { chunkId, targetId, sourceIds, reason } = active.repair;
+    const replica = { chunkId, workerId: targetId, reason: `copied from ${sourceIds[0]}: ${reason}`.slice(0, 200) };
+    try {
+      const { added } = await this.#parts.metadata.propose({ type: "ADD_REPLICAS", replicas: [replica] });
+      active.actor.send(added === 1 ? { type: "RECORDED" } : { type: "CANCELLED", reason: "no longer wanted there" });
+    } catch (error) {
+      this.#fail(active, error);
+    }
+  }
+
+  #fail({ actor, repair }: ActiveRepair, error: unknown): void {
+    if (!(error instanceof Refusal)) this.#parts.log.error({ event: "repair-error", err: error }, "repair failed");
+    else if (Array.isArray(error.details.badSources)) this.#checkSources(repair.chunkId, error.details.badSources);
+    actor.send({ type: "FAILED", reason: error instanceof Error ? error.message : String(error) });
+  }
+
+  #ended({ actor, repair, abort, hasRefused }: ActiveRepair): void {
+    const { chunkId: chunk, targetId: target, sourceIds, reason, attempts } = repair;
+    const { value: outcome, context } = actor.getSnapshot();
+    const { failure } = context;
+    this.#active.delete(chunk);
+    abort.abort();
+    this.#parts.log.info(
+      { event: "repair", chunk, outcome, target, source: sourceIds[0], reason, failure },
+      "repair ended",
+    );
+    if (outcome === "healed") this.counters.healed++;
+    if (outcome === "failed") this.counters.failed++;
+    if (outcome === "failed" || outcome === "cancelled")
+      this.#rest(chunk, {
+        attempts,
+        why: failure ?? outcome,
+        askFirst: outcome === "cancelled" || hasRefused ? null : target,
+      });
+    else this.#resting.delete(chunk);
+    this.onEnd();
   }
 
   #rest(chunkId: ChunkId, rest: Omit<Rest, "until">): void {
@@ -320,7 +271,7 @@ export class RepairCrew {
       const { state } = await orders.verify(workerId, { chunkId, lengthBytes: chunk.lengthBytes, crc32: chunk.crc32 });
       log.info({ event: "replica-checked", chunk: chunkId, worker: workerId, state }, "copy checked");
       if (state === "good") return;
-      await this.#parts.engine.propose({ type: "MARK_REPLICAS", replicas: [{ chunkId, workerId, state }] });
+      await this.#parts.metadata.propose({ type: "MARK_REPLICAS", replicas: [{ chunkId, workerId, state }] });
       this.onEnd();
     } catch (err) {
       log.warn({ event: "replica-check-failed", chunk: chunkId, worker: workerId, err }, "copy could not be checked");

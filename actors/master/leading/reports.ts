@@ -1,15 +1,12 @@
 /** What the leader tells people: the state of the cluster, and why each chunk is where it is. */
 import type { Static } from "@sinclair/typebox";
-import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
-import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/master.ts";
 import type { Clock } from "../../node/clock.ts";
-import { membersOf } from "../../rules/raft/quorum.ts";
 import { indispensable, type JudgedSet, redundancyOf } from "../../rules/redundancy/classify.ts";
 import { piecesOf } from "../../rules/redundancy/scheme.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
-import type { PlacementDesk } from "./placing.ts";
+import type { MetadataPort } from "../metadata-port.ts";
+import type { Placing } from "./placing.ts";
 import type { Steward } from "./steward.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
@@ -19,13 +16,12 @@ interface Parts {
   config: Config;
   nodeId: string;
   clusterId: string;
-  urlOf(id: string): string | null;
-  engine: MetadataEngine;
-  metadata: Metadata;
-  queries: MetadataQueries;
+  metadata: MetadataPort;
+  /** The masters as this leader sees them. */
+  masters(): ClusterStateAnswer["masters"];
   workers: WorkerRegistry;
   steward: Steward;
-  desk: PlacementDesk;
+  placing: Placing;
   clock: Clock;
 }
 
@@ -41,7 +37,7 @@ export class Reports {
   }
 
   clusterState(): ClusterStateAnswer {
-    const { config, nodeId, clusterId, engine, metadata, queries, workers, steward, clock } = this.#parts;
+    const { config, nodeId, clusterId, metadata, workers, steward, clock } = this.#parts;
     const judged = steward.judge();
     const totals = metadata.row("totals", {});
     const expectedOn = new Map<string, number>();
@@ -54,10 +50,8 @@ export class Reports {
     const answer: ClusterStateAnswer = {
       clusterId,
       leader: nodeId,
-      term: engine.term,
-      masters: membersOf(engine.raft.state.configuration)
-        .sort()
-        .map((id) => this.#master(id)),
+      term: metadata.term,
+      masters: this.#parts.masters(),
       steward: steward.state,
       workers: workers
         .all()
@@ -68,7 +62,7 @@ export class Reports {
           zone: worker.zone,
           state: workers.stateOf(worker, {
             expected: expectedOn.get(worker.id) ?? 0,
-            freed: worker.mode === "draining" ? queries.garbageCountOf(worker.id) : 0,
+            freed: worker.mode === "draining" ? metadata.queries.garbageCountOf(worker.id) : 0,
           }),
           mode: worker.mode,
           condition: worker.heardAt === null ? null : worker.condition,
@@ -82,11 +76,11 @@ export class Reports {
         })),
       files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
       redundancy,
-      repairs: steward.crew.views(),
+      repairs: steward.repairs.inSight(),
       repairQueue: judged
         .filter(({ verdict }) => verdict.need === "copy")
         .reduce((sum, { set }) => sum + set.chunkCount, 0),
-      garbage: queries.garbageCount(),
+      garbage: metadata.queries.garbageCount(),
       reasons: [],
     };
     const gravest = ["error", "warning", "info"];
@@ -94,26 +88,6 @@ export class Reports {
       (a, b) => gravest.indexOf(a.severity) - gravest.indexOf(b.severity),
     );
     return answer;
-  }
-
-  /** The leader knows the others by what they last confirmed; whoever is silent is unknown. */
-  #master(id: string): ClusterStateAnswer["masters"][number] {
-    const { state } = this.#parts.engine.raft;
-    const url = this.#parts.urlOf(id) ?? "http://unknown";
-    const { term, commitIndex, appliedIndex, timings } = state;
-    if (id === state.id) return { id, url, role: "leader", term, commitIndex, appliedIndex, lag: 0 };
-    const progress = state.progress[id];
-    const isHeard = progress && performance.now() - progress.lastActiveAt < 2 * timings.electionMs;
-    const match = progress?.match ?? 0;
-    return {
-      id,
-      url,
-      role: isHeard ? (state.configuration.learners.includes(id) ? "learner" : "follower") : "unknown",
-      term: isHeard ? term : 0,
-      commitIndex: Math.min(match, commitIndex),
-      appliedIndex: Math.min(match, commitIndex),
-      lag: isHeard ? commitIndex - Math.min(match, commitIndex) : null,
-    };
   }
 
   *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
@@ -187,7 +161,8 @@ export class Reports {
   }
 
   explain(request: Static<typeof Explain>): ExplainAnswer {
-    const { queries, workers, steward, desk } = this.#parts;
+    const { metadata, workers, steward, placing } = this.#parts;
+    const { queries } = metadata;
     const found = queries.fileChunks(request.path, request.fromIndex, request.limit + 1);
     if (!found) return { file: null, chunks: [], now: null, next: null };
     const chunks = found.chunks.slice(0, request.limit).map((chunk) => {
@@ -218,13 +193,13 @@ export class Reports {
           ...queries.faultsOf(chunk.id).map((fault) => describe(fault.workerId, fault.state)),
         ],
         decision: queries.placementOf(chunk.id),
-        repair: steward.crew.stateOf(chunk.id),
+        repair: steward.repairOf(chunk.id, chunk.setId),
       };
     });
     return {
       file: found.file,
       chunks,
-      now: desk.explainNow(found.file.replicationFactor, []),
+      now: placing.explainNow(found.file.replicationFactor, []),
       next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
     };
   }

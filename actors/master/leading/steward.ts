@@ -1,13 +1,11 @@
 /**
- * Keeps every chunk at its factor: looks at all of them, by replica set, and decides what is done next. The host of the
- * `steward` machine; the copies themselves are the repair crew's.
+ * Keeps every chunk at its factor: looks at all of them, by replica set, and has done what `rules/redundancy/repair-plan.ts`
+ * plans. The host of the `steward` machine; copies are carried out in `repairs.ts`.
  *
  * There is no queue of broken chunks to lose or to outgrow memory: replica sets say how many chunks are how badly off,
- * and whenever a repair slot is free the next chunk is taken from the worst set.
+ * and each round plans anew from the worst.
  */
 import { type Actor, createActor } from "xstate";
-import type { MetadataQueries } from "../../../databases/metadata/queries.ts";
-import type { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { Config } from "../../messages/config.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import type { Clock } from "../../node/clock.ts";
@@ -16,45 +14,43 @@ import { inspector } from "../../node/record/inspector.ts";
 import { recorder } from "../../node/record/recorder.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import type { ReplicaSetRow } from "../../rules/decide/rows.ts";
-import {
-  betterZones,
-  chooseTrim,
-  classifyReplicas,
-  type JudgedSet,
-  redundancyOf,
-  type Verdict,
-} from "../../rules/redundancy/classify.ts";
+import { classifyReplicas, type JudgedSet, redundancyOf, type Verdict } from "../../rules/redundancy/classify.ts";
 import { massSilence } from "../../rules/redundancy/mass-silence.ts";
-import { evensOut, rejection } from "../../rules/redundancy/placement.ts";
-import { piecesOf } from "../../rules/redundancy/scheme.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import {
+  type PlannedCopy,
+  type PlannedDrop,
+  planRepairs,
+  type RepairPlan,
+} from "../../rules/redundancy/repair-plan.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import type { Orders } from "./orders.ts";
-import { RepairCrew } from "./repairs.ts";
+import { Repairs } from "./repairs.ts";
 import { stewardMachine } from "./steward.machine.ts";
 import { PULSE_MS, type WorkerRegistry } from "./worker-registry.ts";
 
 /** How often the record says how many chunks have how many copies, if it changed. */
 const SAMPLE_MS = 200;
-/** Chunks looked at per set and tick; those under way or resting are skipped. */
-const LOOKED_AT = 64;
-const TRIMMED_PER_TICK = 32;
-/** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
-const UNEVEN_SHARE = 0.1;
 
 const patrolling = declareWork("steward");
 
+interface Parts {
+  config: Config;
+  metadata: MetadataPort;
+  workers: WorkerRegistry;
+  orders: Orders;
+  clock: Clock;
+  log: Logger;
+  /** Uniform in [0, 1). Left out: Math.random. */
+  random?: () => number;
+}
+
 export class Steward {
-  readonly #config: Config;
-  readonly #engine: MetadataEngine;
-  readonly #queries: MetadataQueries;
-  readonly #workers: WorkerRegistry;
-  readonly #clock: Clock;
-  readonly #log: Logger;
-  /** Of the office that this belongs to, whatever the engine's may be by now. */
+  readonly #parts: Parts;
+  /** Of the office that this belongs to, whatever the metadata's may be by now. */
   readonly #term: number;
   readonly #machine: Actor<typeof stewardMachine>;
-  readonly crew: RepairCrew;
+  readonly repairs: Repairs;
   readonly #housekeeping: Housekeeping;
   readonly #stopSampling: (() => void) | undefined;
   #timer: unknown;
@@ -63,26 +59,14 @@ export class Steward {
   #silence: string | null = null;
   /** Silent workers whose return has been waited for long enough. */
   #givenUp = new Set<NodeId>();
+  /** By replica set, why the last round began no copy of its next chunk. */
+  #waiting: RepairPlan["waiting"] = new Map();
 
-  constructor(parts: {
-    config: Config;
-    engine: MetadataEngine;
-    metadata: Metadata;
-    queries: MetadataQueries;
-    workers: WorkerRegistry;
-    orders: Orders;
-    clock: Clock;
-    log: Logger;
-  }) {
-    this.#config = parts.config;
-    this.#engine = parts.engine;
-    this.#queries = parts.queries;
-    this.#workers = parts.workers;
-    this.#clock = parts.clock;
-    this.#log = parts.log;
-    this.#term = parts.engine.term;
-    this.crew = new RepairCrew(parts);
-    this.crew.onEnd = () => this.nudge();
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#term = parts.metadata.term;
+    this.repairs = new Repairs(parts);
+    this.repairs.onEnd = () => this.nudge();
     this.#housekeeping = new Housekeeping(parts);
     this.#machine = createActor(stewardMachine, {
       id: "steward",
@@ -94,7 +78,7 @@ export class Steward {
     this.#machine.subscribe(({ value }) => {
       if (value === seen) return;
       seen = value;
-      this.#log.info({ event: "steward-state", state: value }, "steward changed state");
+      parts.log.info({ event: "steward-state", state: value }, "steward changed state");
     });
     this.#machine.start();
     this.#tickOn();
@@ -112,24 +96,42 @@ export class Steward {
 
   /** Every replica set with its verdict, as the workers are now. */
   judge(): JudgedSet[] {
-    return this.#queries
+    return this.#parts.metadata.queries
       .replicaSets()
       .filter((set) => set.chunkCount > 0)
       .map((set) => ({ set, verdict: this.#classify(set) }));
   }
 
-  #classify({ workers, scheme }: Pick<ReplicaSetRow, "workers" | "scheme">): Verdict {
-    const lookUp = (id: NodeId) => {
-      const worker = this.#workers.get(id);
-      return worker && { liveness: this.#workers.livenessOf(worker), mode: worker.mode };
-    };
-    return classifyReplicas(workers, lookUp, scheme);
+  /** What a round would do now. Nothing is begun by asking. */
+  plan(judged: readonly JudgedSet[] = this.judge()): RepairPlan {
+    const { config, metadata, workers, random = Math.random } = this.#parts;
+    return planRepairs({
+      judged,
+      workers: workers.seenByRepair(),
+      chunksOf: (setId, afterId, limit) => metadata.queries.chunksOfSet(setId, afterId, limit),
+      ...this.repairs.view(),
+      limits: config.repair,
+      random,
+    });
   }
 
-  readonly #zoneOf = (id: NodeId): string | undefined => this.#workers.get(id)?.zone;
+  /** What is being done for a chunk, or why nothing is yet, in words; null: nothing is amiss. */
+  repairOf(chunkId: ChunkId, setId: number): string | null {
+    const waits = this.#waiting.get(setId);
+    return this.repairs.stateOf(chunkId) ?? (waits === undefined ? null : `waits: ${waits}`);
+  }
+
+  #classify({ workers: holders, scheme }: Pick<ReplicaSetRow, "workers" | "scheme">): Verdict {
+    const { workers } = this.#parts;
+    const lookUp = (id: NodeId) => {
+      const worker = workers.get(id);
+      return worker && { liveness: workers.livenessOf(worker), mode: worker.mode };
+    };
+    return classifyReplicas(holders, lookUp, scheme);
+  }
 
   shareAZone({ lasting }: Verdict): boolean {
-    return new Set(lasting.map(this.#zoneOf)).size < lasting.length;
+    return new Set(lasting.map((id) => this.#parts.workers.get(id)?.zone)).size < lasting.length;
   }
 
   /** Something may have become better or worse: look soon. */
@@ -141,7 +143,7 @@ export class Steward {
   }
 
   #tickOn(): void {
-    this.#timer = this.#clock.setTimeout(() => {
+    this.#timer = this.#parts.clock.setTimeout(() => {
       this.#tickOn();
       this.#tick();
     }, PULSE_MS);
@@ -151,47 +153,53 @@ export class Steward {
     patrolling.begins();
     this.#isNudged = false;
     if (this.#machine.getSnapshot().status === "stopped") return;
-    if (this.#workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
+    if (this.#parts.workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
     try {
-      this.#patrol(this.#clock.now());
+      this.#patrol();
     } catch (err) {
-      this.#log.error({ event: "steward-failed", err }, "steward's round failed");
+      this.#parts.log.error({ event: "steward-failed", err }, "steward's round failed");
     }
   }
 
-  #patrol(now: number): void {
-    if (this.state === "safeMode" && this.#workers.all().every(({ heardAt }) => heardAt !== null))
+  #patrol(): void {
+    const { workers, clock } = this.#parts;
+    if (this.state === "safeMode" && workers.all().every(({ heardAt }) => heardAt !== null))
       this.#machine.send({ type: "ALL_REPORTED" });
     this.#watchForMassSilence();
-    this.crew.cancelPointless((chunk) => this.#classify(chunk));
+    this.repairs.cancelPointless((chunk) => this.#classify(chunk));
     if (this.state === "safeMode" || this.state === "paused") return;
-
     const judged = this.judge();
-    const toCopy = judged
-      .filter(({ verdict }) => verdict.need === "copy")
-      .sort((a, b) => a.verdict.durable.length - b.verdict.durable.length || a.set.id - b.set.id);
-    const toTrim = judged.filter(({ verdict }) => verdict.need === "trim");
-    if (toCopy.length > 0 || toTrim.length > 0 || this.crew.size > 0) this.#machine.send({ type: "TROUBLE" });
-    else this.#machine.send({ type: "ALL_WELL" });
+    const isTrouble = judged.some(({ verdict }) => verdict.need === "copy" || verdict.need === "trim");
+    this.#machine.send({ type: isTrouble || this.repairs.size > 0 ? "TROUBLE" : "ALL_WELL" });
+    const { steps, waiting } = this.plan(judged);
+    this.#waiting = waiting;
+    for (const step of steps) this.#begin(step);
+    this.#housekeeping.tick(clock.now());
+  }
 
-    for (const { set, verdict } of toCopy) {
-      if (this.crew.isFull) break;
-      this.#repairSome(set, verdict);
+  #begin(step: PlannedCopy | PlannedDrop): void {
+    if (step.do === "drop") return void this.#drop(step);
+    if (step.purpose !== "redundancy") this.#machine.send({ type: step.purpose === "spread" ? "TROUBLE" : "UNEVEN" });
+    this.repairs.start(step);
+  }
+
+  async #drop({ chunkId, workerId, keep }: PlannedDrop): Promise<void> {
+    const { metadata, log } = this.#parts;
+    try {
+      await metadata.propose({ type: "DROP_REPLICA", term: this.#term, chunkId, workerId, keep });
+    } catch (err) {
+      log.info({ event: "trim-refused", chunk: chunkId, worker: workerId, err }, "extra copy not dropped");
     }
-    this.#trimSome(toTrim);
-    this.#spreadSome(judged);
-    if (toCopy.length === 0 && toTrim.length === 0) this.#rebalance(judged);
-    this.#housekeeping.tick(now);
   }
 
   #watchForMassSilence(): void {
-    const workers = this.#workers
+    const workers = this.#parts.workers
       .all()
       .filter(({ mode }) => mode === "active" || mode === "draining")
       .map((worker) => ({
         id: worker.id,
         zone: worker.zone,
-        isSilent: ["suspect", "dead"].includes(this.#workers.livenessOf(worker)),
+        isSilent: ["suspect", "dead"].includes(this.#parts.workers.livenessOf(worker)),
       }));
     const silent = new Set(workers.filter(({ isSilent }) => isSilent).map(({ id }) => id));
     if (this.#silence !== null && this.state !== "paused") this.#givenUp = new Set(silent);
@@ -203,141 +211,17 @@ export class Steward {
     if (this.#silence === null && this.state === "paused") this.#machine.send({ type: "RESUME" });
   }
 
-  // ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #repairSome(set: JudgedSet["set"], verdict: Verdict): void {
-    const missing = set.workers.filter((id) => !verdict.lasting.includes(id));
-    const wanted = piecesOf(set.scheme);
-    const reason =
-      missing.length > 0
-        ? `${verdict.lasting.length} of ${wanted} copies: ${missing.map((id) => this.#because(id)).join(", ")}`
-        : `${verdict.lasting.length} of ${wanted} copies were made`;
-    let after = 0;
-    for (let page = 0; page < 16; page++) {
-      const chunks = this.#queries.chunksOfSet(set.id, after, LOOKED_AT);
-      for (const chunk of chunks) {
-        after = chunk.id;
-        if (this.crew.isFull) return;
-        if (this.crew.isTaken(chunk.id)) continue;
-        if (!this.crew.start(chunk, verdict, { purpose: "redundancy", reason })) return;
-      }
-      if (chunks.length < LOOKED_AT) return;
-    }
-  }
-
-  #because(workerId: NodeId): string {
-    const worker = this.#workers.get(workerId);
-    return `${workerId} is ${worker ? this.#workers.stateOf(worker) : "gone"}`;
-  }
-
-  // ── too many copies ──────────────────────────────────────────────────────────────────────────────────────────────
-
-  #trimSome(judged: JudgedSet[]): void {
-    let left = TRIMMED_PER_TICK;
-    for (const { set, verdict } of judged) {
-      const wanted = piecesOf(set.scheme);
-      const durable = verdict.durable.flatMap((id) => {
-        const worker = this.#workers.get(id);
-        if (!worker || this.#workers.livenessOf(worker) !== "live") return [];
-        return [
-          { id, zone: worker.zone, mode: worker.mode, freeShare: worker.freeBytes / Math.max(1, worker.capacityBytes) },
-        ];
-      });
-      if (durable.length <= wanted) continue;
-      const workerId = chooseTrim(durable);
-      if (workerId === null) continue;
-      const keep = durable
-        .map(({ id }) => id)
-        .filter((id) => id !== workerId && verdict.lasting.includes(id) && this.#isSure(id));
-      if (keep.length < wanted) continue;
-      for (const { id: chunkId } of this.#queries.chunksOfSet(set.id, 0, left)) {
-        left--;
-        this.#engine
-          .propose({ type: "DROP_REPLICA", term: this.#term, chunkId, workerId, keep })
-          .catch((err) =>
-            this.#log.info({ event: "trim-refused", chunk: chunkId, worker: workerId, err }, "copy kept"),
-          );
-      }
-      if (left <= 0) return;
-    }
-  }
-
-  /** It has told this leader what it holds, on a disk that works. */
-  #isSure(id: NodeId): boolean {
-    const { isProven = false, condition } = this.#workers.get(id) ?? {};
-    return isProven && condition !== "readOnly";
-  }
-
-  // ── zones ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * A copy more in another zone, where two had to share one when they were made; the trim then takes one of those. Only
-   * with what repairs leave of the crew's time.
-   */
-  #spreadSome(judged: JudgedSet[]): void {
-    if (this.crew.isFull) return;
-    const anything = { count: 1, sizeBytes: 0, exclude: new Set<NodeId>(), holders: new Set<NodeId>() };
-    const taking = this.#workers
-      .candidates()
-      .filter((worker) => worker.liveness === "live" && rejection(worker, anything) === null);
-    const open = new Set(taking.map(({ zone }) => zone));
-    for (const { set, verdict } of judged) {
-      if (verdict.need !== "healthy") continue;
-      const better = betterZones(verdict.lasting, this.#zoneOf, open);
-      if (better.size === 0) continue;
-      const among = new Set(taking.filter(({ zone }) => better.has(zone)).map(({ id }) => id));
-      for (const chunk of this.#queries.chunksOfSet(set.id, 0, LOOKED_AT)) {
-        if (this.crew.isFull) return;
-        if (this.crew.isTaken(chunk.id)) continue;
-        this.#machine.send({ type: "TROUBLE" });
-        const reason = "two of its copies share a zone, and another zone has room";
-        if (!this.crew.start(chunk, verdict, { purpose: "spread", reason, among })) break;
-      }
-    }
-  }
-
-  // ── evenness ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Moves a chunk from the fullest worker to the emptiest: one more copy there, and the trim takes the one here. */
-  #rebalance(judged: JudgedSet[]): void {
-    if (this.crew.size >= Math.max(1, this.#config.repair.maxConcurrent / 2)) return;
-    const workers = this.#workers
-      .candidates()
-      .filter((worker) => worker.mode === "active" && worker.liveness === "live")
-      .map((worker) => ({ worker, used: 1 - worker.freeBytes / Math.max(1, worker.capacityBytes) }))
-      .sort((a, b) => b.used - a.used);
-    const fullest = workers[0];
-    const emptiest = workers.at(-1);
-    if (!fullest || !emptiest || fullest.used - emptiest.used < UNEVEN_SHARE) return;
-    if (emptiest.worker.condition !== "normal") return;
-    for (const { set, verdict } of judged) {
-      if (!verdict.durable.includes(fullest.worker.id) || verdict.durable.includes(emptiest.worker.id)) continue;
-      const others = verdict.durable.filter((id) => id !== fullest.worker.id).map((id) => this.#workers.get(id)?.zone);
-      if (others.includes(emptiest.worker.zone) && fullest.worker.zone !== emptiest.worker.zone) continue;
-      const chunk = this.#queries
-        .chunksOfSet(set.id, 0, LOOKED_AT)
-        .find(
-          ({ id, lengthBytes }) => evensOut(fullest.worker, emptiest.worker, lengthBytes) && !this.crew.isTaken(id),
-        );
-      if (!chunk) continue;
-      this.#machine.send({ type: "UNEVEN" });
-      const reason = `${fullest.worker.id} is ${Math.round(fullest.used * 100)} % full, ${emptiest.worker.id} ${Math.round(emptiest.used * 100)} %`;
-      this.crew.start(chunk, verdict, { purpose: "evenness", reason, among: new Set([emptiest.worker.id]) });
-      return;
-    }
-  }
-
   /** Copies that their worker, or its silence, has shown to be bad: no longer counted. */
   async markReplicas(replicas: { chunkId: ChunkId; workerId: NodeId; state: "corrupt" | "missing" }[]): Promise<void> {
     if (replicas.length === 0) return;
-    await this.#engine.propose({ type: "MARK_REPLICAS", replicas });
+    await this.#parts.metadata.propose({ type: "MARK_REPLICAS", replicas });
     this.nudge();
   }
 
   stop(): void {
-    this.#clock.clearTimeout(this.#timer);
+    this.#parts.clock.clearTimeout(this.#timer);
     this.#stopSampling?.();
-    this.crew.stop();
+    this.repairs.stop();
     this.#machine.stop();
   }
 }

@@ -12,7 +12,8 @@ import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
 import type { WorkerRow } from "../../rules/decide/rows.ts";
 import type { Candidate } from "../../rules/redundancy/placement.ts";
-import type { MetadataEngine } from "../group/raft-metadata.ts";
+import type { RepairWorker } from "../../rules/redundancy/repair-plan.ts";
+import type { MetadataPort } from "../metadata-port.ts";
 import { livenessMachine } from "./liveness.machine.ts";
 
 export interface KnownWorker {
@@ -54,7 +55,7 @@ export const PULSE_MS = 200;
 
 interface Parts {
   config: Config;
-  engine: MetadataEngine;
+  metadata: MetadataPort;
   clock: Clock;
   log: Logger;
 }
@@ -62,20 +63,20 @@ interface Parts {
 export class WorkerRegistry {
   readonly #workers = new Map<NodeId, KnownWorker>();
   readonly #config: Config;
-  readonly #engine: MetadataEngine;
+  readonly #metadata: MetadataPort;
   readonly #clock: Clock;
   readonly #log: Logger;
   #pulseAt: number;
   /** Called after each change of a worker's liveness or mode. */
   onChange: () => void = () => {};
 
-  constructor({ config, engine, clock, log }: Parts, rows: WorkerRow[]) {
+  constructor({ config, metadata, clock, log }: Parts) {
     this.#config = config;
-    this.#engine = engine;
+    this.#metadata = metadata;
     this.#clock = clock;
     this.#log = log;
     this.#pulseAt = clock.now();
-    for (const row of rows) if (row.mode !== "removed") this.#watch(row);
+    for (const row of metadata.rows("workers", {})) if (row.mode !== "removed") this.#watch(row);
   }
 
   #watch(row: Omit<WorkerRow, "lostBelow">): KnownWorker {
@@ -136,7 +137,7 @@ export class WorkerRegistry {
     const worker = this.#workers.get(workerId);
     if (!worker || worker.recorded === liveness) return;
     worker.recorded = liveness;
-    this.#engine
+    this.#metadata
       .propose({ type: "SET_WORKER_LIVENESS", workerId, liveness })
       .catch((err) =>
         this.#log.warn({ event: "liveness-not-recorded", worker: workerId, err }, "liveness not recorded"),
@@ -186,7 +187,7 @@ export class WorkerRegistry {
     const unchanged =
       known && known.url === worker.url && known.zone === worker.zone && known.incarnation === worker.incarnation;
     if (!unchanged || known.capacityBytes !== worker.capacityBytes)
-      await this.#engine.propose({
+      await this.#metadata.propose({
         type: "REGISTER_WORKER",
         workerId: worker.id,
         url: worker.url,
@@ -268,22 +269,35 @@ export class WorkerRegistry {
     return this.#clock.now() - this.#pulseAt > PULSE_MS + this.#config.suspectAfterMs / 2;
   }
 
+  /** The workers as placement sees them. */
   candidates(): Candidate[] {
     const now = this.#clock.now();
-    return this.all().map((worker) => {
-      worker.reservations = worker.reservations.filter(({ until }) => until > now);
-      return {
-        id: worker.id,
-        zone: worker.zone,
-        liveness: this.livenessOf(worker),
-        mode: worker.mode === "active" ? worker.knownMode : worker.mode,
-        condition: worker.condition,
-        freeBytes: worker.freeBytes,
-        capacityBytes: worker.capacityBytes,
-        reservedBytes: worker.reservations.reduce((sum, { bytes }) => sum + bytes, 0),
-        load: worker.load,
-      };
-    });
+    return this.all().map((worker) => this.#candidate(worker, now));
+  }
+
+  #candidate(worker: KnownWorker, now: number): Candidate {
+    worker.reservations = worker.reservations.filter(({ until }) => until > now);
+    return {
+      id: worker.id,
+      zone: worker.zone,
+      liveness: this.livenessOf(worker),
+      mode: worker.mode === "active" ? worker.knownMode : worker.mode,
+      condition: worker.condition,
+      freeBytes: worker.freeBytes,
+      capacityBytes: worker.capacityBytes,
+      reservedBytes: worker.reservations.reduce((sum, { bytes }) => sum + bytes, 0),
+      load: worker.load,
+    };
+  }
+
+  /** The workers as a plan of repairs sees them. */
+  seenByRepair(): RepairWorker[] {
+    const now = this.#clock.now();
+    return this.all().map((worker) => ({
+      ...this.#candidate(worker, now),
+      state: this.stateOf(worker),
+      isSure: worker.isProven && worker.condition !== "readOnly",
+    }));
   }
 
   /** Promises space, so that writers who ask at the same time do not all get the same. */

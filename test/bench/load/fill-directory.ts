@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MasterLog } from "../../../databases/master-log.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { runAsLoad } from "./load-process.ts";
 import { createEmpty, nameOf } from "./numbered-files.ts";
 
@@ -28,7 +28,7 @@ await runAsLoad<FillDirectoryTask, { names: number }>(async (task) => {
     nodeId,
     configuration: { voters: [[nodeId]], learners: [] },
   });
-  const state = new Metadata(join(dataDirectory, "dfs_metadata.db"));
+  const state = new SqliteMetadata(join(dataDirectory, "dfs_metadata.db"));
   const create = (n: number) => ({
     proposal: {
       command: createEmpty(`${directory}/${nameOf(n)}`),

@@ -5,10 +5,10 @@
 import { existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { raftMachine } from "../../../actors/master/group/raft.machine.ts";
-import { MetadataEngine } from "../../../actors/master/group/raft-metadata.ts";
+import { RaftMetadata } from "../../../actors/master/group/raft-metadata.ts";
 import { Invariant } from "../../../actors/rules/invariant.ts";
 import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { SimulatedDisk } from "./disk.ts";
 import type { Trouble } from "./nemesis.ts";
 import { STILL, type SystemKnobs, TRASH_WEATHER } from "./system-knobs.ts";
@@ -54,7 +54,7 @@ const BUGS = {
     plant() {
       const { guards, delays } = raftMachine.implementations;
       return all(
-        replace(MetadataEngine.prototype, "confirmRead", () => async () => {}),
+        replace(RaftMetadata.prototype, "confirmRead", () => async () => {}),
         replace(guards, "isQuorumActive", () => () => true),
         replace(delays, "quorumPatienceMs", () => () => 1000),
       );
@@ -64,10 +64,10 @@ const BUGS = {
     knobs: { crashEveryMs: 1200, cutEveryMs: 2000, loss: 0.05, duplication: 0.3, clients: 5, pauseMs: 50 },
     plant: () =>
       replace(
-        Metadata.prototype,
+        SqliteMetadata.prototype,
         "apply",
         (before) =>
-          function (this: Metadata, entries) {
+          function (this: SqliteMetadata, entries) {
             return before.call(
               this,
               entries.map(({ proposal, env }) => ({

@@ -186,10 +186,10 @@ function whatIsMissing(system: System, checks: SystemChecks, dead: readonly Node
   const leader = system.leader()?.master;
   if (!leader) return ["no master leads"];
   const missing: string[] = [];
-  const { commitIndex } = leader.engine.raft.state;
+  const { commitIndex } = leader.metadata.raft.state;
   for (const node of system.of("master")) {
     if (dead.includes(node)) continue;
-    const applied = node.master?.engine.appliedIndex ?? -1;
+    const applied = node.master?.metadata.appliedIndex ?? -1;
     if (applied < commitIndex)
       missing.push(`${node.id} has applied ${applied} of ${commitIndex}${node.ended ? `, ${node.ended}` : ""}`);
   }

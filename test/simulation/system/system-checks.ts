@@ -14,10 +14,10 @@ import { ChunkFolders } from "../../../actors/worker/store/chunk-folders.ts";
 import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
 import { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { MasterLog } from "../../../databases/master-log.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { RaftChecks, type Seen, Violation } from "../raft-checks.ts";
 import { currentProgram, type Program } from "./computer.ts";
-import type { Node, System } from "./system.ts";
+import { type Node, type System, sqliteOf } from "./system.ts";
 
 /** A chunk as the newest applied state has it. */
 interface CommittedChunk {
@@ -256,8 +256,8 @@ export class SystemChecks {
     );
   }
 
-  #newest(): { metadata: Metadata; index: number } | null {
-    const all = this.system.engines().map(({ engine }) => ({ metadata: engine.metadata, index: engine.appliedIndex }));
+  #newest(): { metadata: SqliteMetadata; index: number } | null {
+    const all = this.system.engines().map(({ engine }) => ({ metadata: sqliteOf(engine), index: engine.appliedIndex }));
     return all.sort((a, b) => b.index - a.index)[0] ?? null;
   }
 
@@ -338,7 +338,7 @@ export class SystemChecks {
     const states = this.system
       .engines()
       .filter(({ node }) => !dead.includes(node))
-      .map(({ node, engine }) => ({ node, index: engine.appliedIndex, state: dump(engine.metadata) }));
+      .map(({ node, engine }) => ({ node, index: engine.appliedIndex, state: dump(sqliteOf(engine)) }));
     const [first, ...others] = states.sort((a, b) => b.index - a.index);
     for (const other of others)
       if (other.index === first?.index && other.state !== first.state)
@@ -363,7 +363,7 @@ function inlineCrc(index: ChunkIndex, chunkId: number): number | undefined {
   return bytes ? Bun.hash.crc32(bytes) : undefined;
 }
 
-function dump(metadata: Metadata): string {
+function dump(metadata: SqliteMetadata): string {
   const tables = metadata
     .prepare<{ name: string }>("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     .all()
@@ -373,15 +373,15 @@ function dump(metadata: Metadata): string {
 
 const CHUNKS = `SELECT chunks.id, length, crc32, target, workers FROM chunks
   JOIN replica_sets ON replica_sets.id = set_id`;
-const committedChunk = (metadata: Metadata, id: number): CommittedChunk | undefined =>
+const committedChunk = (metadata: SqliteMetadata, id: number): CommittedChunk | undefined =>
   (metadata.prepare<CommittedChunk>(`${CHUNKS} WHERE chunks.id = ?`).get(id) as CommittedChunk | null) ?? undefined;
-const committedChunks = (metadata: Metadata): CommittedChunk[] =>
+const committedChunks = (metadata: SqliteMetadata): CommittedChunk[] =>
   metadata.prepare<CommittedChunk>(`${CHUNKS} ORDER BY chunks.id`).all();
 
 // ── where the shipped classes are watched ──────────────────────────────────────────────────────────────────────────
 
-const applyEntries = Metadata.prototype.apply;
-Metadata.prototype.apply = function (this: Metadata, entries) {
+const applyEntries = SqliteMetadata.prototype.apply;
+SqliteMetadata.prototype.apply = function (this: SqliteMetadata, entries) {
   const results = applyEntries.call(this, entries);
   for (const [n, { proposal, env }] of entries.entries())
     watching?.applied(env.index, proposal, results[n] as CommandResult);

@@ -3,7 +3,7 @@ import { lastIndex } from "../../../actors/rules/raft/log-tail.ts";
 import type { DataPath } from "../../../gateway/ports/data-path.ts";
 import { Violation } from "../raft-checks.ts";
 import type { Program } from "./computer.ts";
-import type { Node, System } from "./system.ts";
+import { type Node, type System, sqliteOf } from "./system.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
 /** One chunk may be written whole beyond the point at which writers wait. */
@@ -33,7 +33,7 @@ export function checkLimits(system: System): void {
     atMost(node, "earlier configurations", state.earlierConfigurations.length, MAX_EARLIER_CONFIGURATIONS);
     for (const [id, { inflight }] of Object.entries(state.progress))
       atMost(node, `appends under way to ${id}`, inflight.length, state.maxInflight);
-    const { most } = engine.metadata
+    const { most } = sqliteOf(engine)
       .prepare<{ most: number | null }>(
         "SELECT max(n) AS most FROM (SELECT count(*) AS n FROM outcomes GROUP BY session_id)",
       )

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { MetadataEngine } from "../../../actors/master/group/raft-metadata.ts";
+import type { RaftMetadata } from "../../../actors/master/group/raft-metadata.ts";
 import { type Master, startMaster } from "../../../actors/master/host.ts";
 import type { Config } from "../../../actors/messages/config.ts";
 import { checkConfig, loadConfig } from "../../../actors/node/config.ts";
@@ -13,7 +13,7 @@ import { createLogger } from "../../../actors/node/log.ts";
 import { listenOptions } from "../../../actors/node/messaging/mailbox.ts";
 import { whenBroken } from "../../../actors/rules/invariant.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
-import { Metadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { DataPath } from "../../../gateway/ports/data-path.ts";
 import { createRestServer } from "../../../gateway/server.ts";
 import { openDataPath } from "../../../gateway/transfer/data-path.ts";
@@ -173,9 +173,9 @@ export class System {
   isUp = ({ computer }: Node): boolean => computer.program?.isAlive ?? false;
 
   /** The engines of the masters that run. */
-  engines(): { node: Node; engine: MetadataEngine }[] {
+  engines(): { node: Node; engine: RaftMetadata }[] {
     return this.of("master").flatMap((node) =>
-      node.master && this.isUp(node) ? [{ node, engine: node.master.engine }] : [],
+      node.master && this.isUp(node) ? [{ node, engine: node.master.metadata }] : [],
     );
   }
 
@@ -296,10 +296,13 @@ export class System {
 }
 
 /** A copy of the state beside the one in use is made at once: threads are outside the simulated world. */
-Metadata.prototype.copyTo = async function (this: Metadata, path: string) {
+SqliteMetadata.prototype.copyTo = async function (this: SqliteMetadata, path: string) {
   this.prepare("VACUUM INTO ?").run(path);
-  const copy = new Metadata(path);
+  const copy = new SqliteMetadata(path);
   const { index, term } = copy.applied();
   copy.close();
   return { index, term };
 };
+
+/** The state behind an engine, for checks that ask it in SQL. */
+export const sqliteOf = (engine: RaftMetadata): SqliteMetadata => engine.store as SqliteMetadata;

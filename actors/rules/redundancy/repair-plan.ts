@@ -1,0 +1,270 @@
+/**
+ * Decides what one round of repair does: which chunks get a copy, from where and to where, which copies too many go, and
+ * what has to wait and why. Pure: the same view and the same chance give the same plan, so a plan can be looked at without
+ * being carried out.
+ *
+ * The order is the order of need: chunks with the fewest good copies first; then copies too many; then copies that share a
+ * zone; and only when nothing is missing, the evenness of the workers.
+ */
+import type { ChunkId, NodeId } from "../../messages/primitives.ts";
+import { betterZones, chooseTrim, type JudgedSet, type Verdict } from "./classify.ts";
+import { type Candidate, choose, evensOut, rejection } from "./placement.ts";
+import { piecesOf } from "./scheme.ts";
+
+/** Chunks looked at per set and page; those under way or resting are skipped. */
+const LOOKED_AT = 64;
+const MOST_PAGES = 16;
+const TRIMMED_PER_ROUND = 32;
+/** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
+const UNEVEN_SHARE = 0.1;
+
+/** A chunk as it was committed. */
+export interface RepairableChunk {
+  id: ChunkId;
+  lengthBytes: number;
+  crc32: number;
+}
+
+/** A worker as the leader sees it when it plans. */
+export interface RepairWorker extends Candidate {
+  /** In one word, for people. */
+  state: string;
+  /** It has told this leader what it holds, on a disk that works. */
+  isSure: boolean;
+}
+
+/** Everything that a plan depends on. */
+export interface RepairView {
+  judged: readonly JudgedSet[];
+  workers: readonly RepairWorker[];
+  /** Chunks of a set by rising id, from behind `afterId`. */
+  chunksOf(setId: number, afterId: number, limit: number): readonly RepairableChunk[];
+  /** Is the chunk being copied already, or does it rest after a failure? */
+  isTaken(chunkId: ChunkId): boolean;
+  /** Copies under way. */
+  underWay: readonly { sourceId: NodeId | undefined; targetId: NodeId }[];
+  /** Workers at which copies failed a moment ago. */
+  resting: ReadonlySet<NodeId>;
+  /** The target of the last try, if it may have the copy all the same. */
+  askFirst(chunkId: ChunkId): NodeId | null;
+  /** Copies at once, in all and by each worker in each direction. */
+  limits: { maxConcurrent: number; maxPerWorker: number };
+  /** Uniform in [0, 1). */
+  random(): number;
+}
+
+export interface PlannedCopy {
+  do: "copy";
+  /** `spread` moves a copy to a zone that has none, `evenness` from a full worker to an empty one. */
+  purpose: "redundancy" | "spread" | "evenness";
+  chunk: RepairableChunk;
+  /** The least busy one first. */
+  sourceIds: NodeId[];
+  targetId: NodeId;
+  /** Copies that count now. */
+  goodCopies: number;
+  /** In words. */
+  reason: string;
+}
+
+export interface PlannedDrop {
+  do: "drop";
+  chunkId: ChunkId;
+  workerId: NodeId;
+  /** Workers whose copies stay, each of them proven. */
+  keep: NodeId[];
+}
+
+export interface RepairPlan {
+  /** In the order in which they are to be begun. */
+  steps: (PlannedCopy | PlannedDrop)[];
+  /** By replica set, why its next chunk gets no copy in this round, in words. */
+  waiting: ReadonlyMap<number, string>;
+}
+
+export function planRepairs(view: RepairView): RepairPlan {
+  const round = new Round(view);
+  const toCopy = view.judged
+    .filter(({ verdict }) => verdict.need === "copy")
+    .sort((a, b) => a.verdict.durable.length - b.verdict.durable.length || a.set.id - b.set.id);
+  const toTrim = view.judged.filter(({ verdict }) => verdict.need === "trim");
+  for (const judged of toCopy) restore(round, judged);
+  trim(round, toTrim);
+  spread(round);
+  if (toCopy.length === 0 && toTrim.length === 0) even(round);
+  return { steps: round.steps, waiting: round.waiting };
+}
+
+/** What a round has planned so far, and what that leaves of the workers' room and time. */
+class Round {
+  readonly steps: (PlannedCopy | PlannedDrop)[] = [];
+  readonly waiting = new Map<number, string>();
+  readonly view: RepairView;
+  /** Space that the plan takes is reserved here, so that two chunks do not count on the same. */
+  readonly workers: RepairWorker[];
+  readonly #byId: Map<NodeId, RepairWorker>;
+  readonly #underWay: { sourceId: NodeId | undefined; targetId: NodeId }[];
+
+  constructor(view: RepairView) {
+    this.view = view;
+    this.workers = view.workers.map((worker) => ({ ...worker }));
+    this.#byId = new Map(this.workers.map((worker) => [worker.id, worker]));
+    this.#underWay = [...view.underWay];
+  }
+
+  get size(): number {
+    return this.#underWay.length;
+  }
+
+  get isFull(): boolean {
+    return this.size >= this.view.limits.maxConcurrent;
+  }
+
+  worker(id: NodeId): RepairWorker | undefined {
+    return this.#byId.get(id);
+  }
+
+  readonly zoneOf = (id: NodeId): string | undefined => this.#byId.get(id)?.zone;
+
+  #copiesFrom(id: NodeId): number {
+    return this.#underWay.filter(({ sourceId }) => sourceId === id).length;
+  }
+
+  #copiesTo(id: NodeId): number {
+    return this.#underWay.filter(({ targetId }) => targetId === id).length;
+  }
+
+  /**
+   * Plans one copy.
+   *
+   * @param among only these may become the target; all, if absent
+   * @returns why no copy can be made now, in words; null: it is planned
+   */
+  copy(
+    chunk: RepairableChunk,
+    { durable }: Verdict,
+    { purpose, reason, among }: Pick<PlannedCopy, "purpose" | "reason"> & { among?: ReadonlySet<NodeId> },
+  ): string | null {
+    const { maxPerWorker } = this.view.limits;
+    const sourceIds = durable
+      .filter((id) => this.#copiesFrom(id) < maxPerWorker)
+      .sort((a, b) => this.#copiesFrom(a) - this.#copiesFrom(b));
+    if (sourceIds.length === 0) return `${durable.join(", ")} give ${maxPerWorker} copies already`;
+    const candidates = this.workers.filter(({ id }) => among?.has(id) ?? true);
+    const busy = candidates.filter(({ id }) => this.#copiesTo(id) >= maxPerWorker).map(({ id }) => id);
+    const wish = {
+      count: 1,
+      sizeBytes: chunk.lengthBytes,
+      exclude: new Set([...busy, ...this.view.resting]),
+      holders: new Set(durable),
+    };
+    const first = candidates.find(({ id }) => id === this.view.askFirst(chunk.id));
+    const [targetId] =
+      first && rejection(first, wish) === null ? [first.id] : choose(candidates, wish, () => this.view.random());
+    const target = targetId === undefined ? undefined : this.worker(targetId);
+    if (target === undefined) return "no worker can take a copy now";
+    target.reservedBytes += chunk.lengthBytes;
+    this.#underWay.push({ sourceId: sourceIds[0], targetId: target.id });
+    this.steps.push({
+      ...{ do: "copy", purpose, chunk, sourceIds, reason },
+      ...{ targetId: target.id, goodCopies: durable.length },
+    });
+    return null;
+  }
+}
+
+/** Chunks of one set that lack a copy. */
+function restore(round: Round, { set, verdict }: JudgedSet): void {
+  const wanted = piecesOf(set.scheme);
+  const missing = set.workers.filter((id) => !verdict.lasting.includes(id));
+  const because = missing.map((id) => `${id} is ${round.worker(id)?.state ?? "gone"}`).join(", ");
+  const reason = `${verdict.lasting.length} of ${wanted} copies${because ? `: ${because}` : " were made"}`;
+  let after = 0;
+  for (let page = 0; page < MOST_PAGES; page++) {
+    const chunks = round.isFull ? null : round.view.chunksOf(set.id, after, LOOKED_AT);
+    if (chunks === null) return void round.waiting.set(set.id, allSlots(round));
+    for (const chunk of chunks) {
+      after = chunk.id;
+      if (round.view.isTaken(chunk.id)) continue;
+      const obstacle = round.isFull ? allSlots(round) : round.copy(chunk, verdict, { purpose: "redundancy", reason });
+      if (obstacle !== null) return void round.waiting.set(set.id, obstacle);
+    }
+    if (chunks.length < LOOKED_AT) return;
+  }
+}
+
+const allSlots = (round: Round): string => `${round.size} copies are under way, as many as are allowed`;
+
+/** Copies that are more than wanted: one goes if enough proven ones stay. */
+function trim(round: Round, judged: readonly JudgedSet[]): void {
+  let left = TRIMMED_PER_ROUND;
+  for (const { set, verdict } of judged) {
+    const wanted = piecesOf(set.scheme);
+    const durable = verdict.durable
+      .flatMap((id) => round.worker(id) ?? [])
+      .filter(({ liveness }) => liveness === "live")
+      .map((worker) => ({ ...worker, freeShare: 1 - usedShare(worker) }));
+    if (durable.length <= wanted) continue;
+    const workerId = chooseTrim(durable);
+    const keep = durable
+      .filter(({ id, isSure }) => id !== workerId && isSure && verdict.lasting.includes(id))
+      .map(({ id }) => id);
+    if (workerId === null || keep.length < wanted) continue;
+    for (const { id: chunkId } of round.view.chunksOf(set.id, 0, left)) {
+      left--;
+      round.steps.push({ do: "drop", chunkId, workerId, keep });
+    }
+    if (left <= 0) return;
+  }
+}
+
+/**
+ * A copy more in another zone, where two had to share one when they were made; the trim then takes one of those. Only
+ * with what repairs leave of the slots.
+ */
+function spread(round: Round): void {
+  if (round.isFull) return;
+  const anything = { count: 1, sizeBytes: 0, exclude: new Set<NodeId>(), holders: new Set<NodeId>() };
+  const taking = round.workers.filter((worker) => worker.liveness === "live" && rejection(worker, anything) === null);
+  const open = new Set(taking.map(({ zone }) => zone));
+  const reason = "two of its copies share a zone, and another zone has room";
+  for (const { set, verdict } of round.view.judged) {
+    if (verdict.need !== "healthy") continue;
+    const better = betterZones(verdict.lasting, round.zoneOf, open);
+    if (better.size === 0) continue;
+    const among = new Set(taking.filter(({ zone }) => better.has(zone)).map(({ id }) => id));
+    for (const chunk of round.view.chunksOf(set.id, 0, LOOKED_AT)) {
+      if (round.isFull) return;
+      if (round.view.isTaken(chunk.id)) continue;
+      if (round.copy(chunk, verdict, { purpose: "spread", reason, among }) !== null) break;
+    }
+  }
+}
+
+const usedShare = ({ freeBytes, capacityBytes }: Candidate): number => 1 - freeBytes / Math.max(1, capacityBytes);
+const percent = (share: number): string => `${Math.round(share * 100)} %`;
+
+/** Moves a chunk from the fullest worker to the emptiest: one more copy there, and the trim takes the one here. */
+function even(round: Round): void {
+  const { maxConcurrent } = round.view.limits;
+  if (round.size >= Math.max(1, maxConcurrent / 2)) return;
+  const byUse = round.workers
+    .filter(({ mode, liveness }) => mode === "active" && liveness === "live")
+    .sort((a, b) => usedShare(b) - usedShare(a));
+  const [fullest] = byUse;
+  const emptiest = byUse.at(-1);
+  if (!fullest || !emptiest || usedShare(fullest) - usedShare(emptiest) < UNEVEN_SHARE) return;
+  if (emptiest.condition !== "normal") return;
+  const reason = `${fullest.id} is ${percent(usedShare(fullest))} full, ${emptiest.id} ${percent(usedShare(emptiest))}`;
+  for (const { set, verdict } of round.view.judged) {
+    if (!verdict.durable.includes(fullest.id) || verdict.durable.includes(emptiest.id)) continue;
+    const others = verdict.durable.filter((id) => id !== fullest.id).map(round.zoneOf);
+    if (others.includes(emptiest.zone) && fullest.zone !== emptiest.zone) continue;
+    const chunk = round.view
+      .chunksOf(set.id, 0, LOOKED_AT)
+      .find(({ id, lengthBytes }) => evensOut(fullest, emptiest, lengthBytes) && !round.view.isTaken(id));
+    if (!chunk) continue;
+    round.copy(chunk, verdict, { purpose: "evenness", reason, among: new Set([emptiest.id]) });
+    return;
+  }
+}
