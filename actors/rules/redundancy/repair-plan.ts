@@ -149,7 +149,7 @@ class Round {
     const sourceIds = durable
       .filter((id) => this.#copiesFrom(id) < maxPerWorker)
       .sort((a, b) => this.#copiesFrom(a) - this.#copiesFrom(b));
-    if (sourceIds.length === 0) return `${durable.join(", ")} give ${maxPerWorker} copies already`;
+    if (sourceIds.length === 0) return "every worker that has it gives as many copies as it may";
     const candidates = this.workers.filter(({ id }) => among?.has(id) ?? true);
     const busy = candidates.filter(({ id }) => this.#copiesTo(id) >= maxPerWorker).map(({ id }) => id);
     const wish = {

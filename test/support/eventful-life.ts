@@ -1,26 +1,9 @@
-/**
- * Masters of different programs compare the hashes of their states, so what the log gave once it must always give. The
- * hashes below were written down from the program that first shipped with cluster version 3.
- */
-import { expect, test } from "bun:test";
+/** A short history of a cluster in which every kind of write occurs. */
 import type { Command } from "../../actors/messages/commands.ts";
-import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
-import { WRITES } from "../../databases/metadata/statements.ts";
-import { MetadataHarness } from "../support/metadata-harness.ts";
+import type { LogRunner } from "./log-runner.ts";
 
-/** Notes the names of all writes on the way. */
-function watched(names: Set<string>): Rules {
-  return {
-    ...RULES,
-    *decide(proposal, env) {
-      const decision = yield* RULES.decide(proposal, env);
-      for (const [name] of decision.writes) names.add(name);
-      return decision;
-    },
-  };
-}
-
-function life(dfs: MetadataHarness): number[] {
+/** @returns the state's hash at some points on the way, and at its end */
+export function eventfulLife(dfs: LogRunner): number[] {
   const hashes: number[] = [];
   const note = () => hashes.push(dfs.metadata.applied().stateHash);
   const run = (command: Command) => dfs.run(command);
@@ -90,15 +73,3 @@ function life(dfs: MetadataHarness): number[] {
   note();
   return hashes;
 }
-
-test("one log gives the hashes that it gave the first program of its cluster version", () => {
-  expect(life(new MetadataHarness())).toEqual([
-    147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199,
-  ]);
-});
-
-test("that log makes every write that there is", () => {
-  const names = new Set<string>();
-  life(new MetadataHarness(undefined, watched(names)));
-  expect([...names].sort()).toEqual(Object.keys(WRITES).sort());
-});
