@@ -18,7 +18,9 @@ interface Parts {
 }
 
 /** What any master answers by itself. */
-type OfEveryMaster = Pick<Handlers<typeof MasterMailbox>, "RAFT" | "MASTER_STATUS" | "PASS_ON" | "PASSED_ON">;
+const EVERY_MASTER = ["RAFT", "MASTER_STATUS", "PASS_ON", "PASSED_ON"] as const;
+const OF_EVERY_MASTER: ReadonlySet<string> = new Set(EVERY_MASTER);
+type OfEveryMaster = Pick<Handlers<typeof MasterMailbox>, (typeof EVERY_MASTER)[number]>;
 type OfLeader = Omit<Handlers<typeof MasterMailbox>, keyof OfEveryMaster>;
 
 export function masterHandlers(parts: Parts): Handlers<typeof MasterMailbox> {
@@ -37,8 +39,8 @@ export function masterHandlers(parts: Parts): Handlers<typeof MasterMailbox> {
         ? stale[type](message, sender)
         : ofLeader[type](message, sender)) as OfLeader[T];
   return {
-    ...ofEveryMaster,
     ...ofLeader,
+    ...ofEveryMaster,
     STAT: readFresh("STAT"),
     LOCATE: readFresh("LOCATE"),
     LIST: readFresh("LIST"),
@@ -47,7 +49,7 @@ export function masterHandlers(parts: Parts): Handlers<typeof MasterMailbox> {
 
 /** All throw NOT_LEADER while another master leads. */
 function handlersOfLeader(leadership: Leadership): OfLeader {
-  const types = Object.keys(MasterMailbox) as (keyof OfficeMailbox)[];
+  const types = Object.keys(MasterMailbox).filter((type) => !OF_EVERY_MASTER.has(type)) as (keyof OfficeMailbox)[];
   const inOffice: unknown = Object.fromEntries(
     types.map((type) => [
       type,

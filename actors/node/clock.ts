@@ -2,12 +2,15 @@
 export interface Clock {
   /** Monotonic, in ms from an arbitrary moment: no two nodes' clocks can be compared. */
   now(): number;
+  /** ms since the epoch, for people and for files that outlive the process. It may jump. */
+  wallTime(): number;
   setTimeout(callback: (...args: unknown[]) => void, ms: number): unknown;
   clearTimeout(handle: unknown): void;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
+  wallTime: () => Date.now(),
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: (handle) => clearTimeout(handle as Timer),
 };

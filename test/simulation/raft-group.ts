@@ -198,6 +198,7 @@ export class RaftGroup {
     const { disk, clockRate } = master;
     const clock: Clock = {
       now: () => this.world.now * clockRate,
+      wallTime: () => this.world.now,
       setTimeout: (callback, ms) => {
         const timer = { isCancelled: false, scheduled: null as unknown };
         timer.scheduled = this.world.schedule(ms / clockRate, () =>

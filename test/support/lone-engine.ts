@@ -12,6 +12,7 @@ export function leapingClock(): Clock & { leap(ms: number): void } {
   let aheadMs = 0;
   return {
     now: () => performance.now() + aheadMs,
+    wallTime: () => Date.now(),
     setTimeout: (callback, ms) => setTimeout(callback, ms),
     clearTimeout: (handle) => clearTimeout(handle as Timer),
     leap: (ms) => {

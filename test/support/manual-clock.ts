@@ -18,6 +18,10 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
+  wallTime(): number {
+    return 1e12 + this.#now;
+  }
+
   setTimeout(ring: () => void, ms: number): number {
     return this.#arm(ring, ms);
   }

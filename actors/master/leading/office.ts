@@ -46,7 +46,7 @@ export class Office {
     const orders = new Orders(identity, metadata, workers, clock);
     const steward = new Steward({ ...parts, workers, orders });
     workers.onChange = () => steward.nudge();
-    const placing = new Placing(config, metadata, workers);
+    const placing = new Placing(config, metadata, workers, clock);
     const shared = { ...parts, workers, steward };
     const reconciliation = new Reconciliation(shared);
     const reports = new Reports({ ...shared, placing });

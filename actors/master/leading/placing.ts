@@ -4,6 +4,7 @@ import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { PlaceChunks, PlacedChunks, ReplaceWorkers, WorkerAddress } from "../../messages/master.ts";
+import type { Clock } from "../../node/clock.ts";
 import { choose, explain, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
@@ -15,8 +16,19 @@ export class Placing {
   readonly #metadata: MetadataPort;
   readonly #workers: WorkerRegistry;
   readonly #config: Config;
+  readonly #clock: Pick<Clock, "wallTime">;
+  /** Uniform in [0, 1). */
+  readonly #random: () => number;
 
-  constructor(config: Config, metadata: MetadataPort, workers: WorkerRegistry) {
+  constructor(
+    config: Config,
+    metadata: MetadataPort,
+    workers: WorkerRegistry,
+    clock: Pick<Clock, "wallTime">,
+    random: () => number = Math.random,
+  ) {
+    this.#clock = clock;
+    this.#random = random;
     this.#config = config;
     this.#metadata = metadata;
     this.#workers = workers;
@@ -31,11 +43,11 @@ export class Placing {
       holders: new Set(),
     };
     const candidates = this.#workers.candidates();
-    const decision = explain(candidates, wish, Date.now(), "new chunk");
+    const decision = explain(candidates, wish, this.#clock.wallTime(), "new chunk");
     const placements: string[][] = [];
     const used = new Set<string>();
     for (let n = 0; n < request.count; n++) {
-      const chosen = choose(candidates, wish, Math.random);
+      const chosen = choose(candidates, wish, this.#random);
       if (chosen.length < request.minReplicas) {
         if (n > 0) break;
         throw new Refusal(
@@ -82,7 +94,7 @@ export class Placing {
         exclude: new Set(request.exclude),
         holders: new Set(request.holders),
       },
-      Math.random,
+      this.#random,
     );
     for (const workerId of chosen) this.#workers.reserve(workerId, request.chunkSizeBytes);
     return { workers: this.addresses(chosen) };
@@ -105,6 +117,6 @@ export class Placing {
       exclude: new Set<string>(),
       holders: new Set(holders),
     };
-    return explain(this.#workers.candidates(), wish, Date.now(), "a new chunk now");
+    return explain(this.#workers.candidates(), wish, this.#clock.wallTime(), "a new chunk now");
   }
 }

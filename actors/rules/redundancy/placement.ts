@@ -82,17 +82,21 @@ export function evensOut(from: Candidate, to: Candidate, lengthBytes: number): b
   return rejection(to, wish) === null && usedShare(to, lengthBytes) <= usedShare(from, -lengthBytes);
 }
 
-/** The account of a choice, to be kept with it. */
+/**
+ * The account of a choice, to be kept with it.
+ *
+ * @param decidedAt ms since the epoch by the leader's clock; `atLogTime` is its name on the wire and in old rows
+ */
 export function explain(
   workers: readonly Candidate[],
   wish: PlacementWish,
-  atLogTime: number,
+  decidedAt: number,
   purpose: string,
 ): PlacementDecision {
   const zones = new Set(workers.filter((worker) => rejection(worker, wish) === null).map(({ zone }) => zone));
   const spread = zones.size >= wish.count ? "each in a zone of its own" : `over ${zones.size} zones, fewer than copies`;
   return {
-    atLogTime,
+    atLogTime: decidedAt,
     rule: `${purpose}: ${wish.count} workers, ${spread}; drawn by free space and load`,
     candidates: workers.slice(0, 64).map((worker) => {
       const rejected = rejection(worker, wish);

@@ -1,0 +1,127 @@
+/**
+ * Commands on their way into the log and to their answers. All that arrive in one turn of the event loop are proposed
+ * together and share one flush; each is answered once it is committed and applied here.
+ */
+import type { CommandResult } from "../../messages/commands.ts";
+import { Refusal } from "../../messages/errors.ts";
+import type { Outcome } from "../metadata-port.ts";
+
+/** Commands that may wait for their commit, and their length as encoded; more are refused. */
+const MAX_PENDING = 20_000;
+const MAX_PENDING_BYTES = 64 << 20;
+/** Entries proposed at once: more would hold up the event loop. */
+const MAX_BATCH = 512;
+
+type Kind = "command" | "configuration";
+
+interface Pending {
+  data: Uint8Array;
+  settle: (outcome: Outcome) => void;
+  refuse: (refusal: Refusal) => void;
+}
+
+interface Ports {
+  /** Hands entries to the machine, which calls `proposed` before it returns if it takes any. */
+  propose(entries: { kind: Kind; data: Uint8Array }[]): void;
+  /** @param notTaken it is certain that what was asked for will never happen, unless it is asked for again */
+  notLeader(notTaken?: boolean): Refusal;
+}
+
+export class Proposals {
+  readonly #ports: Ports;
+  readonly #queue: Pending[] = [];
+  #bytes = 0;
+  #isScheduled = false;
+  /** Those being handed to the machine right now. */
+  #handing: Pending[] = [];
+  /** By their place in the log. */
+  readonly #waiting = new Map<number, Pending & { term: number }>();
+
+  constructor(ports: Ports) {
+    this.#ports = ports;
+  }
+
+  /** Commands that wait for their commit. */
+  get size(): number {
+    return this.#queue.length + this.#waiting.size;
+  }
+
+  /** Their length as encoded. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** @throws OVERLOADED if no more may wait */
+  checkRoom(): void {
+    if (this.size >= MAX_PENDING) throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
+  }
+
+  /** @throws OVERLOADED */
+  add(data: Uint8Array): Promise<Outcome> {
+    if (this.#bytes + data.length > MAX_PENDING_BYTES)
+      throw new Refusal("OVERLOADED", `${this.#bytes} bytes of commands are waiting already`);
+    this.#bytes += data.length;
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const endsBy =
+      <T>(end: (how: T) => void) =>
+      (how: T) => {
+        this.#bytes -= data.length;
+        end(how);
+      };
+    this.#queue.push({ data, settle: endsBy(resolve), refuse: endsBy(reject) });
+    this.#schedule();
+    return promise;
+  }
+
+  /** Proposed by itself, before what waits. @throws NOT_LEADER */
+  addAtOnce(kind: Kind, data: Uint8Array): Promise<Outcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    this.#hand([{ data, settle: resolve, refuse: reject }], kind);
+    return promise;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#hand(this.#queue.splice(0, MAX_BATCH), "command");
+      if (this.#queue.length > 0) this.#schedule();
+    });
+  }
+
+  #hand(pending: Pending[], kind: Kind): void {
+    this.#handing = pending;
+    if (pending.length > 0) this.#ports.propose(pending.map(({ data }) => ({ kind, data })));
+    for (const { refuse } of this.#handing.splice(0)) refuse(this.#ports.notLeader());
+  }
+
+  /** The machine took the first `count` of what it is being handed. */
+  proposed(firstIndex: number | null, count: number, term: number): void {
+    if (firstIndex === null) return;
+    for (const [n, pending] of this.#handing.splice(0, count).entries())
+      this.#waiting.set(firstIndex + n, { ...pending, term });
+  }
+
+  /** The entry at `index`, of `term`, is applied. */
+  applied(index: number, term: number, result: CommandResult): void {
+    const waiting = this.#waiting.get(index);
+    if (!waiting) return;
+    this.#waiting.delete(index);
+    if (waiting.term === term) waiting.settle({ result, index });
+    else waiting.refuse(this.#ports.notLeader());
+  }
+
+  /** Another master leads. The commands in the log may still commit: the next leader decides. */
+  deposed(): void {
+    for (const [index, { refuse }] of this.#waiting) {
+      this.#waiting.delete(index);
+      refuse(this.#ports.notLeader(false));
+    }
+  }
+
+  close(because: Refusal): void {
+    for (const { refuse } of [...this.#queue.splice(0), ...this.#waiting.values()]) refuse(because);
+    this.#waiting.clear();
+  }
+}
