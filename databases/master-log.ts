@@ -152,7 +152,7 @@ export class MasterLog {
 
   /**
    * Reads all of it, checking every row against the chain. What an earlier process wrote and did not live to see flushed is
-   * flushed first: whoever reads it counts on it.
+   * flushed first: its readers count on it.
    * @throws LogDamaged at the first row that does not fit
    */
   recover(): RecoveredLog {
@@ -177,7 +177,7 @@ export class MasterLog {
         configurationIndex = idx;
       }
     }
-    // A state that was fetched may be of a later term than this master has heard of: its votes bind nobody there.
+    // A state that was fetched may be of a later term than this master has heard of: its votes bind no master there.
     const hard = meta.term >= this.#lastTerm ? meta : { term: this.#lastTerm, vote: null };
     return {
       term: hard.term,
@@ -197,7 +197,7 @@ export class MasterLog {
     return this.#lastTerm;
   }
 
-  /** Forgets term and vote. The caller has made sure that nobody counts on a vote of this term or a later one. */
+  /** Forgets term and vote. The caller has made sure that no master counts on a vote of this term or a later one. */
   resetTerm(term: number): void {
     this.#db.query("UPDATE meta SET term = ?, vote = NULL").run(term);
   }
@@ -243,7 +243,7 @@ export class MasterLog {
   }
 
   /**
-   * Drops up to `limit` entries at or below `index`; the caller has made sure that nobody needs them.
+   * Drops up to `limit` entries at or below `index`; the caller has made sure that no master needs them.
    * @returns the new base
    */
   compact(index: number, limit: number): number {

@@ -28,7 +28,7 @@ export interface NodeData {
   holds: string[];
 }
 
-/** What of a node's lies in this folder; empty if it is none's. */
+/** The kinds of a node's data that lie in this folder; empty if it is not a node's. */
 function contentsOf(directory: string): string[] {
   const names = new Set(readdirSync(directory));
   return Object.entries(CONTENTS)

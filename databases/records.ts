@@ -17,7 +17,7 @@ export interface RingSize {
 }
 
 const KEEP_BYTES = 64 << 20;
-/** Trimmed once per so many appended rows. */
+/** Trimmed once per this many appended rows. */
 const TRIM_EVERY = 1000;
 
 const OWN_SCHEMA = `
@@ -165,7 +165,7 @@ const FOLLOWED_SCHEMA = `
   PRAGMA user_version = 1;
 `;
 
-/** `id` grows in the order in which the gateway told the records; it is what a stream resumes from. */
+/** `id` grows in the order in which the gateway passed the records on; a stream resumes from it. */
 export type FollowedRecord = StepRecord & { id: number; late: boolean };
 
 interface FollowedRow {
@@ -264,7 +264,7 @@ export class FollowedRecords {
     return row && followed(row);
   }
 
-  /** In the order in which they were told. */
+  /** In the order in which they were passed on. */
   since(id: number, limit: number): FollowedRecord[] {
     return this.#db
       .query<FollowedRow, [number, number]>("SELECT id, late, data FROM followed WHERE id > ? ORDER BY id LIMIT ?")

@@ -1,5 +1,5 @@
 /**
- * CRC-32s of parts combine into that of the whole, so blocks are summed once, where they arrive, and nobody ever reads
+ * CRC-32s of parts combine into that of the whole, so blocks are summed once, where they arrive, and no node ever reads
  * a chunk or a file again to know its checksum.
  *
  * Appending n zero bytes to a message is a linear map on its CRC (a 32×32 matrix over GF(2)); the CRC of A‖B is that map

@@ -1,5 +1,5 @@
 /**
- * How far terms leap. Pre-votes keep a master that nobody elects from raising its term, so terms grow by elections that
+ * How far terms leap. Pre-votes keep a master that no majority elects from raising its term, so terms grow by elections that
  * were held, one at a time. A term far beyond the known one was not elected: a mistake or an attack wrote it, and whoever
  * believed it would refuse every leader that there is.
  */
@@ -9,7 +9,7 @@ export const MOST_TERM_LEAP = 2 ** 20;
 
 /**
  * A history that begins anew (`--restore`, `--reset-term`) begins this far ahead of the terms that it may not know of, so
- * that nobody votes twice in one. Half a leap: nodes that knew the last of the old terms still follow.
+ * that no master votes twice in one. Half a leap: nodes that knew the last of the old terms still follow.
  */
 export const TERMS_AHEAD = 2 ** 19;
 

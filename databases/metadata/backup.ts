@@ -146,7 +146,7 @@ export class StateMissing extends LogDamaged {
 }
 
 /**
- * Gives a master whose applied state is gone the leader's; its log and its votes stay. What is left of the old state is
+ * Gives the leader's state to a master that lost its own; its log and its votes stay. What is left of the old state is
  * put aside by its next generation.
  */
 export async function rebuildState(

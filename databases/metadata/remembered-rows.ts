@@ -37,7 +37,7 @@ export class RememberedRows {
     const known = this.#rows.get(key);
     if (known) return known;
     const rows = query();
-    // What is not there yet is asked for once, before it is made.
+    // A row that is missing is asked for once, before it is made.
     if (rows.length > 0) {
       if (this.#rows.size >= MOST) this.#rows.clear();
       this.#rows.set(key, rows);

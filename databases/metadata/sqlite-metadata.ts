@@ -95,7 +95,7 @@ export class SqliteMetadata implements MetadataStore {
     try {
       return this.#applyAll(entries);
     } catch (cause) {
-      // What was undone is not what was read meanwhile.
+      // Rows that were read meanwhile may hold what was undone.
       this.#remembered.forget();
       throw cause;
     }

@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openRecording } from "../../gateway/console/recording.ts";
+import { reportsOf } from "../../gateway/console/reports.ts";
 import { until } from "../support/fair-time.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 
@@ -67,12 +68,12 @@ test("the cluster goes on from there: new files come, old ones are replaced and 
   expect((await fetch(cluster.fileUrl("inline/small.txt"), { method: "DELETE" })).status).toBe(204);
 });
 
-test("an earlier program's recording opens, with its failover told from it", async () => {
+test("an earlier program's recording opens, with its machines and their drawings, and its failover is told from it", async () => {
   const read = await openRecording(new Uint8Array(readFileSync(join(LEFT, "recording.ndjson.gz"))));
   if (!read.ok) throw new Error(read.message);
-  const { records } = read.recording;
-  expect(records.length).toBeGreaterThan(100);
-  const machines = new Set(records.map(({ m }) => m));
-  for (const machine of ["raft", "worker", "liveness", "steward", "repair", "upload"])
-    expect(machines).toContain(machine);
+  const { header, keyframe, records } = read.recording;
+  const told = new Set([...keyframe, ...records].map(({ m }) => m));
+  for (const machine of ["raft", "worker", "liveness", "steward", "repair", "upload"]) expect(told).toContain(machine);
+  expect(header.machines.filter(({ layout }) => layout === null)).toEqual([]);
+  expect(reportsOf(records, header.timings).map(({ kind }) => kind)).toEqual(["leaderLoss", "workerDeath"]);
 });

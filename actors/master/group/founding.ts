@@ -64,7 +64,7 @@ const deadId = (nodeId: string, why: string): StartRefused =>
   );
 
 /**
- * The others are waiting for us as we are for them: tells them who is here, and nothing else.
+ * The other masters wait for this one as it waits for them: answers that it is here, and nothing else.
  *
  * @param term what there is of terms in the log
  */

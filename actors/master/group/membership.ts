@@ -1,5 +1,5 @@
 /**
- * Who belongs to the masters, as the leader runs it: writes down what members tell of themselves, promotes learners that
+ * The members of the group, as the leader runs them: writes down where each member is and what it knows, promotes learners that
  * have caught up, lets removed ones go, and carries out what operators ask for.
  */
 import { Refusal } from "../../messages/errors.ts";
@@ -21,7 +21,7 @@ import type { Heard } from "./raft-transport.ts";
 
 const TICK_MS = 200;
 const TRANSFER_POLL_MS = 10;
-/** A removed master that does not answer is told this long that it is out. */
+/** For how long a removed master that does not answer is sent the news that it is out. */
 const FAREWELL_MS = 10_000;
 /** A learner that does not catch up within this is removed again. */
 const LEARNER_PATIENCE: LearnerPatience = { silentMs: 60_000, roundMs: 30 * 60_000, slowRounds: 10 };

@@ -20,7 +20,7 @@ interface Parts {
   identity: Identity;
   /** The group that a new data directory begins with. */
   founders: Configuration;
-  /** The way to the other masters, and what is to be told here. */
+  /** The way to the other masters, and the hooks for what happens in the group. */
   group: Pick<EngineOptions, "send" | "urlOf" | "leaderChanged" | "sendSnapshot" | "installSnapshot" | "neededFrom">;
   log: Logger;
 }

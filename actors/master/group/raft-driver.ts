@@ -161,7 +161,7 @@ export class RaftDriver {
     return whyInadmissible(this.state, message);
   }
 
-  /** What is not admissible, or for another master, is dropped, as a network would. */
+  /** Drops a message that is not admissible or is for another master, as a network would. */
   receive(message: RaftMessage): void {
     if (message.to !== this.state.id || this.inadmissible(message) !== null) return;
     this.send({ type: message.type, message } as Unstamped<RaftEvent>);
@@ -282,7 +282,7 @@ export class RaftDriver {
       this.#fail(cause);
       return;
     }
-    // R8: a leader whose disk hangs would freeze the group with its beats. Whoever waits for its disk cannot campaign.
+    // R8: a leader whose disk hangs would freeze the group with its beats. A master that waits for its disk cannot campaign.
     if (this.#isFlushing)
       this.#stuck = this.#ports.clock.setTimeout(() => this.send({ type: "host.late" }), this.state.timings.electionMs);
   }

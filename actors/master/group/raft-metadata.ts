@@ -32,7 +32,7 @@ import { dropOtherGenerations, openState, statePath } from "./state-files.ts";
 
 const APPLIED_AT_ONCE = 256;
 const COMPACTED_AT_ONCE = 5_000;
-/** Entries held at most for somebody who fetches a snapshot. */
+/** Entries held at most for masters that fetch a snapshot. */
 const MAX_HELD = 1_000_000;
 
 export interface EngineOptions {
@@ -47,7 +47,7 @@ export interface EngineOptions {
   leaderChanged(leaderId: NodeId | null, term: number): void;
   sendSnapshot(to: NodeId): void;
   installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
-  /** Entries behind this index are held: a snapshot that ends there is on its way to somebody. Infinity: none is. */
+  /** Entries behind this index are held: a snapshot that ends there is on its way to a master. Infinity: none is. */
   neededFrom(): number;
   /** What commands do; of this program, unless a test plants another. */
   rules?: Rules;
@@ -307,7 +307,7 @@ export class RaftMetadata implements MetadataPort {
     try {
       this.#log.adoptSnapshot({ index, term, configuration, generation });
     } catch (cause) {
-      // P9: nobody knows which state the log points to now; the next start does.
+      // P9: which state the log points to now is not known; the next start reads it.
       this.#options.onFailure(cause);
       throw cause;
     }

@@ -3,8 +3,8 @@
  * a lane under way to a peer, so that beats and votes do not wait behind entries. The receiver's answer brings back what
  * its next flush made it say to the sender.
  *
- * Batches also tell which data directory speaks. One that is not the one its peers knew under that id has forgotten its
- * votes: it is told so, and stops.
+ * Batches also name the data directory that speaks. A directory that its peers do not know under that id has forgotten its
+ * votes: the answer says so, and its master stops.
  */
 import type { Static } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
@@ -214,7 +214,7 @@ export class RaftTransport {
     const from = messages[0]?.from;
     if (from !== sender || messages.some((message) => message.from !== from))
       throw new Refusal("INVALID_MESSAGE", "A Raft batch comes from the one master that signed it");
-    // Whoever used to run at this address: what is known of its data directory says nothing of ours.
+    // The answer is about a master that used to run at this address, not about ours.
     const { nodeId } = this.#identity;
     if (messages.some(({ to }) => to !== nodeId)) throw new Refusal("NO_SUCH_MASTER", `At this address runs ${nodeId}`);
     this.#checkIncarnations(from, batch, end);
@@ -254,7 +254,7 @@ export class RaftTransport {
     if (expects === null || expects === end.incarnation) return;
     const reason = `${from} knows ${this.#identity.nodeId} with another data directory`;
     const members = membersOf(end.configuration());
-    // A master of a history that was given up may say so too; it is none of ours.
+    // A master of a history that was given up may say so too; it does not belong to this group.
     if (members.length === 0 || members.includes(from)) end.isDead(reason);
     throw new Refusal("DEAD_MASTER", reason);
   }

@@ -1,5 +1,5 @@
 /**
- * `--reset-term`: the way back for masters that hold a term which no election reaches. Nobody can be elected above it, so
+ * `--reset-term`: the way back for masters that hold a term which no election reaches. No master can be elected above it, so
  * they would stay pre-candidates for ever, also after restarts.
  *
  * A master that forgets its term forgets the votes that it gave, too. That is safe when a majority does so together, with
@@ -40,7 +40,7 @@ interface Told {
   isResetting: boolean;
 }
 
-/** The term to go on from, after `told` by a majority. It is above every vote that anybody may still count on. */
+/** The term to go on from, after `told` by a majority. It is above every vote that a master may still count on. */
 export const termAfterReset = (lastTerm: number, told: readonly Told[]): number =>
   Math.max(lastTerm + TERMS_AHEAD, ...told.map(({ term, isResetting }) => (isResetting ? term + TERMS_AHEAD : term)));
 

@@ -20,7 +20,7 @@ import type { RaftMetadata } from "./raft-metadata.ts";
 
 const OFFER_EVERY_MS = 2000;
 const PIECE_BYTES = 1 << 20;
-/** A source from which nothing comes for so long may never say that it is gone: it is given up, and offers again. */
+/** A source that sends nothing for this long is given up: it may be gone without a word. It offers again if it is not. */
 const SILENCE_MS = 10_000;
 
 interface Snapshot {
@@ -66,7 +66,7 @@ export class Snapshots {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** The log behind a snapshot that somebody is fetching is kept, or it would need another one at once. */
+  /** The log behind a snapshot that is being fetched is kept, or its receiver would need another one at once. */
   get neededFrom(): number {
     return this.#offering > 0 ? this.#offeredIndex : Number.POSITIVE_INFINITY;
   }
@@ -238,7 +238,7 @@ export class Snapshots {
   }
 }
 
-/** Gives up when it was not renewed for so long. */
+/** Gives up when it was not renewed for this long. */
 class Patience {
   readonly #controller = new AbortController();
   #timer: Timer | undefined;

@@ -1,4 +1,4 @@
-/** Answers about names from a master that does not lead: from a state of a bounded age, which it tells. */
+/** Answers about names from a master that does not lead: from a state of a bounded age, which the answer states. */
 
 import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";

@@ -1,6 +1,6 @@
 /**
- * Keeps the masters of one mind, while this one leads: raises the cluster version once all know the new one, and has
- * everybody compare, from time to time, the state that they built from the log.
+ * Runs on the leader: raises the cluster version once all masters know the new one, and checks from time to time that no
+ * master has built another state from the log.
  */
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Logger } from "../../node/log.ts";
@@ -47,14 +47,14 @@ export class StateCheck {
     } catch (err) {
       this.#parts.log.info(
         { event: "agreement-postponed", err },
-        "the masters' agreement was not checked; later again",
+        "the masters' states were not compared; the check will be repeated",
       );
     } finally {
       this.#isProposing = false;
     }
   }
 
-  /** A learner that cannot follow the log would be lost as well, so everybody counts who gets it. */
+  /** A learner that cannot follow the log would be lost as well, so every master that gets the log counts. */
   async #raiseVersion(): Promise<void> {
     const { metadata, log, heard } = this.#parts;
     const { id: self, configuration } = metadata.raft.state;
@@ -80,7 +80,7 @@ export class StateCheck {
     const { id: self, configuration } = metadata.raft.state;
     const markOf = (id: NodeId): StateMark | null => (id === self ? mark : (heard(id)?.mark ?? null));
     const told = configuration.voters.flat().filter((id) => markOf(id)?.index === mark.index);
-    // A new mark puts an end to the one before, so those who are slow get time to tell theirs.
+    // A new mark puts an end to the one before, so slow masters get time to report theirs.
     const isTold = mark.index === 0 || hasQuorum(configuration, (id) => told.includes(id));
     if (!isTold && waitedMs < MOST_WAITED * checkEveryMs) return;
     const hash = majorityHash(configuration, mark.index, markOf);

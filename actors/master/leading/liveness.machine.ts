@@ -28,7 +28,7 @@ export type LivenessEvent =
   | { type: "LEADER_WAS_LATE" };
 
 const MOST_PATIENCE = 8;
-/** A worker that is heard for so many times its `deadAfterMs` is forgiven one death. */
+/** A worker that is heard for this many times its `deadAfterMs` is forgiven one death. */
 const FORGIVEN_AFTER = 10;
 
 export const livenessMachine = setup({

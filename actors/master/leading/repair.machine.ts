@@ -1,5 +1,5 @@
 /**
- * One chunk in trouble, from the moment that somebody takes it up until it is as it should be.
+ * One copy of a chunk: from the plan to its place in the log, or to its failure.
  *
  *     queued ─▶ copying ─▶ verifying ─▶ healed
  *        ╰────────┴────────────┴──────▶ failed, cancelled

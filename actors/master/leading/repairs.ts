@@ -58,7 +58,7 @@ interface Rest {
   askFirst: NodeId | null;
 }
 
-/** Nobody answered, so nobody knows. A worker that gives up by itself names its bad sources. */
+/** No answer came, so the outcome is unknown. A worker that gives up by itself names its bad sources. */
 const isSilence = ({ code, details }: Refusal): boolean =>
   code === "PEER_UNREACHABLE" || (code === "TIMEOUT" && details.badSources === undefined);
 
@@ -262,7 +262,7 @@ export class Repairs {
 
   // ── bad copies ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Somebody could not read this copy. Its worker reads it back, and only its own verdict counts. */
+  /** A reader could not use this copy. Its worker reads it back, and only its own verdict counts. */
   async checkReplica(chunkId: ChunkId, workerId: NodeId): Promise<void> {
     const { metadata, orders, log } = this.#parts;
     const chunk = metadata.row("chunk", { chunkId });

@@ -1,4 +1,4 @@
-/** What the leader tells people: the state of the cluster, and why each chunk is where it is. */
+/** The leader's reports for people: the state of the cluster, and why each chunk is where it is. */
 import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/master.ts";

@@ -15,7 +15,7 @@ export interface Steward {
 
 export type StewardEvent =
   | { type: "ALL_REPORTED" }
-  /** The leader itself was late: the time that passed was nobody's to report in. */
+  /** The leader's event loop stalled; that time does not count as silence. */
   | { type: "LEADER_WAS_LATE" }
   | { type: "TROUBLE" }
   | { type: "UNEVEN" }

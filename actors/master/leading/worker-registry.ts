@@ -254,7 +254,7 @@ export class WorkerRegistry {
   }
 
   /**
-   * To be called every `PULSE_MS`: says that the leader runs. If it did not for a while, nobody's silence counts.
+   * To be called every `PULSE_MS`: says that the leader runs. If it did not for a while, no worker's silence counts.
    *
    * @returns whether it was late
    */

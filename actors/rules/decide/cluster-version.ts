@@ -1,5 +1,5 @@
 /**
- * What the masters agree on about themselves: which commands the log may hold by now, and that all have built the same
+ * What the masters agree on about themselves: which commands the log may hold by now, and that all of them built the same
  * state from it.
  */
 import type { Command, CommandOf } from "../../messages/commands.ts";
@@ -69,7 +69,7 @@ export function* checkState({ index, hash }: CommandOf<"CHECK_STATE">, env: Envi
   return accepted(null, [["setMark", { index: env.index, hash: env.stateHash }]]);
 }
 
-/** What a master tells of its state: its hash before the entry `index`, a CHECK_STATE. */
+/** The hash of a master's state before the entry `index`, a CHECK_STATE. */
 export interface StateMark {
   index: number;
   hash: number;

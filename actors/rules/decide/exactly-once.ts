@@ -1,5 +1,5 @@
 /**
- * Exactly once. A command travels with its session and number; whoever sends it again gets the answer of the first
+ * Exactly once. A command travels with its session and number; a sender that repeats it gets the answer of the first
  * time. The same holds, for a day, for an end client's own idempotency key.
  */
 import type { Command } from "../../messages/commands.ts";

@@ -1,6 +1,6 @@
 /**
  * The rows of the metadata as decisions see them: plain objects, whatever the store that keeps them looks like inside.
- * Nobody changes a row that was read; a decision changes the state by its writes (`state.ts`).
+ * Rows that were read are never changed; a decision changes the state by its writes (`state.ts`).
  */
 import type { CommandResult } from "../../messages/commands.ts";
 import type { NodeId, WorkerMode, WriteCondition } from "../../messages/primitives.ts";

@@ -37,7 +37,7 @@ export function adoptTerm(_: RaftState, event: RpcEvent): Step {
   };
 }
 
-/** R1: whoever is behind learns our term, or it would be stuck for ever. */
+/** R1: a master that is behind learns our term, or it would be stuck for ever. */
 export function answerOwnTerm(state: RaftState, event: RpcEvent): Step {
   const { from } = event.message;
   const reply = { from: state.id, to: from, term: state.term };

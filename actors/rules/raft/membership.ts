@@ -18,7 +18,7 @@ export type MembershipChange =
   | { kind: "addLearner"; id: NodeId; url?: string }
   | { kind: "promote"; id: NodeId }
   | { kind: "remove"; id: NodeId }
-  /** Who votes stays as it is; what members told of themselves is written down. */
+  /** The voters stay as they are; where members are and what they know is written down. */
   | { kind: "identify"; nodes: NonNullable<Configuration["nodes"]> };
 
 /** @returns the configuration after the change, or why it must not be made now */

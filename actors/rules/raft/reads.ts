@@ -1,6 +1,6 @@
 /**
  * Linearizable reads without a log entry (ReadIndex): the commit index at the time of asking, good once a quorum has
- * confirmed that nobody else leads. Reads wait for a position in the sequence of beats, not for an answer to a request,
+ * confirmed that no other master leads. Reads wait for a position in the sequence of beats, not for an answer to a request,
  * so that late and doubled answers can confirm nothing that was asked after them.
  * @see dissertation §6.4
  */
@@ -25,7 +25,7 @@ export function read(state: RaftState, event: Extract<RaftEvent, { type: "client
   return chain(state, asked, startRound);
 }
 
-/** "I lead", told to everyone, with the position that the reads wait for. */
+/** A beat to every master, with the position that the reads wait for. */
 export function beat(state: RaftState): Step {
   const effects = Object.entries(state.progress).map(
     ([id, { match }]): Effect => ({
@@ -44,7 +44,7 @@ export function beat(state: RaftState): Step {
   return { effects };
 }
 
-/** The next position, told to everyone. */
+/** The next position, sent to every master. */
 export const startRound = (state: RaftState): Step =>
   chain(state, { patch: { readSeq: state.readSeq + 1 } }, (next) => chain(next, beat(next), confirmReads));
 

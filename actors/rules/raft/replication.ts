@@ -309,11 +309,11 @@ export function startTransfer(state: RaftState, to: NodeId): Step {
 const quorumHeardAt = (state: RaftState, at: number): number =>
   quorumValue(state.configuration, (id) => (id === state.id ? at : (state.progress[id]?.lastActiveAt ?? at)));
 
-/** How long a leader may still believe in itself if nobody says anything more. */
+/** How long a leader may go on leading if no further answer comes. */
 export const quorumPatienceMs = (state: RaftState, at: number): number =>
   quorumHeardAt(state, at) + state.timings.electionMs - at;
 
-/** Whoever stops leading forgets what only a leader needs; reads that waited must be asked elsewhere. */
+/** A master that stops leading forgets what only a leader needs; reads that waited must be asked elsewhere. */
 export function leaveOffice(state: RaftState): Step {
   return {
     patch: {

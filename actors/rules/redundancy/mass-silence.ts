@@ -1,4 +1,4 @@
-/** Whether so many workers are silent at once that a switch, a rack or a power line is likelier than so many broken disks. */
+/** Judges whether workers that fall silent together share a switch, a rack or a power line, or broke one by one. */
 import type { NodeId } from "../../messages/primitives.ts";
 
 export interface Heard {
