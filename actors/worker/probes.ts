@@ -1,9 +1,10 @@
 /** For people and their tools, unsigned: is the node alive, is it ready, and what are its figures. */
 import { Elysia } from "elysia";
-import { Counter, Gauge, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import type { SnapshotFrom } from "xstate";
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import { SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
+import { counterOf, gaugeOf } from "../node/metrics.ts";
 import type { BlockTraffic } from "./blocks/block-routes.ts";
 import type { Copier } from "./blocks/copy-chunk.ts";
 import type { ChunkStore } from "./store/chunk-store.ts";
@@ -52,28 +53,9 @@ function whatIsMissing({ snapshot, disk, store }: ProbeHost): string[] {
 
 function metrics({ store, disk, traffic, scrubbed, copier, snapshot }: ProbeHost): Registry {
   const registry = new Registry();
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name: `dfs_worker_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  const counter = (name: string, help: string, read: () => number) => {
-    let told = 0;
-    return new Counter({
-      name: `dfs_worker_${name}_total`,
-      help,
-      registers: [registry],
-      collect() {
-        const now = read();
-        this.inc(now - told);
-        told = now;
-      },
-    });
-  };
+  const gauge = (name: string, help: string, read: () => number) => gaugeOf(registry, `dfs_worker_${name}`, help, read);
+  const counter = (name: string, help: string, read: () => number) =>
+    counterOf(registry, `dfs_worker_${name}_total`, help, read);
   gauge("registered", "1 while a leader knows this worker", () => Number(snapshot().matches("serving")));
   gauge("chunks", "sealed chunks", () => store.totals.chunkCount);
   gauge("chunk_bytes", "bytes of sealed chunks", () => store.totals.sealedBytes);
