@@ -7,7 +7,7 @@ import {
   encodeTrailer,
   FOOTER_BYTES,
   type Trailer,
-} from "../../actors/worker/store/chunk-file.ts";
+} from "../../actors/worker/store/shelves/chunk-file.ts";
 import { blocksOf, crc32Of, randomBytes } from "./support.ts";
 
 const content = randomBytes(3 * 4096 + 5);

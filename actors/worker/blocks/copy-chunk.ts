@@ -11,9 +11,9 @@ import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
-import { blockCount, unpackCrcs } from "../store/chunk-file.ts";
 import type { ChunkStore } from "../store/chunk-store.ts";
 import { Pace } from "../store/pace.ts";
+import { blockCount, unpackCrcs } from "../store/shelves/chunk-file.ts";
 import { getBlocks, type Hop } from "./block-client.ts";
 
 type Order = Static<typeof CopyChunk>;

@@ -6,11 +6,11 @@ import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
-import { unpackCrcs } from "./chunk-file.ts";
-import type { FiledState } from "./chunk-folders.ts";
 import type { Settling } from "./settling.ts";
+import { unpackCrcs } from "./shelves/chunk-file.ts";
+import type { FiledState } from "./shelves/chunk-folders.ts";
+import { readProblem, rowOf, trailerOrProblem } from "./shelves/trailer.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
-import { readProblem, rowOf, trailerOrProblem } from "./trailer.ts";
 import type { OpenChunks } from "./writing.ts";
 
 /** Quarantined copies read again in one go. */

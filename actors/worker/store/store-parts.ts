@@ -3,9 +3,9 @@ import type { FileHandle } from "node:fs/promises";
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import type { Logger } from "../../node/log.ts";
-import type { ChunkFolders } from "./chunk-folders.ts";
 import type { DirectorySync, Disk } from "./disk.ts";
 import type { Inventory } from "./inventory.ts";
+import type { ChunkFolders } from "./shelves/chunk-folders.ts";
 
 export interface StoreParts {
   /** To be read; what changes rows goes through the inventory. */

@@ -4,8 +4,8 @@ import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
-import type { FiledState } from "./chunk-folders.ts";
 import type { Settling } from "./settling.ts";
+import type { FiledState } from "./shelves/chunk-folders.ts";
 import type { StoreParts } from "./store-parts.ts";
 import type { OpenChunks } from "./writing.ts";
 

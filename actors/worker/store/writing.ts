@@ -7,12 +7,12 @@ import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
-import { encodeTrailer, packCrcs, type Trailer, unpackCrcs } from "./chunk-file.ts";
 import { FlushQueue, fdatasyncAsync } from "./flush-queue.ts";
 import { GivenUp } from "./given-up.ts";
 import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
+import { encodeTrailer, packCrcs, type Trailer, unpackCrcs } from "./shelves/chunk-file.ts";
+import { rowOf } from "./shelves/trailer.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
-import { rowOf } from "./trailer.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
 

@@ -1,12 +1,12 @@
 /** Makes index and files agree at the start of a worker, as they were left by a stop, a crash or a loss of power. */
 import { renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import type { ChunkRow } from "../../../databases/chunk-index.ts";
-import type { ChunkId } from "../../messages/primitives.ts";
-import { formatChunkId } from "../../rules/chunk-id.ts";
+import type { ChunkRow } from "../../../../databases/chunk-index.ts";
+import type { ChunkId } from "../../../messages/primitives.ts";
+import { formatChunkId } from "../../../rules/chunk-id.ts";
+import { turn } from "../pace.ts";
+import type { StoreParts } from "../store-parts.ts";
 import type { FiledState } from "./chunk-folders.ts";
-import { turn } from "./pace.ts";
-import type { StoreParts } from "./store-parts.ts";
 import { rowOf, trailerOrProblem } from "./trailer.ts";
 
 export interface Recovered {

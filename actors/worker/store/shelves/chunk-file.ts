@@ -17,9 +17,9 @@
  *
  * The block CRCs combine into the data's CRC, so a reader of the trailer knows whether all of it is whole.
  */
-import type { ChunkId } from "../../messages/primitives.ts";
-import { formatChunkId, parseChunkId } from "../../rules/chunk-id.ts";
-import { crc32OfBlocks } from "../../rules/crc32.ts";
+import type { ChunkId } from "../../../messages/primitives.ts";
+import { formatChunkId, parseChunkId } from "../../../rules/chunk-id.ts";
+import { crc32OfBlocks } from "../../../rules/crc32.ts";
 
 export const FOOTER_BYTES = 64;
 const MAGIC = 0x4b4e_5548_4353_4644n; // "DFSCHUNK"

@@ -1,8 +1,8 @@
 /** Reads what chunk files say of themselves, and makes rows of it. */
 import { closeSync, openSync, readSync, statSync } from "node:fs";
-import type { ChunkRow } from "../../../databases/chunk-index.ts";
+import type { ChunkRow } from "../../../../databases/chunk-index.ts";
+import { isSystemError } from "../disk.ts";
 import { decodeFooter, decodeTrailer, FOOTER_BYTES, packCrcs, type Trailer } from "./chunk-file.ts";
-import { isSystemError } from "./disk.ts";
 
 /** @returns in words what is wrong with it. Throws what the file system throws. */
 export function readTrailer(path: string): Trailer | string {

@@ -9,8 +9,8 @@
 import { mkdirSync, statSync } from "node:fs";
 import { readdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { ChunkId } from "../../messages/primitives.ts";
-import { formatChunkId } from "../../rules/chunk-id.ts";
+import type { ChunkId } from "../../../messages/primitives.ts";
+import { formatChunkId } from "../../../rules/chunk-id.ts";
 import { chunkFileName, chunkIdOfFileName } from "./chunk-file.ts";
 
 /** The states that have a file of their own. */
