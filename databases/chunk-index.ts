@@ -13,11 +13,13 @@ import type { ChunkId } from "../actors/messages/primitives.ts";
 /** `missing`: the row is there, the bytes are not; kept until the leader knows. */
 export type ChunkState = "sealed" | "trash" | "quarantined" | "missing";
 
+/** What the bytes of a chunk lie in: a file of their own, or this database. The column is called `inline`: 0 or 1. */
+export type ShelfName = "file" | "inline";
+
 export interface ChunkRow {
   chunkId: ChunkId;
   state: ChunkState;
-  /** The bytes lie in this database, not in a file. */
-  inline: boolean;
+  shelf: ShelfName;
   lengthBytes: number;
   crc32: number;
   blockSizeBytes: number;
@@ -28,6 +30,12 @@ export interface ChunkRow {
   verifiedAt: number;
   /** Log index of the latest order to copy this chunk to here; 0: written by a gateway. Older orders to trash it are void. */
   copyDecidedAt: number;
+}
+
+/** A chunk in trash or quarantine. */
+export interface DiscardedChunk extends Pick<ChunkRow, "chunkId" | "state" | "shelf" | "lengthBytes"> {
+  /** When it came there, ms since 1970. */
+  since: number;
 }
 
 export interface StoredIdentity {
@@ -52,6 +60,7 @@ export class IndexInUse extends Error {
 
 const SCHEMA_VERSION = 1;
 const STATES: ChunkState[] = ["sealed", "trash", "quarantined", "missing"];
+const shelfOf = (inline: number): ShelfName => (inline === 1 ? "inline" : "file");
 const code = (state: ChunkState): number => STATES.indexOf(state);
 
 interface RawRow {
@@ -71,7 +80,7 @@ const COLUMNS =
 const fromRaw = (raw: RawRow): ChunkRow => ({
   chunkId: raw.chunk_id,
   state: STATES[raw.state] as ChunkState,
-  inline: raw.inline === 1,
+  shelf: shelfOf(raw.inline),
   lengthBytes: raw.length,
   crc32: raw.crc32,
   blockSizeBytes: raw.block_size,
@@ -144,7 +153,7 @@ export class ChunkIndex {
     ).run(
       row.chunkId,
       code(row.state),
-      row.inline ? 1 : 0,
+      row.shelf === "inline" ? 1 : 0,
       row.lengthBytes,
       row.crc32,
       row.blockSizeBytes,
@@ -155,7 +164,7 @@ export class ChunkIndex {
       Date.now(),
     );
     if (data) this.#query("INSERT OR REPLACE INTO inline_chunks (chunk_id, data) VALUES (?, ?)").run(row.chunkId, data);
-    else if (!row.inline) this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(row.chunkId);
+    else if (row.shelf === "file") this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(row.chunkId);
   }
 
   setState(chunkId: ChunkId, state: ChunkState, at: number): void {
@@ -209,15 +218,13 @@ export class ChunkIndex {
   }
 
   /** What lies in trash and quarantine, longest first. */
-  discarded(
-    limit: number,
-  ): { chunkId: ChunkId; state: ChunkState; inline: boolean; lengthBytes: number; since: number }[] {
+  discarded(limit: number): DiscardedChunk[] {
     return this.#query<{ chunkId: number; state: number; inline: number; lengthBytes: number; since: number }>(
       `SELECT chunk_id AS chunkId, state, inline, length AS lengthBytes, state_since AS since FROM chunks
        WHERE state <> 0 AND state IN (1, 2) ORDER BY state_since, chunk_id LIMIT ?`,
     )
       .all(limit)
-      .map((row) => ({ ...row, state: STATES[row.state] as ChunkState, inline: row.inline === 1 }));
+      .map(({ inline, state, ...row }) => ({ ...row, state: STATES[state] as ChunkState, shelf: shelfOf(inline) }));
   }
 
   /** Quarantined copies that have lain there, or since they were last read, for `afterMs` and as long as before that. */

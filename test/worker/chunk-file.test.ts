@@ -8,6 +8,7 @@ import {
   FOOTER_BYTES,
   type Trailer,
 } from "../../actors/worker/store/shelves/chunk-file.ts";
+import { wordsOf } from "../../actors/worker/store/shelves/flaw.ts";
 import { blocksOf, crc32Of, randomBytes } from "./support.ts";
 
 const content = randomBytes(3 * 4096 + 5);
@@ -22,34 +23,40 @@ const trailer: Trailer = {
 const bytes = encodeTrailer(trailer);
 const fileBytes = content.length + bytes.length;
 const footerOf = (all: Uint8Array) => all.subarray(all.length - FOOTER_BYTES);
+const decodedFooter = () => {
+  const { value, flaw } = decodeFooter(footerOf(bytes), fileBytes);
+  if (flaw) throw new Error(wordsOf(flaw));
+  return value;
+};
+const problemOf = (footer: Uint8Array, ofBytes: number): string => {
+  const { flaw } = decodeFooter(footer, ofBytes);
+  return flaw ? wordsOf(flaw) : "";
+};
 
 test("a trailer says what was written into it", () => {
-  const footer = decodeFooter(footerOf(bytes), fileBytes);
-  if (typeof footer === "string") throw new Error(footer);
-  expect(decodeTrailer(footer, bytes.subarray(0, -FOOTER_BYTES))).toEqual(trailer);
+  expect(decodeTrailer(decodedFooter(), bytes.subarray(0, -FOOTER_BYTES)).value).toEqual(trailer);
 });
 
 test("any flipped bit of a footer is noticed", () => {
   for (let at = 0; at < FOOTER_BYTES; at++) {
     const flipped = footerOf(bytes).slice();
     flipped[at] = (flipped[at] as number) ^ (1 << (at % 8));
-    expect(decodeFooter(flipped, fileBytes)).toBeString();
+    expect(decodeFooter(flipped, fileBytes).flaw?.kind).toBe("bad");
   }
 });
 
 test("any flipped bit of the block checksums is noticed", () => {
-  const footer = decodeFooter(footerOf(bytes), fileBytes);
-  if (typeof footer === "string") throw new Error(footer);
+  const footer = decodedFooter();
   for (let at = 0; at < 16; at++) {
     const crcs = bytes.slice(0, 16);
     crcs[at] = (crcs[at] as number) ^ (1 << (at % 8));
-    expect(decodeTrailer(footer, crcs)).toBeString();
+    expect(decodeTrailer(footer, crcs).flaw?.kind).toBe("bad");
   }
 });
 
-test("a file of another size than its footer tells is refused", () => {
-  expect(decodeFooter(footerOf(bytes), fileBytes - 1)).toContain("its footer tells of");
-  expect(decodeFooter(bytes.subarray(0, 3), 3)).toContain("shorter");
+test("a file of another size than its footer implies is refused", () => {
+  expect(problemOf(footerOf(bytes), fileBytes - 1)).toContain("but its footer implies");
+  expect(problemOf(bytes.subarray(0, 3), 3)).toContain("shorter");
 });
 
 test("file names lead back to their chunk, and other names to none", () => {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from "no
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import { DirectorySync } from "../../actors/worker/store/disk.ts";
+import { DirectorySync } from "../../actors/worker/store/shelves/directory-sync.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { codeOf, flipByte, openStore, put, read, write } from "./open-store.ts";
 import { BLOCK, blocksOf, crc32Of, randomBytes, temporaryFolder } from "./support.ts";

@@ -9,11 +9,12 @@ import type { CopiedChunk, CopyChunk, WorkerMailbox } from "../../messages/worke
 import type { CallOptions } from "../../node/http/request.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
+import { blockCount } from "../../rules/byte-range.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
 import type { ChunkStore } from "../store/chunk-store.ts";
 import { Pace } from "../store/pace.ts";
-import { blockCount, unpackCrcs } from "../store/shelves/chunk-file.ts";
+import { unpackCrcs } from "../store/shelves/chunk-file.ts";
 import { getBlocks, type Hop } from "./block-client.ts";
 
 type Order = Static<typeof CopyChunk>;

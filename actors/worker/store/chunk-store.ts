@@ -1,30 +1,30 @@
 /**
- * The chunks of one worker: those being written, those sealed, the trash, the quarantine. All that touches chunk files is
- * here and in the files beside it.
+ * The chunks of one worker: those being written, those sealed, the trash, the quarantine. This is the store's face; the work
+ * is done by the classes beside it.
  *
  * What a crash leaves. A part file is worthless and thrown away at the next start. A chunk file gets its name after its
  * bytes and trailer are flushed, so a file with a name is whole. The folder that a file lies in is its state; rows of the
- * index follow the files, at the latest at the next start. Only inline chunks live in the index alone, and their
- * transaction is flushed before anyone is told.
+ * index follow the files, at the latest at the next start. Inline chunks live in the index alone, and a seal is answered
+ * after their transaction is flushed.
  */
-import { statSync } from "node:fs";
 import { type FileHandle, open as openHandle } from "node:fs/promises";
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
-import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import type { ChunkDescription } from "../../messages/worker.ts";
 import type { Logger } from "../../node/log.ts";
-import { formatChunkId } from "../../rules/chunk-id.ts";
-import { crc32OfBlocks } from "../../rules/crc32.ts";
 import { Checking, type Verdict } from "./checking.ts";
-import { DirectorySync, type Disk } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import type { FlushQueue } from "./flush-queue.ts";
 import type { GroupCommit } from "./group-commit.ts";
 import { Inventory } from "./inventory.ts";
+import { type BlockRead, Reading } from "./reading.ts";
 import { Settling } from "./settling.ts";
-import { blockCount, packCrcs, trailerBytes, unpackCrcs } from "./shelves/chunk-file.ts";
 import { ChunkFolders } from "./shelves/chunk-folders.ts";
-import { type Recovered, recover } from "./shelves/file-recovery.ts";
+import { DirectorySync } from "./shelves/directory-sync.ts";
+import type { Recovered } from "./shelves/file-recovery.ts";
+import { FileShelf } from "./shelves/file-shelf.ts";
+import { InlineShelf } from "./shelves/inline-shelf.ts";
+import { Shelves } from "./shelves/shelves.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import { Trash } from "./trash.ts";
 import { OpenChunks } from "./writing.ts";
@@ -39,13 +39,6 @@ export interface StoreOptions {
   openFile?(path: string): Promise<FileHandle>;
 }
 
-export interface BlockRead {
-  body: Blob | Uint8Array<ArrayBuffer>;
-  lengthBytes: number;
-  crcs: Uint32Array;
-  blockSizeBytes: number;
-}
-
 export class ChunkStore {
   readonly folders: ChunkFolders;
   readonly commits: GroupCommit;
@@ -54,43 +47,42 @@ export class ChunkStore {
   readonly #open: OpenChunks;
   readonly #settling: Settling;
   readonly #checking: Checking;
+  readonly #reading: Reading;
   readonly #trash: Trash;
 
   constructor(index: ChunkIndex, options: StoreOptions) {
-    const now = options.now ?? Date.now;
-    this.folders = new ChunkFolders(options.directory);
-    this.folders.make();
-    this.#parts = {
-      index,
-      inventory: new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId)),
-      folders: this.folders,
-      directories: new DirectorySync(),
-      disk: options.disk,
-      log: options.log,
-      now,
-      openFile: options.openFile ?? ((path) => openHandle(path, "r")),
-    };
-    this.commits = this.#parts.inventory.commits;
-    this.#open = new OpenChunks(this.#parts, options.inlineChunkBytes, () => this.usedBytes);
+    const { directory, inlineChunkBytes, disk, log, now = Date.now } = options;
+    const { openFile = (path) => openHandle(path, "r") } = options;
+    const folders = new ChunkFolders(directory);
+    folders.make();
+    const directories = new DirectorySync();
+    const files = new FileShelf({ index, folders, directories, disk, log, now, openFile });
+    const shelves = new Shelves(files, new InlineShelf(index), inlineChunkBytes);
+    const inventory = new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId));
+    this.folders = folders;
+    this.commits = inventory.commits;
+    this.#parts = { index, inventory, shelves, disk, log, now };
+    this.#open = new OpenChunks(this.#parts, () => this.usedBytes);
     this.flushes = this.#open.flushes;
     this.#settling = new Settling(this.#parts, this.#open);
     this.#checking = new Checking(this.#parts, this.#open, this.#settling);
+    this.#reading = new Reading(this.#parts, this.#open, this.#settling, this.#checking);
     this.#trash = new Trash(this.#parts, this.#open, this.#settling);
   }
 
   /** Makes index and files agree. To be called once, before anything else. */
   async recover(): Promise<Recovered> {
-    const found = await recover(this.#parts);
+    const found = await this.#parts.shelves.file.recover();
     this.#parts.inventory.recount();
     return found;
   }
 
-  /** Notes an unexpected error as the disk's. @returns what to tell whoever asked */
+  /** Notes an unexpected error as the disk's. @returns the error to answer with */
   refusal(error: unknown): unknown {
     return this.#parts.disk.refusal(error);
   }
 
-  /** Whatever an operation throws unexpectedly is the disk's: noted there, it starts the probe. */
+  /** An unexpected error of an operation is the disk's: noted there, it starts the probe. */
   #guarded<T>(work: () => T): T {
     try {
       const done = work();
@@ -111,7 +103,7 @@ export class ChunkStore {
   }
 
   /** As `OpenChunks.writeBlock`. */
-  writeBlock(...block: Parameters<OpenChunks["writeBlock"]>): Promise<void> | null {
+  writeBlock(...block: Parameters<OpenChunks["writeBlock"]>): Promise<void> {
     return this.#guarded(() => this.#open.writeBlock(...block));
   }
 
@@ -137,137 +129,29 @@ export class ChunkStore {
 
   // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @returns null if nothing is known of the chunk */
+  /** As `Reading.describe`. */
   describe(chunkId: ChunkId): ChunkDescription | null {
-    return this.#guarded(() => this.#describe(chunkId));
+    return this.#guarded(() => this.#reading.describe(chunkId));
   }
 
-  #describe(chunkId: ChunkId): ChunkDescription | null {
-    const chunk = this.#open.get(chunkId);
-    if (chunk) {
-      const { crcs, lengthBytes } = chunk.prefix();
-      return {
-        chunkId,
-        state: "open",
-        lengthBytes,
-        crc32: crc32OfBlocks(crcs, lengthBytes, chunk.blockSizeBytes),
-        blockSizeBytes: chunk.blockSizeBytes,
-        blockCrcs: packCrcs(crcs),
-        sealedAt: null,
-        verifiedAt: null,
-      };
-    }
-    const row = this.#parts.index.find(chunkId);
-    if (!row || row.state === "missing") return null;
-    if (!row.inline && this.folders.whereIs(chunkId) === null) {
-      this.#later(this.#settling.settle(chunkId));
-      return null;
-    }
-    return {
-      chunkId,
-      state: row.state,
-      lengthBytes: row.lengthBytes,
-      crc32: row.crc32,
-      blockSizeBytes: row.blockSizeBytes,
-      blockCrcs: row.blockCrcs,
-      sealedAt: row.sealedAt,
-      verifiedAt: row.verifiedAt || null,
-    };
-  }
-
-  /**
-   * Blocks as they lie on the disk: the reader checks them.
-   *
-   * @param count how many; fewer at the chunk's end
-   * @throws NO_SUCH_CHUNK, CHUNK_CORRUPT (quarantined), INVALID_PARAMETER (no such block)
-   */
+  /** As `Reading.readBlocks`. */
   readBlocks(chunkId: ChunkId, first: number, count: number): BlockRead {
-    return this.#guarded(() => this.#readBlocks(chunkId, first, count));
+    return this.#guarded(() => this.#reading.readBlocks(chunkId, first, count));
   }
 
-  #readBlocks(chunkId: ChunkId, first: number, count: number): BlockRead {
-    const chunk = this.#open.get(chunkId);
-    if (chunk) {
-      const crcs: number[] = [];
-      let lengthBytes = 0;
-      for (let n = first; n < first + count && chunk.lengthOf(n) > 0; n++) {
-        crcs.push(chunk.crcOf(n));
-        lengthBytes += chunk.lengthOf(n);
-        if (chunk.lengthOf(n) < chunk.blockSizeBytes) break;
-      }
-      if (crcs.length === 0) throw new Refusal("INVALID_PARAMETER", `Block ${first} has not been written`);
-      const start = first * chunk.blockSizeBytes;
-      return {
-        body: Bun.file(chunk.path).slice(start, start + lengthBytes),
-        lengthBytes,
-        crcs: Uint32Array.from(crcs),
-        blockSizeBytes: chunk.blockSizeBytes,
-      };
-    }
-    const row = this.#parts.index.find(chunkId);
-    const name = formatChunkId(chunkId);
-    if (!row || row.state === "missing") throw new Refusal("NO_SUCH_CHUNK", `Chunk ${name} is not here`);
-    if (row.state === "quarantined") throw new Refusal("CHUNK_CORRUPT", `The copy of chunk ${name} here is bad`);
-    const blocks = blockCount(row.lengthBytes, row.blockSizeBytes);
-    if (first >= blocks) throw new Refusal("INVALID_PARAMETER", `Chunk ${name} has ${blocks} blocks`);
-    const start = first * row.blockSizeBytes;
-    const end = Math.min(row.lengthBytes, (first + count) * row.blockSizeBytes);
-    const crcs = unpackCrcs(row.blockCrcs.subarray(4 * first, 4 * (first + count)));
-    const read = { lengthBytes: end - start, crcs, blockSizeBytes: row.blockSizeBytes };
-    if (row.inline) {
-      const bytes = this.#parts.index.inlineBytes(chunkId);
-      if (bytes) return { ...read, body: bytes.subarray(start, end) };
-    } else {
-      let path = this.folders.file(chunkId, row.state);
-      let onDisk = statSync(path, { throwIfNoEntry: false });
-      if (!onDisk && row.state === "sealed") {
-        // On its way to the trash the file moves first, and the row follows.
-        path = this.folders.file(chunkId, "trash");
-        onDisk = statSync(path, { throwIfNoEntry: false });
-      }
-      if (onDisk && onDisk.size >= row.lengthBytes) return { ...read, body: Bun.file(path).slice(start, end) };
-      if (onDisk) {
-        this.#later(
-          this.quarantine(chunkId, `the file has ${onDisk.size} bytes, less than the chunk's ${row.lengthBytes}`),
-        );
-        throw new Refusal("CHUNK_CORRUPT", `The copy of chunk ${name} here is cut short`);
-      }
-    }
-    this.#later(this.#settling.settle(chunkId));
-    throw new Refusal("NO_SUCH_CHUNK", `Chunk ${name} should be here, but its bytes are gone`);
-  }
-
-  /** Whether a sealed copy of exactly this is here, as far as the index and the file's size tell. */
+  /** As `Reading.holds`. */
   holds(expected: Expected): boolean {
-    return this.#guarded(() => this.#holds(expected));
+    return this.#guarded(() => this.#reading.holds(expected));
   }
 
-  #holds({ chunkId, lengthBytes, crc32 }: Expected): boolean {
-    const row = this.#parts.index.find(chunkId);
-    if (row?.state !== "sealed" || row.lengthBytes !== lengthBytes || row.crc32 !== crc32) return false;
-    if (row.inline) return true;
-    const size = statSync(this.folders.file(chunkId, "sealed"), { throwIfNoEntry: false })?.size;
-    return size === lengthBytes + trailerBytes(blockCount(lengthBytes, row.blockSizeBytes));
+  /** As `Reading.holdsBlock`. */
+  holdsBlock(...block: Parameters<Reading["holdsBlock"]>): boolean {
+    return this.#reading.holdsBlock(...block);
   }
 
   /** Notes an order to copy a chunk that is here already. */
   async orderedAgain(chunkId: ChunkId, decidedAt: number): Promise<void> {
     await this.#guarded(() => this.commits.add(true, () => this.#parts.index.setCopyDecidedAt(chunkId, decidedAt)));
-  }
-
-  /** Whether the chunk is being written and has this block. */
-  holdsBlock(chunkId: ChunkId, block: number, lengthBytes: number, crc32: number): boolean {
-    return this.#open.get(chunkId)?.has(block, crc32, lengthBytes) ?? false;
-  }
-
-  /** For what a reader has found and does not wait for. */
-  #later(work: Promise<unknown>): void {
-    work.catch((err) =>
-      this.#parts.log.error(
-        { event: "index-failed", err: this.#parts.disk.refusal(err) },
-        "a chunk's new state could not be recorded",
-      ),
-    );
   }
 
   // ── checking and destroying ────────────────────────────────────────────────────────────────────────────────────
@@ -292,7 +176,7 @@ export class ChunkStore {
     return this.#guarded(() => this.#settling.catchUp());
   }
 
-  /** Files were taken away: rows say so, and what is being written is given up. @returns how many rows changed */
+  /** Files were taken away: open chunks are given up, and rows follow. @returns how many rows changed */
   lostFiles(): Promise<number> {
     this.#open.lostFiles();
     return this.#guarded(() => this.#settling.settleAll());
@@ -318,7 +202,7 @@ export class ChunkStore {
     return this.#guarded(() => this.#trash.sweep(keepMs, isShort));
   }
 
-  // ── what is told to the leader ─────────────────────────────────────────────────────────────────────────────────
+  // ── what is reported to the leader ─────────────────────────────────────────────────────────────────────────────
 
   get usedBytes(): number {
     const { sealedBytes, trashBytes } = this.#parts.inventory.totals;

@@ -1,23 +1,8 @@
 /** What the disk can still take, and what its errors mean. */
-import {
-  close as closeFile,
-  closeSync,
-  fsync,
-  fsyncSync,
-  open as openFile,
-  openSync,
-  statfsSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, statfsSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Refusal } from "../../messages/errors.ts";
 import type { WorkerCondition } from "../../messages/primitives.ts";
-
-const fsyncAsync = promisify(fsync);
-const openAsync = promisify(openFile);
-const closeAsync = promisify(closeFile);
 
 /** A disk with fewer free inodes takes no new file, however many bytes are free. */
 const RESERVED_INODES = 64;
@@ -127,41 +112,4 @@ export function isSystemError(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   if (typeof code !== "string") return false;
   return code.startsWith("SQLITE_") ? !OUR_MISTAKES.test(code) : /^E(?!RR_)[A-Z0-9]+$/.test(code);
-}
-
-/** Makes names in a directory durable. Those who ask while a flush is under way share the next one. */
-export class DirectorySync {
-  #running = new Map<string, Promise<void>>();
-  #next = new Map<string, Promise<void>>();
-
-  sync(directory: string): Promise<void> {
-    const running = this.#running.get(directory);
-    if (!running) return this.#start(directory);
-    let next = this.#next.get(directory);
-    if (!next) {
-      next = running
-        .catch(() => {})
-        .then(() => {
-          this.#next.delete(directory);
-          return this.#start(directory);
-        });
-      this.#next.set(directory, next);
-    }
-    return next;
-  }
-
-  #start(directory: string): Promise<void> {
-    const done = syncDirectory(directory).finally(() => this.#running.delete(directory));
-    this.#running.set(directory, done);
-    return done;
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const file = await openAsync(directory, "r");
-  try {
-    await fsyncAsync(file);
-  } finally {
-    await closeAsync(file);
-  }
 }

@@ -33,9 +33,9 @@ export class FlushQueue {
     if (chunk.unflushedBytes >= FLUSH_STEP_BYTES) this.#enqueue(chunk);
   }
 
-  /** @returns once there is room for more dirty bytes; null if there is now */
-  room(): Promise<void> | null {
-    if (this.#unflushedBytes <= MAX_UNFLUSHED_BYTES) return null;
+  /** @returns once there is room for more dirty bytes */
+  room(): Promise<void> {
+    if (this.#unflushedBytes <= MAX_UNFLUSHED_BYTES) return Promise.resolve();
     if (this.#queue.size === 0) {
       let dirtiest: OpenChunk | undefined;
       for (const chunk of this.#dirty) if (chunk.unflushedBytes > (dirtiest?.unflushedBytes ?? 0)) dirtiest = chunk;

@@ -2,9 +2,9 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
+import { blockCount } from "../../rules/byte-range.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
-import { blockCount } from "./shelves/chunk-file.ts";
 
 /** Offsets fit an unsigned 32-bit number, as does every length that a chunk may have. */
 export const MAX_CHUNK_BYTES = 2 ** 32;

@@ -1,4 +1,4 @@
-/** Keeps work to so many bytes a second, evenly: each taker waits until its turn. */
+/** Spreads work evenly over time, at a given number of bytes a second: each taker waits until its turn. */
 export class Pace {
   readonly #bytesPerSecond: number | null;
   #nextAt = 0;
@@ -8,13 +8,13 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  /** @returns when `bytes` may go or the signal says stop; null if that is now */
-  take(bytes: number, signal: AbortSignal): Promise<void> | null {
-    if (this.#bytesPerSecond === null) return null;
+  /** @returns when `bytes` may go, or the signal says stop */
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
+    if (this.#bytesPerSecond === null) return;
     const now = performance.now();
     const at = Math.max(now, this.#nextAt);
     this.#nextAt = at + (1000 * bytes) / this.#bytesPerSecond;
-    return at > now ? pause(at - now, signal) : null;
+    if (at > now) await pause(at - now, signal);
   }
 }
 

@@ -1,20 +1,17 @@
 /**
- * The folder that a chunk's file lies in is the chunk's state; its row follows. Here a row that does not say so is brought
- * to what the folders say: its transaction failed after the file was moved, or somebody took the file away.
+ * A chunk's bytes go first, and its row follows. Here a row that did not follow is brought to what its shelf says: its
+ * transaction failed after the file was moved, or the file was taken away from outside.
  */
-import { renameSync } from "node:fs";
-import type { ChunkRow, ChunkState } from "../../../databases/chunk-index.ts";
+import type { ChunkState } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
-import { turn } from "./pace.ts";
 import type { StoreParts } from "./store-parts.ts";
 import type { OpenChunks } from "./writing.ts";
 
-/** Beyond this many, the oldest are forgotten: the scrub and the comparison with the leader come upon them, too. */
+/** Beyond this many, the oldest are forgotten: the scrub and the comparison with the leader find them as well. */
 const MOST_BEHIND = 10_000;
 const SETTLED_AT_ONCE = 256;
-const LOOKED_AT_ONCE = 1000;
 
 const rowFollowsFolder: Invariant = declareInvariant("store: a settled row says what its folder says");
 
@@ -54,7 +51,7 @@ export class Settling {
         before = state = row?.state ?? null;
         if (!row || this.#open.get(chunkId)) return;
         try {
-          state = this.#placeOf(row);
+          state = this.#parts.shelves.of(row).settle(row);
         } catch (error) {
           problem = error; // thrown here, it would undo what others change in this transaction
           return;
@@ -72,16 +69,6 @@ export class Settling {
     return state;
   }
 
-  /** A quarantined copy is never one that counts again because its move failed: the move is done now. */
-  #placeOf(row: ChunkRow): ChunkState {
-    const { folders, index } = this.#parts;
-    if (row.inline) return row.state === "missing" || index.inlineBytes(row.chunkId) !== null ? row.state : "missing";
-    const place = folders.whereIs(row.chunkId);
-    if (row.state !== "quarantined" || place !== "sealed") return place ?? "missing";
-    renameSync(folders.file(row.chunkId, "sealed"), folders.file(row.chunkId, "quarantined"));
-    return "quarantined";
-  }
-
   /** Settles rows that fell behind. @returns how many */
   async catchUp(): Promise<number> {
     const some = [...this.#behind].slice(0, SETTLED_AT_ONCE);
@@ -89,18 +76,13 @@ export class Settling {
     return some.length;
   }
 
-  /** Looks for the file of every row that should have one. @returns how many rows said something else */
+  /** Settles every row whose file is not where the row says. @returns how many */
   async settleAll(): Promise<number> {
-    const { index, folders } = this.#parts;
     let settled = 0;
-    for (let after = 0; ; await turn()) {
-      const rows = index.filesAfter(after, LOOKED_AT_ONCE);
-      const last = rows.at(-1);
-      if (!last) return settled;
-      after = last.chunkId;
-      const wrong = rows.filter(({ chunkId, state }) => (folders.whereIs(chunkId) ?? "missing") !== state);
-      await Promise.all(wrong.map(({ chunkId }) => this.settle(chunkId)));
-      settled += wrong.length;
+    for await (const misplaced of this.#parts.shelves.file.misplaced()) {
+      await Promise.all(misplaced.map((chunkId) => this.settle(chunkId)));
+      settled += misplaced.length;
     }
+    return settled;
   }
 }

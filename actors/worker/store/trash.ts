@@ -1,11 +1,8 @@
-/** The way of chunks into the trash, and their end. */
-import { rename, rm } from "node:fs/promises";
-import type { ChunkRow } from "../../../databases/chunk-index.ts";
+/** How chunks get into the trash, and are destroyed. */
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
 import type { Settling } from "./settling.ts";
-import type { FiledState } from "./shelves/chunk-folders.ts";
 import type { StoreParts } from "./store-parts.ts";
 import type { OpenChunks } from "./writing.ts";
 
@@ -17,7 +14,7 @@ export class Trash {
   readonly #parts: StoreParts;
   readonly #open: OpenChunks;
   readonly #settling: Settling;
-  /** Of files that are destroyed and whose rows are about to follow. */
+  /** Of chunks whose bytes are destroyed and whose rows are about to follow. */
   #sweptBytes = 0;
 
   constructor(parts: StoreParts, open: OpenChunks, settling: Settling) {
@@ -33,7 +30,7 @@ export class Trash {
   /**
    * Moves chunks to the trash, where they can be read until the sweep.
    *
-   * @param decidedAt log index at which that was decided; chunks ordered here later than that stay, and are in no list
+   * @param decidedAt log index of that decision; a chunk that a later order has copied here stays, and is in neither list
    */
   async trash(chunkIds: readonly ChunkId[], decidedAt: number): Promise<{ trashed: ChunkId[]; absent: ChunkId[] }> {
     if (this.#parts.disk.failure)
@@ -53,30 +50,26 @@ export class Trash {
       }
       trashed.push(chunkId);
       if (row.state !== "sealed") continue;
-      const file = row.inline ? null : await this.#moveFile(chunkId);
-      moves.push(this.#letRowFollow(row, file));
-      if (file !== null && !isAbsence(file)) break;
+      const problem = await this.#parts.shelves
+        .of(row)
+        .moveToTrash(chunkId)
+        .then(
+          () => null,
+          (error) => error,
+        );
+      moves.push(this.#letRowFollow(chunkId, problem));
+      if (problem !== null && !isAbsence(problem)) break;
     }
-    // All of them, also when one has failed: a row follows its file within a turn of the event loop.
+    // All are awaited, also when one has failed: a row follows its file within a turn of the event loop.
     for (const failure of await Promise.all(moves)) if (failure !== null) throw this.#parts.disk.refusal(failure);
     return { trashed, absent };
   }
 
-  /** @returns what the file system says against it */
-  #moveFile(chunkId: ChunkId): Promise<unknown> {
-    const { folders } = this.#parts;
-    return rename(folders.file(chunkId, "sealed"), folders.file(chunkId, "trash")).then(
-      () => null,
-      (error) => error,
-    );
-  }
-
   /**
-   * @param problem why the file could not be moved
-   * @returns why the row is not that of a trashed chunk, or null
+   * @param problem why the bytes could not be moved; null: they were
+   * @returns why the row is not that of a trashed chunk; null: it is
    */
-  async #letRowFollow(row: ChunkRow, problem: unknown): Promise<unknown> {
-    const { chunkId } = row;
+  async #letRowFollow(chunkId: ChunkId, problem: unknown): Promise<unknown> {
     try {
       if (problem !== null && !isAbsence(problem)) return problem;
       if (problem !== null) return (await this.#settling.settle(chunkId)) === "sealed" ? problem : null;
@@ -91,12 +84,12 @@ export class Trash {
   }
 
   /**
-   * Destroys what lies in trash and quarantine for longer than `keepMs`; earlier, longest first, while `isShort` says so.
+   * Destroys chunks that lie in trash or quarantine for longer than `keepMs`; earlier, oldest first, while `isShort`.
    *
    * @returns chunks destroyed
    */
   async sweep(keepMs: number, isShort: () => boolean): Promise<number> {
-    const { index, inventory, folders, now } = this.#parts;
+    const { index, inventory, shelves, now } = this.#parts;
     let destroyed = 0;
     for (;;) {
       const at = now();
@@ -105,7 +98,7 @@ export class Trash {
       try {
         for (const row of rows) {
           if (row.since + keepMs > at && !isShort()) break;
-          if (!row.inline) await rm(folders.file(row.chunkId, row.state as FiledState), { force: true });
+          await shelves.of(row).remove(row);
           this.#sweptBytes += row.lengthBytes;
           doomed.push(row);
         }

@@ -1,20 +1,18 @@
 /** The chunks being written: from their first block to their seal, or until they are given up. */
-import { rmSync, writeSync } from "node:fs";
-import { rename } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { declareInvariant, type Invariant } from "../../rules/invariant.ts";
-import { FlushQueue, fdatasyncAsync } from "./flush-queue.ts";
+import { FlushQueue } from "./flush-queue.ts";
 import { GivenUp } from "./given-up.ts";
 import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
-import { encodeTrailer, packCrcs, type Trailer, unpackCrcs } from "./shelves/chunk-file.ts";
+import { packCrcs, type Trailer, unpackCrcs } from "./shelves/chunk-file.ts";
 import { rowOf } from "./shelves/trailer.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
+const STORED = Promise.resolve();
 
 const openBytesFit: Invariant = declareInvariant(
   "store: bytes being written are not negative, and none without a chunk",
@@ -26,16 +24,14 @@ export class OpenChunks {
   /** False: chunks being written go on, but gateways begin no new one here. */
   takesNew = true;
   readonly #parts: StoreParts;
-  readonly #inlineChunkBytes: number;
   /** Of all chunks here, for the configured capacity. */
   readonly #usedBytes: () => number;
   readonly #open = new Map<ChunkId, OpenChunk>();
   readonly #givenUp: GivenUp;
   #openBytes = 0;
 
-  constructor(parts: StoreParts, inlineChunkBytes: number, usedBytes: () => number) {
+  constructor(parts: StoreParts, usedBytes: () => number) {
     this.#parts = parts;
-    this.#inlineChunkBytes = inlineChunkBytes;
     this.#usedBytes = usedBytes;
     this.#givenUp = new GivenUp(parts.now);
   }
@@ -44,7 +40,7 @@ export class OpenChunks {
     return this.#open.get(chunkId);
   }
 
-  /** Whether blocks of it are still awaited. */
+  /** Whether more blocks of it may come. */
   isBeingWritten(chunkId: ChunkId): boolean {
     const chunk = this.#open.get(chunkId);
     return chunk !== undefined && !chunk.sealing;
@@ -61,9 +57,9 @@ export class OpenChunks {
   /**
    * Stores one block; its CRC has been checked. The same block twice is one block.
    *
-   * @param copyDecidedAt log index of the order to copy this chunk, which may replace a trashed or quarantined copy; 0: no
-   *   copy, a gateway's writing
-   * @returns null when it is stored already, or a promise if the caller has to wait because the disk is behind
+   * @param copyDecidedAt log index of the order to copy this chunk, which may replace a trashed or quarantined copy; 0: a
+   *   gateway writes it
+   * @returns once there is room for more: a writer waits while the disk is behind. The block is stored when the call returns
    * @throws CHUNK_SEALED, NO_SPACE, READ_ONLY, OVERLOADED, INVALID_PARAMETER
    */
   writeBlock(
@@ -73,7 +69,7 @@ export class OpenChunks {
     bytes: Uint8Array,
     crc32: number,
     copyDecidedAt = 0,
-  ): Promise<void> | null {
+  ): Promise<void> {
     if (block * blockSizeBytes + bytes.length > MAX_CHUNK_BYTES)
       throw new Refusal("INVALID_PARAMETER", `Block ${block} lies beyond the ${MAX_CHUNK_BYTES} bytes of a chunk`);
     let chunk = this.#open.get(chunkId);
@@ -81,7 +77,7 @@ export class OpenChunks {
       this.#refuseIfGivenUp(chunkId, copyDecidedAt);
       const row = this.#rowOf(chunkId);
       if (row && !mayBeWritten(row, copyDecidedAt)) {
-        if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return null;
+        if (row.state === "sealed" && sameBlock(row, block, bytes.length, crc32)) return STORED;
         throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is ${row.state} here and does not change`);
       }
       this.#refuseIfDraining(copyDecidedAt);
@@ -94,7 +90,7 @@ export class OpenChunks {
         "INVALID_PARAMETER",
         `Chunk ${formatChunkId(chunkId)} has blocks of ${chunk.blockSizeBytes} bytes, not ${blockSizeBytes}`,
       );
-    if (chunk.has(block, crc32, bytes.length)) return null;
+    if (chunk.has(block, crc32, bytes.length)) return STORED;
     if (chunk.sealing)
       throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is being sealed and does not change`);
     try {
@@ -108,15 +104,15 @@ export class OpenChunks {
     return this.flushes.room();
   }
 
-  /** The row of a chunk that is not being written. A sealed copy without its bytes is none, and its row says so then. */
+  /** The row of a chunk that is not being written. A sealed row whose bytes are gone becomes a missing one first. */
   #rowOf(chunkId: ChunkId): ChunkRow | null {
     const row = this.#parts.index.find(chunkId);
-    if (row?.state !== "sealed" || row.inline || this.#parts.folders.whereIs(chunkId) !== null) return row;
+    if (row?.state !== "sealed" || this.#parts.shelves.of(row).has(chunkId)) return row;
     this.#parts.inventory.changeNow(true, (rows) => rows.setState(chunkId, "missing"));
     return this.#parts.index.find(chunkId);
   }
 
-  /** A block that comes after its chunk was given up would open it again, and nobody would ever close it. */
+  /** A block that arrives after its chunk was given up would open the chunk again, and no seal or abort would follow. */
   #refuseIfGivenUp(chunkId: ChunkId, copyDecidedAt: number): void {
     if (copyDecidedAt === 0 && this.#givenUp.has(chunkId))
       throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} was given up and takes no more blocks`);
@@ -131,7 +127,7 @@ export class OpenChunks {
       throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
     try {
       this.#parts.disk.admit(this.#usedBytes());
-      const chunk = new OpenChunk(chunkId, blockSizeBytes, this.#parts.folders.part(chunkId), this.#parts.now());
+      const chunk = new OpenChunk(chunkId, blockSizeBytes, this.#parts.shelves.file.part(chunkId), this.#parts.now());
       this.#open.set(chunkId, chunk);
       return chunk;
     } catch (error) {
@@ -139,19 +135,24 @@ export class OpenChunks {
     }
   }
 
-  /** A chunk that is one block, written and sealed in one step; small ones go into the index, many per flush. */
+  /** Writes and seals, in one step, a chunk that is one block. Small ones go into the index, many of them per flush. */
   async sealWhole(expected: Expected, blockSizeBytes: number, bytes: Uint8Array, copyDecidedAt = 0): Promise<void> {
     const { chunkId, lengthBytes, crc32 } = expected;
-    if (lengthBytes > this.#inlineChunkBytes) {
-      await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
-      return this.seal(expected, blockSizeBytes);
-    }
+    if (this.#parts.shelves.forNew(lengthBytes) === "inline")
+      return this.#sealInline(expected, blockSizeBytes, bytes, copyDecidedAt);
+    await this.writeBlock(chunkId, 0, blockSizeBytes, bytes, crc32, copyDecidedAt);
+    return this.seal(expected, blockSizeBytes);
+  }
+
+  async #sealInline(expected: Expected, blockSizeBytes: number, bytes: Uint8Array, copyDecidedAt: number) {
+    const { chunkId, lengthBytes, crc32 } = expected;
     this.#refuseIfGivenUp(chunkId, copyDecidedAt);
     this.#refuseIfDraining(copyDecidedAt);
     this.#parts.disk.admit(this.#usedBytes());
     this.#parts.disk.claim(this.#usedBytes(), lengthBytes);
     const sealedAt = this.#parts.now();
     const blockCrcs = packCrcs(Uint32Array.of(crc32));
+    const row = { ...expected, state: "sealed", blockSizeBytes, blockCrcs, sealedAt, copyDecidedAt } as const;
     let before: ChunkRow | null = null;
     let stored = false;
     /** Blocks of it that came before are of no use any more. */
@@ -165,21 +166,7 @@ export class OpenChunks {
         }
         written = this.#open.get(chunkId);
         if (written && !written.sealing) this.#takeOut(written);
-        rows.put(
-          {
-            chunkId,
-            state: "sealed",
-            inline: true,
-            lengthBytes,
-            crc32,
-            blockSizeBytes,
-            blockCrcs,
-            sealedAt,
-            verifiedAt: sealedAt,
-            copyDecidedAt,
-          },
-          bytes,
-        );
+        this.#parts.shelves.inline.put(rows, { ...row, verifiedAt: sealedAt }, bytes);
         stored = true;
       });
     } catch (error) {
@@ -187,7 +174,7 @@ export class OpenChunks {
     } finally {
       if (written && !written.sealing) await this.#destroy(written);
     }
-    if (stored) this.#removeOldFile(before);
+    if (stored) this.#removeReplaced(before);
   }
 
   /**
@@ -215,29 +202,21 @@ export class OpenChunks {
   }
 
   async #finish(chunk: OpenChunk, trailer: Trailer): Promise<void> {
-    const { chunkId, lengthBytes } = trailer;
     try {
       await this.flushes.leave(chunk);
       chunk.throwIfFailed();
-      const bytes = encodeTrailer(trailer);
-      for (let done = 0; done < bytes.length; )
-        done += writeSync(chunk.file, bytes, done, bytes.length - done, lengthBytes + done);
-      await fdatasyncAsync(chunk.file);
-      const path = this.#parts.folders.file(chunkId, "sealed");
-      await rename(chunk.path, path);
-      chunk.path = path;
-      await this.#parts.directories.sync(dirname(path));
+      await this.#parts.shelves.file.put(chunk, trailer);
       const row = rowOf(trailer, chunk.copyDecidedAt);
       let before: ChunkRow | null = null;
       // The trailer lacks `copyDecidedAt`; it must be durable, so that an older order to trash the copy is refused.
       await this.#parts.inventory.change(row.copyDecidedAt > 0, (rows) => {
-        before = rows.find(chunkId);
+        before = rows.find(row.chunkId);
         rows.put(row);
       });
-      this.#removeOldFile(before);
+      this.#removeReplaced(before);
     } catch (error) {
-      // After a failed flush nobody knows what is on the disk: this copy is lost.
-      this.#remove(chunk.path);
+      // After a failed flush it is unknown what is on the disk: this copy is lost.
+      this.#parts.shelves.file.discard(chunk.path);
       throw this.#parts.disk.refusal(error);
     } finally {
       this.#forget(chunk);
@@ -267,20 +246,8 @@ export class OpenChunks {
     openBytesAreSum.check(sum === this.#openBytes, { sum, openBytes: this.#openBytes });
   }
 
-  /** A copy took the place of one that lay in trash or quarantine. */
-  #removeOldFile(before: ChunkRow | null): void {
-    if (before && !before.inline && (before.state === "trash" || before.state === "quarantined"))
-      this.#remove(this.#parts.folders.file(before.chunkId, before.state));
-  }
-
-  /** A file that cannot be removed is in nobody's way: the next start does it. */
-  #remove(path: string): void {
-    try {
-      rmSync(path, { force: true });
-    } catch (error) {
-      const err = this.#parts.disk.refusal(error);
-      this.#parts.log.warn({ event: "file-left-over", path, err }, "a file could not be removed");
-    }
+  #removeReplaced(before: ChunkRow | null): void {
+    if (before) this.#parts.shelves.of(before).removeReplaced(before);
   }
 
   /**
@@ -303,18 +270,18 @@ export class OpenChunks {
   }
 
   async #destroy(chunk: OpenChunk): Promise<void> {
-    this.#remove(chunk.path);
+    this.#parts.shelves.file.discard(chunk.path);
     await this.flushes.leave(chunk);
     chunk.close();
   }
 
-  /** What is being written lost its files: it can only be given up. */
+  /** The files of all open chunks are gone: these chunks can only be given up. */
   lostFiles(): void {
     for (const chunk of this.#open.values())
       chunk.fail(new Refusal("READ_ONLY", `The file of chunk ${formatChunkId(chunk.chunkId)} vanished`));
   }
 
-  /** Unsealed chunks of gateways that nobody has written to for so long. A copy under way looks after itself. */
+  /** Unsealed chunks whose gateway has written nothing for `idleAfterMs`. Copies under way end by themselves. */
   idle(limit: number, idleAfterMs: number): ChunkId[] {
     const before = this.#parts.now() - idleAfterMs;
     const idle: ChunkId[] = [];
@@ -332,7 +299,7 @@ export class OpenChunks {
   }
 }
 
-/** Missing copies may be written again by anyone, trashed and quarantined ones by an order to copy. */
+/** Gateways and orders to copy may write a missing copy again, orders to copy also a trashed or quarantined one. */
 const mayBeWritten = (row: ChunkRow, copyDecidedAt: number): boolean =>
   row.state === "missing" || (copyDecidedAt > 0 && row.state !== "sealed");
 

@@ -359,7 +359,7 @@ function* sealedIn(index: ChunkIndex): Generator<number> {
 
 function inlineCrc(index: ChunkIndex, chunkId: number): number | undefined {
   const row = index.find(chunkId);
-  const bytes = row?.state === "sealed" && row.inline ? index.inlineBytes(chunkId) : null;
+  const bytes = row?.state === "sealed" && row.shelf === "inline" ? index.inlineBytes(chunkId) : null;
   return bytes ? Bun.hash.crc32(bytes) : undefined;
 }
 

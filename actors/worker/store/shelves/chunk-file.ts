@@ -18,8 +18,10 @@
  * The block CRCs combine into the data's CRC, so a reader of the trailer knows whether all of it is whole.
  */
 import type { ChunkId } from "../../../messages/primitives.ts";
+import { blockCount } from "../../../rules/byte-range.ts";
 import { formatChunkId, parseChunkId } from "../../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../../rules/crc32.ts";
+import { bad, flawed, good, type Read } from "./flaw.ts";
 
 export const FOOTER_BYTES = 64;
 const MAGIC = 0x4b4e_5548_4353_4644n; // "DFSCHUNK"
@@ -33,9 +35,6 @@ export interface Trailer {
   blockCrcs: Uint32Array;
   sealedAt: number;
 }
-
-export const blockCount = (lengthBytes: number, blockSizeBytes: number): number =>
-  Math.ceil(lengthBytes / blockSizeBytes);
 
 export const trailerBytes = (blocks: number): number => 4 * blocks + FOOTER_BYTES;
 
@@ -71,38 +70,39 @@ export function encodeTrailer(trailer: Trailer): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/**
- * @param footer the file's last FOOTER_BYTES
- * @returns what the footer says, without block CRCs; or in words why it is none
- */
-export function decodeFooter(footer: Uint8Array, fileBytes: number): Omit<Trailer, "blockCrcs"> | string {
-  if (footer.length < FOOTER_BYTES) return "the file is shorter than a footer";
+/** @param footer the file's last FOOTER_BYTES; fewer if the file is shorter */
+export function decodeFooter(footer: Uint8Array, fileBytes: number): Read<Omit<Trailer, "blockCrcs">> {
+  const refuse = (problem: string): Read<never> => flawed(bad(problem));
+  if (footer.length < FOOTER_BYTES) return refuse("the file is shorter than a footer");
   const view = new DataView(footer.buffer, footer.byteOffset, FOOTER_BYTES);
-  if (view.getBigUint64(0, true) !== MAGIC) return "the file does not end in a chunk footer";
-  if (view.getUint32(60, true) !== Bun.hash.crc32(footer.subarray(0, 60))) return "the footer's checksum is wrong";
-  if (view.getUint32(8, true) !== VERSION) return `the format is version ${view.getUint32(8, true)}, not ${VERSION}`;
+  if (view.getBigUint64(0, true) !== MAGIC) return refuse("the file does not end in a chunk footer");
+  if (view.getUint32(60, true) !== Bun.hash.crc32(footer.subarray(0, 60)))
+    return refuse("the footer's checksum is wrong");
+  const version = view.getUint32(8, true);
+  if (version !== VERSION) return refuse(`the format is version ${version}, not ${VERSION}`);
   const lengthBytes = Number(view.getBigUint64(24, true));
   const blockSizeBytes = view.getUint32(12, true);
   const blocks = view.getUint32(32, true);
   if (blockSizeBytes === 0 || blocks !== blockCount(lengthBytes, blockSizeBytes))
-    return `${blocks} blocks of ${blockSizeBytes} bytes do not make ${lengthBytes} bytes`;
-  if (fileBytes !== lengthBytes + trailerBytes(blocks))
-    return `the file has ${fileBytes} bytes, its footer tells of ${lengthBytes + trailerBytes(blocks)}`;
-  return {
+    return refuse(`${blocks} blocks of ${blockSizeBytes} bytes do not make ${lengthBytes} bytes`);
+  const impliedBytes = lengthBytes + trailerBytes(blocks);
+  if (fileBytes !== impliedBytes)
+    return refuse(`the file has ${fileBytes} bytes, but its footer implies ${impliedBytes}`);
+  return good({
     chunkId: Number(view.getBigUint64(16, true)),
     lengthBytes,
     blockSizeBytes,
     crc32: view.getUint32(36, true),
     sealedAt: Number(view.getBigUint64(40, true)),
-  };
+  });
 }
 
-/** @returns the whole trailer, or in words what is wrong with its CRC list */
-export function decodeTrailer(footer: Omit<Trailer, "blockCrcs">, crcBytes: Uint8Array): Trailer | string {
+/** @param crcBytes the list of block CRCs that lies before the footer */
+export function decodeTrailer(footer: Omit<Trailer, "blockCrcs">, crcBytes: Uint8Array): Read<Trailer> {
   const blockCrcs = unpackCrcs(crcBytes);
   if (crc32OfBlocks(blockCrcs, footer.lengthBytes, footer.blockSizeBytes) !== footer.crc32)
-    return "the block checksums do not combine into the chunk's";
-  return { ...footer, blockCrcs };
+    return flawed(bad("the block checksums do not combine into the chunk's"));
+  return good({ ...footer, blockCrcs });
 }
 
 /** `ab/00000000000000ab.chunk`: spread over 256 folders by the id's last byte, which consecutive ids fill evenly. */
@@ -111,6 +111,6 @@ export function chunkFileName(chunkId: ChunkId): string {
   return `${name.slice(-2)}/${name}.chunk`;
 }
 
-/** @returns null if no chunk's file is called that */
+/** @returns null if that is the name of no chunk's file */
 export const chunkIdOfFileName = (name: string): ChunkId | null =>
   name.endsWith(".chunk") ? parseChunkId(name.slice(0, -".chunk".length)) : null;

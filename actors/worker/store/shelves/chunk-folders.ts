@@ -1,7 +1,7 @@
 /**
  * Where a worker's chunk files lie, and so what state they are in:
  *
- *     parts/         <id>.part        being written; worthless after a restart, since nobody knows which blocks are there
+ *     parts/         <id>.part        being written; worthless after a restart, since which blocks it has is lost
  *     chunks/ab/     <id>.chunk       sealed
  *     trash/         <id>.chunk       deleted, still readable
  *     quarantine/    <id>.chunk       found bad

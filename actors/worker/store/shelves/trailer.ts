@@ -3,41 +3,42 @@ import { closeSync, openSync, readSync, statSync } from "node:fs";
 import type { ChunkRow } from "../../../../databases/chunk-index.ts";
 import { isSystemError } from "../disk.ts";
 import { decodeFooter, decodeTrailer, FOOTER_BYTES, packCrcs, type Trailer } from "./chunk-file.ts";
+import { bad, type Flaw, flawed, MISSING, type Read } from "./flaw.ts";
 
-/** @returns in words what is wrong with it. Throws what the file system throws. */
-export function readTrailer(path: string): Trailer | string {
+/** @throws what the file system says of this process, and not of the copy */
+export function readTrailer(path: string): Read<Trailer> {
+  try {
+    return read(path);
+  } catch (error) {
+    return flawed(flawOfError(error));
+  }
+}
+
+function read(path: string): Read<Trailer> {
   const file = openSync(path, "r");
   try {
     const { size } = statSync(path);
     const footerBytes = new Uint8Array(FOOTER_BYTES);
     const got = readSync(file, footerBytes, 0, FOOTER_BYTES, Math.max(0, size - FOOTER_BYTES));
     const footer = decodeFooter(footerBytes.subarray(0, got), size);
-    if (typeof footer === "string") return footer;
-    const crcBytes = new Uint8Array(size - footer.lengthBytes - FOOTER_BYTES);
-    readSync(file, crcBytes, 0, crcBytes.length, footer.lengthBytes);
-    return decodeTrailer(footer, crcBytes);
+    if (footer.flaw) return footer;
+    const { lengthBytes } = footer.value;
+    const crcBytes = new Uint8Array(size - lengthBytes - FOOTER_BYTES);
+    readSync(file, crcBytes, 0, crcBytes.length, lengthBytes);
+    return decodeTrailer(footer.value, crcBytes);
   } finally {
     closeSync(file);
-  }
-}
-
-/** @returns the trailer, or in words what keeps it from being read; `missing` if there is no file */
-export function trailerOrProblem(path: string): Trailer | string {
-  try {
-    return readTrailer(path);
-  } catch (error) {
-    return readProblem(error);
   }
 }
 
 /** Errors of opening and reading that speak of this process and not of the copy. */
 const OF_THE_PROCESS: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR"]);
 
-/** What an error of reading says of the copy; one that does not is thrown on. */
-export function readProblem(error: unknown): string {
+/** @returns what an error of opening or reading says of the copy; @throws one that says nothing of it */
+export function flawOfError(error: unknown): Flaw {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT" || code === "ENOTDIR") return "missing";
-  if (isSystemError(error) && !OF_THE_PROCESS.has(String(code))) return `it cannot be read: ${message}`;
+  if (code === "ENOENT" || code === "ENOTDIR") return MISSING;
+  if (isSystemError(error) && !OF_THE_PROCESS.has(String(code))) return bad(`it cannot be read: ${message}`);
   throw error;
 }
 
@@ -45,7 +46,7 @@ export function readProblem(error: unknown): string {
 export const rowOf = (trailer: Trailer, copyDecidedAt: number): ChunkRow => ({
   chunkId: trailer.chunkId,
   state: "sealed",
-  inline: false,
+  shelf: "file",
   lengthBytes: trailer.lengthBytes,
   crc32: trailer.crc32,
   blockSizeBytes: trailer.blockSizeBytes,
