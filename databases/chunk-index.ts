@@ -1,14 +1,15 @@
 /**
  * A worker's SQLite database, `<data>/chunk-index.db`: one row per chunk that is not being written any more, the bytes
- * of small chunks, and who this worker is. For chunks in files it is an index only, and can be made again from them: the
- * folder a file lies in is its state, and the row follows. For inline chunks and the identity it is the truth.
+ * of small chunks, and the worker's identity. For chunks in files it is an index only, and can be made again from them: the
+ * folder that a file lies in is its state, and the row follows. For inline chunks and the identity it is the truth.
  *
  * The connection is the process's own (`locking_mode=EXCLUSIVE`): a second worker on the same directory cannot start.
  */
-import { Database, SQLiteError, type SQLQueryBindings } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ChunkId } from "../actors/messages/primitives.ts";
+import { DatabaseRefused, openDatabase } from "./sqlite.ts";
 
 /** `missing`: the row is there, the bytes are not; kept until the leader knows. */
 export type ChunkState = "sealed" | "trash" | "quarantined" | "missing";
@@ -54,11 +55,34 @@ export interface Totals {
   trashBytes: number;
 }
 
-export class IndexInUse extends Error {
-  override name = "IndexInUse";
-}
-
 const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  CREATE TABLE identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    incarnation TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    cluster_id TEXT,
+    highest_term INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE chunks (
+    chunk_id INTEGER PRIMARY KEY,
+    state INTEGER NOT NULL,
+    inline INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    block_size INTEGER NOT NULL,
+    block_crcs BLOB NOT NULL,
+    sealed_at INTEGER NOT NULL,
+    verified_at INTEGER NOT NULL,
+    copy_decided_at INTEGER NOT NULL,
+    state_since INTEGER NOT NULL,
+    reported INTEGER NOT NULL
+  ) STRICT;
+  -- Kept apart, so that walking the rows of \`chunks\` never drags their bytes along.
+  CREATE TABLE inline_chunks (chunk_id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+  CREATE INDEX chunks_by_verification ON chunks (verified_at, chunk_id) WHERE state = 0;
+  CREATE INDEX chunks_discarded ON chunks (state_since, chunk_id) WHERE state <> 0;
+  PRAGMA user_version = ${SCHEMA_VERSION}`;
 const STATES: ChunkState[] = ["sealed", "trash", "quarantined", "missing"];
 const shelfOf = (inline: number): ShelfName => (inline === 1 ? "inline" : "file");
 const code = (state: ChunkState): number => STATES.indexOf(state);
@@ -97,16 +121,15 @@ export class ChunkIndex {
   readonly setAside: string | null = null;
   #database: Database;
 
-  /** @throws IndexInUse if another process has it open */
+  /** @throws DatabaseRefused */
   constructor(directory: string) {
     this.path = join(directory, "chunk-index.db");
     try {
       this.#database = open(this.path);
     } catch (error) {
-      if (!(error instanceof SQLiteError)) throw error;
-      if (error.code === "SQLITE_BUSY" || error.code === "SQLITE_LOCKED")
-        throw new IndexInUse(`${directory} is in use by another worker`);
-      if (error.code !== "SQLITE_NOTADB" && !error.code?.startsWith("SQLITE_CORRUPT")) throw error;
+      if (!(error instanceof DatabaseRefused)) throw error;
+      if (error.why === "inUse") throw new DatabaseRefused(`${directory} is in use by another worker`, "inUse");
+      if (error.why !== "damaged") throw error;
       this.setAside = `${this.path}.damaged-${Date.now()}`;
       renameSync(this.path, this.setAside);
       for (const suffix of ["-wal", "-shm"]) rmSync(this.path + suffix, { force: true });
@@ -119,8 +142,8 @@ export class ChunkIndex {
   }
 
   /**
-   * @param durable false: an accident may take the change back, which does no harm where files are the truth. It is on
-   *   disk at the latest with the next durable one.
+   * @param durable false: a loss of power may take the change back, which does no harm where files are the truth. The next
+   *   durable transaction makes it durable too.
    */
   transaction(durable: boolean, change: () => void): void {
     this.#database.run(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
@@ -146,7 +169,7 @@ export class ChunkIndex {
     return row?.data ?? null;
   }
 
-  /** Inserts, or replaces whatever was known of the chunk. Inline chunks bring their bytes. */
+  /** Inserts a row, or replaces the chunk's row. A new inline chunk brings its bytes. */
   put(row: ChunkRow, data?: Uint8Array): void {
     this.#query(
       `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
@@ -199,7 +222,7 @@ export class ChunkIndex {
     ).all(after, limit);
   }
 
-  /** Every chunk that should have a file, in rising order of id, a page at a time. */
+  /** Chunks on the file shelf with ids above `after`, in rising order, without missing ones. */
   filesAfter(after: ChunkId, limit: number): { chunkId: ChunkId; state: ChunkState; lengthBytes: number }[] {
     return this.#query<{ chunkId: number; state: number; lengthBytes: number }>(
       `SELECT chunk_id AS chunkId, state, length AS lengthBytes FROM chunks
@@ -209,7 +232,7 @@ export class ChunkIndex {
       .map((row) => ({ ...row, state: STATES[row.state] as ChunkState }));
   }
 
-  /** The sealed chunk that was read back longest ago. */
+  /** The sealed chunk whose last reading back is the oldest. */
   leastRecentlyVerified(): ChunkRow | null {
     const raw = this.#query<RawRow>(
       `SELECT ${COLUMNS} FROM chunks WHERE state = 0 ORDER BY verified_at, chunk_id LIMIT 1`,
@@ -217,7 +240,7 @@ export class ChunkIndex {
     return raw && fromRaw(raw);
   }
 
-  /** What lies in trash and quarantine, longest first. */
+  /** Chunks in trash and quarantine, those that lie there longest first. */
   discarded(limit: number): DiscardedChunk[] {
     return this.#query<{ chunkId: number; state: number; inline: number; lengthBytes: number; since: number }>(
       `SELECT chunk_id AS chunkId, state, inline, length AS lengthBytes, state_since AS since FROM chunks
@@ -227,7 +250,7 @@ export class ChunkIndex {
       .map(({ inline, state, ...row }) => ({ ...row, state: STATES[state] as ChunkState, shelf: shelfOf(inline) }));
   }
 
-  /** Quarantined copies that have lain there, or since they were last read, for `afterMs` and as long as before that. */
+  /** Quarantined copies that are due to be read again: first after `afterMs`, then each time after twice as long. */
   toRecheck(now: number, afterMs: number, limit: number): { chunkId: ChunkId }[] {
     return this.#query<{ chunkId: number }>(
       `SELECT chunk_id AS chunkId FROM chunks WHERE state <> 0 AND state = 2
@@ -246,7 +269,7 @@ export class ChunkIndex {
       .map(({ chunkId, state }) => ({ chunkId, state: STATES[state] === "missing" ? "missing" : "corrupt" }));
   }
 
-  /** The leader knows: quarantined copies are not told again, missing ones forgotten. */
+  /** The leader knows: a quarantined copy is not reported again, a missing one is forgotten. */
   acknowledge(chunkId: ChunkId): void {
     this.#query("UPDATE chunks SET reported = 1 WHERE chunk_id = ? AND state = 2").run(chunkId);
     this.#query("DELETE FROM chunks WHERE chunk_id = ? AND state = 3").run(chunkId);
@@ -263,7 +286,7 @@ export class ChunkIndex {
     return totals;
   }
 
-  /** @returns who this worker is, with an epoch of its own for this start */
+  /** @returns the worker's identity, with an epoch of its own for this start */
   beginEpoch(): StoredIdentity {
     this.transaction(true, () => {
       this.#query("INSERT OR IGNORE INTO identity (one, incarnation, epoch, highest_term) VALUES (1, ?, 0, 0)").run(
@@ -286,7 +309,7 @@ export class ChunkIndex {
     this.transaction(true, () => this.#query("UPDATE identity SET cluster_id = ?").run(clusterId));
   }
 
-  /** Also to a lower one. */
+  /** A lower term is stored too. */
   setTerm(term: number): void {
     this.transaction(true, () => this.#query("UPDATE identity SET highest_term = ?").run(term));
   }
@@ -297,56 +320,17 @@ export class ChunkIndex {
 
   close(): void {
     this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)");
-    this.#database.close(false);
+    this.#database.close();
   }
 }
 
-function open(path: string): Database {
-  const database = new Database(path, { create: true, strict: true });
-  try {
-    database.run("PRAGMA locking_mode = EXCLUSIVE");
-    database.run("PRAGMA page_size = 8192");
-    database.run("PRAGMA journal_mode = WAL");
-    database.run("PRAGMA wal_autocheckpoint = 2000");
-    database.run("PRAGMA cache_size = -16384");
-    database.run("BEGIN EXCLUSIVE");
-    const { user_version: version } = database.query("PRAGMA user_version").get() as { user_version: number };
-    if (version > SCHEMA_VERSION)
-      throw new Error(`${path} was written by a newer version of this program (schema ${version})`);
-    if (version === 0) {
-      database.run(`
-        CREATE TABLE identity (
-          one INTEGER PRIMARY KEY CHECK (one = 1),
-          incarnation TEXT NOT NULL,
-          epoch INTEGER NOT NULL,
-          cluster_id TEXT,
-          highest_term INTEGER NOT NULL
-        ) STRICT`);
-      database.run(`
-        CREATE TABLE chunks (
-          chunk_id INTEGER PRIMARY KEY,
-          state INTEGER NOT NULL,
-          inline INTEGER NOT NULL,
-          length INTEGER NOT NULL,
-          crc32 INTEGER NOT NULL,
-          block_size INTEGER NOT NULL,
-          block_crcs BLOB NOT NULL,
-          sealed_at INTEGER NOT NULL,
-          verified_at INTEGER NOT NULL,
-          copy_decided_at INTEGER NOT NULL,
-          state_since INTEGER NOT NULL,
-          reported INTEGER NOT NULL
-        ) STRICT`);
-      // Kept apart, so that walking the rows of `chunks` never drags their bytes along.
-      database.run("CREATE TABLE inline_chunks (chunk_id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT");
-      database.run("CREATE INDEX chunks_by_verification ON chunks (verified_at, chunk_id) WHERE state = 0");
-      database.run("CREATE INDEX chunks_discarded ON chunks (state_since, chunk_id) WHERE state <> 0");
-      database.run(`PRAGMA user_version = ${SCHEMA_VERSION}`);
-    }
-    database.run("COMMIT");
-    return database;
-  } catch (error) {
-    database.close(false);
-    throw error;
-  }
-}
+const open = (path: string): Database =>
+  openDatabase({
+    path,
+    schema: SCHEMA,
+    schemaVersion: SCHEMA_VERSION,
+    synchronous: "FULL",
+    pageBytes: 8192,
+    cacheBytes: 16 << 20,
+    checkpointPages: 2000,
+  });

@@ -4,9 +4,17 @@ import { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** A database that cannot be used: locked by another process, of a newer schema, or damaged. */
+/** A database that cannot be used. */
 export class DatabaseRefused extends Error {
   override name = "DatabaseRefused";
+
+  /** @param why `inUse`: locked by another process; `newer`: a newer program's schema; `damaged`: no database, or a torn one */
+  constructor(
+    message: string,
+    readonly why: "inUse" | "newer" | "damaged" | "unusable" = "unusable",
+  ) {
+    super(message);
+  }
 }
 
 /** SQLite stays open, and its file locked, while a statement lives; this one takes its statements with it. */
@@ -42,6 +50,11 @@ export interface OpenOptions {
   synchronous: "FULL" | "NORMAL";
   /** Other connections of this process may read it too; something else must guard the folder against twin nodes. */
   isShared?: boolean;
+  /** Of a new database; undefined: SQLite's own. */
+  pageBytes?: number;
+  cacheBytes?: number;
+  /** The WAL is copied into the database when it has this many pages; undefined: SQLite's own. */
+  checkpointPages?: number;
 }
 
 /**
@@ -55,18 +68,24 @@ export function openDatabase({
   upgrades = [],
   synchronous,
   isShared = false,
+  pageBytes,
+  cacheBytes = 64 << 20,
+  checkpointPages,
 }: OpenOptions): Database {
   if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
   const db = new OwningDatabase(path, { create: true, strict: true });
   try {
     if (!isShared) db.exec("PRAGMA locking_mode = EXCLUSIVE");
+    if (pageBytes !== undefined) db.exec(`PRAGMA page_size = ${pageBytes}`);
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
     if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
-    db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536`);
+    db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -${cacheBytes >> 10}`);
+    if (checkpointPages !== undefined) db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
     const { user_version: version } = db.query("PRAGMA user_version").get() as { user_version: number };
     if (version > schemaVersion)
       throw new DatabaseRefused(
         `${path} has schema ${version}; this program knows ${schemaVersion}. Use a newer program.`,
+        "newer",
       );
     if (version === 0) db.transaction(() => db.exec(schema)).exclusive();
     else
@@ -76,10 +95,10 @@ export function openDatabase({
   } catch (cause) {
     db.close();
     if (cause instanceof DatabaseRefused) throw cause;
-    const { message } = cause as Error;
-    throw new DatabaseRefused(
-      /locked|busy/i.test(message) ? `${path} is in use by another process` : `${path} cannot be opened: ${message}`,
-    );
+    const { message, code = "" } = cause as Error & { code?: string };
+    if (/locked|busy/i.test(message)) throw new DatabaseRefused(`${path} is in use by another process`, "inUse");
+    const isDamaged = /^SQLITE_(NOTADB|CORRUPT)/.test(code);
+    throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamaged ? "damaged" : "unusable");
   }
 }
 

@@ -4,7 +4,8 @@
  */
 import { Elysia } from "elysia";
 import { createActor } from "xstate";
-import { ChunkIndex, IndexInUse } from "../../databases/chunk-index.ts";
+import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { DatabaseRefused } from "../../databases/sqlite.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox } from "../messages/master.ts";
@@ -372,7 +373,8 @@ function openIndex(directory: string, log: Logger): ChunkIndex {
       );
     return index;
   } catch (error) {
-    if (error instanceof IndexInUse) throw new StartRefused(error.message, ExitCode.dataDirectoryRefused);
+    if (error instanceof DatabaseRefused && (error.why === "inUse" || error.why === "newer"))
+      throw new StartRefused(error.message, ExitCode.dataDirectoryRefused);
     throw new StartRefused(`Cannot use ${directory}: ${(error as Error).message}`, ExitCode.diskFailed);
   }
 }

@@ -1,12 +1,14 @@
+import { Database } from "bun:sqlite";
 import { describe, expect, spyOn, test } from "bun:test";
-import { existsSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { ExitCode, StartRefused } from "../../actors/node/lifecycle.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { DirectorySync } from "../../actors/worker/store/shelves/directory-sync.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { codeOf, flipByte, openStore, put, read, write } from "./open-store.ts";
-import { BLOCK, blocksOf, crc32Of, randomBytes, temporaryFolder } from "./support.ts";
+import { BLOCK, blocksOf, crc32Of, randomBytes, startTestWorker, temporaryFolder } from "./support.ts";
 
 const content = randomBytes(3 * BLOCK + 100);
 
@@ -448,6 +450,21 @@ test("an inline chunk whose bytes changed is found and quarantined", async () =>
   expect(await store.verify(1, null)).toBe("corrupt");
   expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
   await store.close();
+});
+
+test("an index that a newer program wrote is refused, and stays as it is", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await store.close();
+  const written = new Database(index.path);
+  written.run("PRAGMA user_version = 99");
+  written.close();
+  const before = readFileSync(index.path);
+  expect(() => new ChunkIndex(folder.path)).toThrow("Use a newer program");
+  const refusal = await startTestWorker(folder.path).catch((error) => error);
+  expect(refusal).toBeInstanceOf(StartRefused);
+  expect(refusal.exitCode).toBe(ExitCode.dataDirectoryRefused);
+  expect(readFileSync(index.path)).toEqual(before);
 });
 
 test("a directory is one worker's only", async () => {
