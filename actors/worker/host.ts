@@ -3,34 +3,33 @@
  * here and below; what happens when is the machine's (`worker.machine.ts`).
  */
 import { Elysia } from "elysia";
-import { createActor } from "xstate";
-import { ChunkIndex } from "../../databases/chunk-index.ts";
-import { DatabaseRefused } from "../../databases/sqlite.ts";
+import { type ActorRefFrom, createActor, type SnapshotFrom } from "xstate";
+import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
-import type { MasterMailbox } from "../messages/master.ts";
-import { MAX_TERM } from "../messages/primitives.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
 import { entrance, serve } from "../node/http/entrance.ts";
-import { ExitCode, StartRefused } from "../node/lifecycle.ts";
+import { ExitCode } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, type MessageOf, mailbox, SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
-import { becauseOf } from "../node/record/cause.ts";
+import { type Identity, mailbox, SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
 import { inspector } from "../node/record/inspector.ts";
 import { recorder } from "../node/record/recorder.ts";
-import { declareWork, longWork, RECOVERY_LIMIT_MS } from "../node/watchdog/current-work.ts";
+import { longWork, RECOVERY_LIMIT_MS } from "../node/watchdog/current-work.ts";
 import { blockRoutes, noTraffic } from "./blocks/block-routes.ts";
 import { Copier } from "./blocks/copy-chunk.ts";
 import { Fence } from "./leader/fence.ts";
 import { LeaderLink } from "./leader/leader-link.ts";
 import { handlers } from "./leader/orders.ts";
-import { reconcilePage } from "./leader/reconcile.ts";
+import { Reconciler } from "./leader/reconcile.ts";
+import { Reporting } from "./leader/reporting.ts";
+import { workerMetrics } from "./metrics.ts";
 import { probes } from "./probes.ts";
 import { RolesAtWorker } from "./roles.ts";
+import { Self } from "./self.ts";
 import { ChunkStore } from "./store/chunk-store.ts";
 import { Disk } from "./store/disk.ts";
 import { Ground } from "./store/ground.ts";
-import { pause } from "./store/pace.ts";
+import { openIndex } from "./store/open-index.ts";
 import { type ScrubProgress, scrub } from "./store/scrub.ts";
 import { upkeep } from "./store/upkeep.ts";
 import { workerMachine } from "./worker.machine.ts";
@@ -49,16 +48,16 @@ export interface WorkerOptions {
   resetTerm?: boolean;
 }
 
-/** How often what happens beside the work. In ms. */
+/** The rhythm of background work, ms. */
 export interface Rhythm {
   /** Between two pages of the slow comparison with the leader. */
   reconcilePauseMs: number;
   sweepMs: number;
   /** An unsealed chunk untouched for this long is asked about. */
   idleAfterMs: number;
-  /** While the disk refuses writes, a trial write this often; and as often a look at what lies in quarantine. */
+  /** Between two trial writes while the disk refuses writes, and between two looks at the quarantine. */
   probeMs: number;
-  /** A copy that was put into quarantine is read again after this, then ever more rarely. */
+  /** From a copy's quarantine to its first rereading; each one that finds it bad doubles the time to the next. */
   recheckAfterMs: number;
   /** A stop waits no longer than this for work under way. */
   drainMs: number;
@@ -72,311 +71,245 @@ const RHYTHM: Rhythm = {
   recheckAfterMs: 60_000,
   drainMs: 5000,
 };
-/** Blocks are counted into the record, never told one by one. */
+/** Blocks are counted into the recording: a record for each would be too many. */
 const TRAFFIC_SAMPLE_MS = 1000;
-/** Refusals that waiting does not cure. */
-const NEEDS_A_PERSON: ReadonlySet<string> = new Set([
-  "UNAUTHENTICATED",
-  "WRONG_CLUSTER",
-  "WRONG_NODE",
-  "WRONG_SENDER",
-  "IMPLAUSIBLE_TERM",
-]);
-/** A report holds at most this many chunks of a kind; the next one the rest. */
-const REPORT_LIMIT = 256;
-
-const beating = declareWork("heartbeat");
-const reconciling = declareWork("reconcile");
 
 export interface WorkerNode {
   readonly url: string;
+  readonly store: ChunkStore;
   /** As the machine says: "registering.asking", "serving.disk.full …" */
   state(): string;
-  store: ChunkStore;
   /** Finishes work under way, closes files and index. */
   stop(): Promise<void>;
 }
 
 /** @throws StartRefused if the data directory is another worker's, or cannot be used */
 export async function startWorker(options: WorkerOptions): Promise<WorkerNode> {
-  const { id, config, directory, log } = options;
-  const rhythm = { ...RHYTHM, ...options.rhythm };
-  const index = longWork("open the index", RECOVERY_LIMIT_MS, () => openIndex(directory, log));
-  const me = index.beginEpoch();
-  if (me.highestTerm > MAX_TERM && !options.resetTerm) {
-    index.close();
-    throw new StartRefused(
-      `${id} cannot start: the term that it has stored, ${me.highestTerm}, is no leader's. Start it once with --reset-term, when a leader is there.`,
-      ExitCode.dataDirectoryRefused,
+  const worker = new WorkerHost(options);
+  await worker.start();
+  return worker;
+}
+
+class WorkerHost implements WorkerNode {
+  readonly url: string;
+  readonly store: ChunkStore;
+  readonly #options: WorkerOptions;
+  readonly #rhythm: Rhythm;
+  readonly #index: ChunkIndex;
+  readonly #self: Self;
+  readonly #identity: Identity;
+  readonly #disk: Disk;
+  readonly #fence: Fence;
+  readonly #copier: Copier;
+  readonly #reporting: Reporting;
+  readonly #reconciler: Reconciler;
+  readonly #machine: ActorRefFrom<typeof workerMachine>;
+  readonly #traffic = noTraffic();
+  readonly #scrubbed: ScrubProgress = { chunksChecked: 0, bytesChecked: 0, badFound: 0 };
+  /** Ends what runs in the background. */
+  readonly #background = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #server: { stop(closeActiveConnections: boolean): Promise<unknown> } | null = null;
+
+  /** Opens the index. @throws StartRefused */
+  constructor(options: WorkerOptions) {
+    const { id, url, config, directory, secret, log, resetTerm = false } = options;
+    const { heartbeatMs } = config;
+    this.url = url;
+    this.#options = options;
+    this.#rhythm = { ...RHYTHM, ...options.rhythm };
+    const index = longWork("open the index", RECOVERY_LIMIT_MS, () => openIndex(directory, log));
+    const self = new Self(options, index, resetTerm);
+    const roles = new RolesAtWorker(config);
+    this.#index = index;
+    this.#self = self;
+    this.#identity = { nodeId: id, secret, clusterId: () => self.clusterId, rolesOf: roles.rolesOf };
+    const { capacityBytes } = options;
+    this.#disk = new Disk({ directory, capacityBytes, reservedBytes: config.limits.reservedBytes });
+    const { inlineChunkBytes } = config;
+    this.store = new ChunkStore(index, { directory, inlineChunkBytes, disk: this.#disk, log });
+    this.#fence = new Fence(index, undefined, resetTerm);
+    this.#copier = new Copier(this.#identity, this.store);
+    this.#machine = this.#createMachine();
+    const shared = {
+      self,
+      index,
+      log,
+      heartbeatMs,
+      store: this.store,
+      disk: this.#disk,
+      fence: this.#fence,
+      leader: new LeaderLink(
+        this.#identity,
+        config.masters.map((master) => master.url),
+      ),
+      signal: this.#background.signal,
+    };
+    this.#reporting = new Reporting({
+      ...shared,
+      roles,
+      traffic: this.#traffic,
+      copier: this.#copier,
+      idleAfterMs: this.#rhythm.idleAfterMs,
+      notify: (event) => this.#machine.send(event),
+      mode: () => this.#snapshot().context.mode,
+    });
+    this.#reconciler = new Reconciler({
+      ...shared,
+      pauseMs: this.#rhythm.reconcilePauseMs,
+      servingTerm: () => (this.#isServing() ? this.#snapshot().context.term : null),
+    });
+  }
+
+  #createMachine(): ActorRefFrom<typeof workerMachine> {
+    const { config, log } = this.#options;
+    return createActor(
+      workerMachine.provide({
+        actions: {
+          register: () => void this.#reporting.register(),
+          sendHeartbeat: () => void this.#reporting.sendHeartbeat(),
+          reconcile: () => void this.#reconciler.run(),
+          finishWork: () => void this.#finishWork(),
+          noteUnexpected: ({ event }) => log.warn({ event: "unexpected-event", type: event.type }, "unexpected event"),
+        },
+      }),
+      {
+        id: "worker",
+        input: {
+          heartbeatMs: config.heartbeatMs,
+          orphanAfterMs: config.suspectAfterMs,
+          drainMs: this.#rhythm.drainMs,
+        },
+        inspect: inspector(),
+      },
     );
   }
-  let clusterId = me.clusterId;
-  const roles = new RolesAtWorker(config);
-  const identity: Identity = {
-    nodeId: id,
-    secret: options.secret,
-    clusterId: () => clusterId,
-    rolesOf: roles.rolesOf,
-  };
-  const disk = new Disk({
-    directory,
-    capacityBytes: options.capacityBytes,
-    reservedBytes: config.limits.reservedBytes,
-  });
-  const store = new ChunkStore(index, { directory, inlineChunkBytes: config.inlineChunkBytes, disk, log });
-  const fence = new Fence(index, undefined, options.resetTerm);
-  const copier = new Copier(identity, store);
-  const leader = new LeaderLink(
-    identity,
-    config.masters.map(({ url }) => url),
-  );
-  const traffic = noTraffic();
-  const scrubbed: ScrubProgress = { chunksChecked: 0, bytesChecked: 0, badFound: 0 };
-  const background = new AbortController();
-  /** Answers of the leader are waited for this long: long enough for a busy one, short enough to notice a dead one. */
-  const askTimeoutMs = Math.max(1000, config.heartbeatMs);
-  /** Why the leader refuses us, as told last. */
-  let toldReason = "";
-  /** Counts registrations: the comparison with the leader starts anew with each. */
-  let registrations = 0;
 
-  const machine = createActor(
-    workerMachine.provide({
-      actions: {
-        register: () => void register(),
-        sendHeartbeat: () => void sendHeartbeat(),
-        reconcile: () => void reconcileOn(++registrations),
-        finishWork: () => void finishWork(),
-        noteUnexpected: ({ event }) => log.warn({ event: "unexpected-event", type: event.type }, "unexpected event"),
-      },
-    }),
-    {
-      id: "worker",
-      input: { heartbeatMs: config.heartbeatMs, orphanAfterMs: config.suspectAfterMs, drainMs: rhythm.drainMs },
-      inspect: inspector(),
-    },
-  );
-  const stopped = new Promise<void>((resolve) => {
+  /** Listens, recovers the store, and begins everything that runs in the background. @throws StartRefused */
+  async start(): Promise<void> {
+    this.#startMachine();
+    this.#sampleTraffic();
+    this.#listen();
+    const { directory, log } = this.#options;
+    const found = await longWork("recover", RECOVERY_LIMIT_MS, () => this.store.recover());
+    const { incarnation, epoch } = this.#self;
+    log.info(
+      { event: "opened", directory, incarnation, epoch, ...found, ...this.store.totals },
+      "the data directory is open",
+    );
+    this.#machine.send({ type: "OPENED" });
+    this.#beginUpkeep();
+  }
+
+  #startMachine(): void {
+    const { log } = this.#options;
     let last = "";
-    machine.subscribe({
+    this.#machine.subscribe({
       next: (snapshot) => {
         const state = describeState(snapshot.value);
-        // Heartbeats come and go twice a second; what people want to see is everything else.
+        // The pulse and the questions to masters change all the time; the log shows all other changes.
         const shown = state.replace(/ pulse\.\w+/, "").replace(/\.(asking|waiting)$/, "");
         if (shown !== last) log.info({ event: "state", state: shown, why: snapshot.context.refusedBecause }, shown);
         last = shown;
-        if (snapshot.status === "done") resolve();
+        if (snapshot.status === "done") this.#ended.resolve();
       },
       error: (err) => {
         log.fatal({ event: "machine-failed", err }, "the worker's machine failed");
         process.exit(ExitCode.crashed);
       },
     });
-  });
-  machine.start();
-  recorder()?.sample("traffic", TRAFFIC_SAMPLE_MS, () => {
-    const { blocksWritten, bytesWritten, blocksRead, bytesRead, requests } = traffic;
-    return { blocksWritten, bytesWritten, blocksRead, bytesRead, requests };
-  });
+    this.#machine.start();
+  }
 
-  const states = () => machine.getSnapshot();
-  const assertReady = (kind: "read" | "write") => {
-    const snapshot = states();
+  #sampleTraffic(): void {
+    recorder()?.sample("traffic", TRAFFIC_SAMPLE_MS, () => {
+      const { blocksWritten, bytesWritten, blocksRead, bytesRead, requests } = this.#traffic;
+      return { blocksWritten, bytesWritten, blocksRead, bytesRead, requests };
+    });
+  }
+
+  #listen(): void {
+    const { id, url, log } = this.#options;
+    const identity = this.#identity;
+    const disk = this.#disk;
+    const parts = {
+      log,
+      store: this.store,
+      fence: this.#fence,
+      copier: this.#copier,
+      traffic: this.#traffic,
+      assertReady: (kind: "read" | "write") => this.#assertReady(kind),
+    };
+    const metrics = workerMetrics({
+      ...parts,
+      disk,
+      scrubbed: this.#scrubbed,
+      isServing: () => this.#isServing(),
+    });
+    const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
+      .use(entrance(log))
+      .use(blockRoutes({ identity, ...parts }))
+      .use(mailbox(WorkerMailbox, handlers(parts), identity, log))
+      .use(probes({ id, store: this.store, disk, metrics, snapshot: () => this.#snapshot() }));
+    serve(app, url);
+    this.#server = app;
+  }
+
+  #beginUpkeep(): void {
+    const { directory, config, log } = this.#options;
+    const { signal } = this.#background;
+    const index = this.#index;
+    void upkeep(this.store, this.#disk, new Ground([directory, index.path], this.store.folders.all), {
+      ...this.#rhythm,
+      keepMs: config.trash.keepMs,
+      signal,
+      log,
+      onLost: (path) => endWithout(path, log),
+    });
+    void scrub(index, this.store, { ...config.scrub, signal, log }, this.#scrubbed);
+  }
+
+  #snapshot(): SnapshotFrom<typeof workerMachine> {
+    return this.#machine.getSnapshot();
+  }
+
+  #isServing(): boolean {
+    return this.#snapshot().matches("serving");
+  }
+
+  state(): string {
+    return describeState(this.#snapshot().value);
+  }
+
+  /** @throws NOT_READY while starting, and for writes while stopping */
+  #assertReady(kind: "read" | "write"): void {
+    const { id } = this.#self;
+    const snapshot = this.#snapshot();
     if (snapshot.matches("starting")) throw new Refusal("NOT_READY", `${id} is still starting`);
     if (snapshot.status === "done" || (kind === "write" && snapshot.matches("draining")))
       throw new Refusal("NOT_READY", `${id} is stopping`);
-  };
-
-  const app = new Elysia({ name: "worker", ...SERVER_OPTIONS })
-    .use(entrance(log))
-    .use(blockRoutes({ identity, store, traffic, log, assertReady }))
-    .use(mailbox(WorkerMailbox, handlers({ store, fence, copier, traffic, log, assertReady }), identity, log))
-    .use(probes({ id, store, index, disk, traffic, scrubbed, copier, snapshot: states }));
-  serve(app, options.url);
-
-  const found = await longWork("recover", RECOVERY_LIMIT_MS, () => store.recover());
-  log.info(
-    { event: "opened", directory, incarnation: me.incarnation, epoch: me.epoch, ...found, ...store.totals },
-    "the data directory is open",
-  );
-  machine.send({ type: "OPENED" });
-  void upkeep(store, disk, new Ground([directory, index.path], store.folders.all), {
-    ...rhythm,
-    keepMs: config.trash.keepMs,
-    signal: background.signal,
-    log,
-    onLost: (path) => endWithout(path, log),
-  });
-  void scrub(index, store, { ...config.scrub, signal: background.signal, log }, scrubbed);
-
-  async function register(): Promise<void> {
-    const askedAt = fence.now;
-    try {
-      const { capacityBytes, freeBytes } = disk.space(store.usedBytes);
-      const answer = await leader.ask<"REGISTER">(
-        {
-          type: "REGISTER",
-          workerId: id,
-          url: options.url,
-          zone: options.zone,
-          incarnation: me.incarnation,
-          epoch: me.epoch,
-          clusterId,
-          capacityBytes,
-          freeBytes,
-        },
-        askTimeoutMs,
-      );
-      if (background.signal.aborted) return;
-      fence.follow(answer.term);
-      fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
-      if (clusterId === null) {
-        index.joinCluster(answer.clusterId);
-        clusterId = answer.clusterId;
-      }
-      roles.learn(answer.masters);
-      const { term, mode, heartbeatMs } = answer;
-      store.takesNew = mode === "active";
-      becauseOf(answer, () => machine.send({ type: "REGISTERED", term, mode, heartbeatMs }));
-    } catch (error) {
-      tellSilence(error);
-    }
   }
 
-  async function sendHeartbeat(): Promise<void> {
-    beating.begins();
-    const askedAt = fence.now;
-    try {
-      const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
-      machine.send({ type: "DISK", condition });
-      const { chunkCount, openChunks, trashBytes } = store.totals;
-      const heartbeat: MessageOf<typeof MasterMailbox, "HEARTBEAT"> = {
-        type: "HEARTBEAT",
-        workerId: id,
-        incarnation: me.incarnation,
-        epoch: me.epoch,
-        condition,
-        mode: states().context.mode,
-        capacityBytes,
-        freeBytes,
-        trashBytes,
-        chunkCount,
-        openChunks,
-        load: traffic.requests,
-        copying: copier.chunkIds(),
-        badReplicas: index.unreported(REPORT_LIMIT),
-        idleOpenChunks: store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs),
-      };
-      const answer = await leader.ask<"HEARTBEAT">(heartbeat, askTimeoutMs);
-      if (background.signal.aborted) return;
-      fence.pass(answer.term);
-      fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
-      store.takesNew = answer.mode === "active";
-      becauseOf(answer, () => machine.send({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode }));
-      if (answer.acknowledged.length > 0)
-        await store.commits.add(false, () => {
-          for (const chunkId of answer.acknowledged) index.acknowledge(chunkId);
-        });
-      const stillIdle = new Set(store.idleOpenChunks(REPORT_LIMIT, rhythm.idleAfterMs));
-      for (const chunkId of answer.discard) if (stillIdle.has(chunkId)) await store.abort(chunkId);
-    } catch (error) {
-      if (error instanceof Refusal && error.code === "UNKNOWN_WORKER") machine.send({ type: "UNKNOWN_HERE" });
-      else tellSilence(error);
-    }
+  async #finishWork(): Promise<void> {
+    this.#background.abort();
+    const isActive = () => this.#snapshot().status === "active";
+    while (this.#traffic.requests > 0 && isActive()) await Bun.sleep(10);
+    if (isActive()) this.#machine.send({ type: "DRAINED" });
   }
 
-  function tellSilence(error: unknown): void {
-    if (background.signal.aborted) return;
-    if (error instanceof Refusal && (error.code === "STALE_TERM" || error.code === "IMPLAUSIBLE_TERM"))
-      leader.distrust();
-    if (!(error instanceof Refusal))
-      log.error({ event: "report-failed", err: disk.refusal(error) }, "a report to the leader failed");
-    const { silentMs } = leader;
-    const reason = (error as Error).message;
-    if (error instanceof Refusal && NEEDS_A_PERSON.has(error.code) && reason !== toldReason) {
-      toldReason = reason;
-      log.warn({ event: "refused-by-leader", code: error.code }, `the leader does not take ${id} in: ${reason}`);
-    }
-    machine.send({ type: "LEADER_SILENT", silentMs, reason });
+  async stop(): Promise<void> {
+    this.#machine.send({ type: "STOP" });
+    await this.#ended.promise;
+    this.#background.abort();
+    await this.#server?.stop(true);
+    await this.store.close();
   }
-
-  /** Once around quickly after each registration, then slowly for ever. */
-  async function reconcileOn(registration: number): Promise<void> {
-    const { signal } = background;
-    let quick = true;
-    await pause(0, signal); // until the transition that called this is over, and the machine says "serving"
-    for (let fromId = 0; !signal.aborted && registration === registrations && states().matches("serving"); ) {
-      const { term } = states().context;
-      reconciling.begins();
-      try {
-        const next = await reconcilePage(
-          {
-            index,
-            ask: (page) =>
-              leader.ask<"RECONCILE">(
-                { type: "RECONCILE", workerId: id, incarnation: me.incarnation, epoch: me.epoch, ...page },
-                Math.max(10_000, askTimeoutMs),
-              ),
-            trash: async (chunkIds, decidedAt) => {
-              fence.pass(term);
-              for (let at = 0; at < chunkIds.length; at += 500)
-                await store.trash(chunkIds.slice(at, at + 500), decidedAt);
-            },
-          },
-          fromId,
-        );
-        if (next === null) quick = false;
-        fromId = next ?? 0;
-      } catch (error) {
-        disk.refusal(error);
-        log.debug({ event: "reconcile-failed", reason: (error as Error).message }, "a page could not be compared");
-        await pause(config.heartbeatMs, signal);
-        continue;
-      }
-      await pause(quick ? 0 : rhythm.reconcilePauseMs, signal);
-    }
-  }
-
-  async function finishWork(): Promise<void> {
-    background.abort();
-    while (traffic.requests > 0 && states().status === "active") await Bun.sleep(10);
-    if (states().status === "active") machine.send({ type: "DRAINED" });
-  }
-
-  return {
-    url: options.url,
-    state: () => describeState(states().value),
-    store,
-    async stop() {
-      machine.send({ type: "STOP" });
-      await stopped;
-      background.abort();
-      await app.stop(true);
-      await store.close();
-    },
-  };
 }
 
-/** Whatever would be acknowledged from now on would be gone with the process. */
+/** Without its data directory or index a worker must end: what it acknowledged from now on would be gone with the process. */
 function endWithout(path: string, log: Logger): never {
   log.fatal({ event: "ground-lost", path }, `${path} is not there any more, or not the one that this worker opened`);
   process.exit(ExitCode.diskFailed);
-}
-
-function openIndex(directory: string, log: Logger): ChunkIndex {
-  try {
-    const index = new ChunkIndex(directory);
-    if (index.setAside)
-      log.error(
-        { event: "index-damaged", setAside: index.setAside },
-        "the damaged index was put aside; chunks in it are lost",
-      );
-    return index;
-  } catch (error) {
-    if (error instanceof DatabaseRefused && (error.why === "inUse" || error.why === "newer"))
-      throw new StartRefused(error.message, ExitCode.dataDirectoryRefused);
-    throw new StartRefused(`Cannot use ${directory}: ${(error as Error).message}`, ExitCode.diskFailed);
-  }
 }
 
 /** `{serving: {disk: "full", pulse: "resting"}}` as "serving.disk.full pulse.resting". */

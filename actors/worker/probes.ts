@@ -1,87 +1,44 @@
-/** For people and their tools, unsigned: is the node alive, is it ready, and what are its figures. */
+/** For operators and their tools, unsigned: is the node alive, is it ready, and what are its figures. */
 import { Elysia } from "elysia";
-import { Registry } from "prom-client";
+import type { Registry } from "prom-client";
 import type { SnapshotFrom } from "xstate";
-import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import { SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
-import { counterOf, gaugeOf } from "../node/metrics.ts";
-import type { BlockTraffic } from "./blocks/block-routes.ts";
-import type { Copier } from "./blocks/copy-chunk.ts";
 import type { ChunkStore } from "./store/chunk-store.ts";
 import type { Disk } from "./store/disk.ts";
-import type { ScrubProgress } from "./store/scrub.ts";
 import type { workerMachine } from "./worker.machine.ts";
 
 export interface ProbeHost {
   id: string;
   store: ChunkStore;
-  index: ChunkIndex;
   disk: Disk;
-  traffic: BlockTraffic;
-  scrubbed: ScrubProgress;
-  copier: Copier;
+  metrics: Registry;
   snapshot(): SnapshotFrom<typeof workerMachine>;
 }
 
 export function probes(host: ProbeHost) {
-  const registry = metrics(host);
+  const { id, metrics } = host;
   return new Elysia({ name: "probes", ...SERVER_OPTIONS })
-    .get("/health/live", () => ({ status: "live", node: host.id }))
+    .get("/health/live", () => ({ status: "live", node: id }))
     .get("/health/ready", ({ set }) => {
       const waitsFor = whatIsMissing(host);
       if (waitsFor.length > 0) set.status = 503;
-      return { status: waitsFor.length > 0 ? "waiting" : "ready", node: host.id, waitsFor };
+      return { status: waitsFor.length > 0 ? "waiting" : "ready", node: id, waitsFor };
     })
     .get("/metrics", async ({ set }) => {
-      set.headers["content-type"] = registry.contentType;
-      return registry.metrics();
+      set.headers["content-type"] = metrics.contentType;
+      return metrics.metrics();
     });
 }
 
 function whatIsMissing({ snapshot, disk, store }: ProbeHost): string[] {
   const now = snapshot();
   const reason = now.context.refusedBecause;
-  if (now.matches("starting")) return ["the check of the data directory"];
-  if (now.matches("draining") || now.status === "done") return ["its end: the node is stopping"];
+  if (now.matches("starting")) return ["data directory recovery"];
+  if (now.matches("draining") || now.status === "done") return ["shutdown in progress"];
   const waitsFor: string[] = [];
   if (!now.matches("serving")) waitsFor.push(`a leader that registers it${reason ? ` (${reason})` : ""}`);
   const { condition } = disk.space(store.usedBytes);
   if (condition === "full") waitsFor.push("free space");
   if (condition === "readOnly") waitsFor.push(`a disk that takes writes (${disk.failure})`);
   return waitsFor;
-}
-
-function metrics({ store, disk, traffic, scrubbed, copier, snapshot }: ProbeHost): Registry {
-  const registry = new Registry();
-  const gauge = (name: string, help: string, read: () => number) => gaugeOf(registry, `dfs_worker_${name}`, help, read);
-  const counter = (name: string, help: string, read: () => number) =>
-    counterOf(registry, `dfs_worker_${name}_total`, help, read);
-  gauge("registered", "1 while a leader knows this worker", () => Number(snapshot().matches("serving")));
-  gauge("chunks", "sealed chunks", () => store.totals.chunkCount);
-  gauge("chunk_bytes", "bytes of sealed chunks", () => store.totals.sealedBytes);
-  gauge("trash_bytes", "bytes of chunks in trash and quarantine", () => store.totals.trashBytes);
-  gauge("open_chunks", "chunks being written", () => store.totals.openChunks);
-  gauge("open_bytes", "bytes of chunks being written", () => store.totals.openBytes);
-  gauge("unflushed_bytes", "bytes written and not flushed", () => store.flushes.unflushedBytes);
-  gauge("capacity_bytes", "bytes the worker may use", () => disk.space(store.usedBytes).capacityBytes);
-  gauge("free_bytes", "bytes the worker can still take", () => disk.space(store.usedBytes).freeBytes);
-  gauge("requests", "block writes and messages being served", () => traffic.requests);
-  gauge("copies", "copies under way to here", () => copier.running);
-  gauge("resident_bytes", "memory of the process", () => process.memoryUsage.rss());
-  counter(
-    "cpu_seconds",
-    "CPU time of the process",
-    () => process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
-  );
-  counter("blocks_written", "blocks stored", () => traffic.blocksWritten);
-  counter("bytes_written", "bytes of blocks stored", () => traffic.bytesWritten);
-  counter("blocks_read", "blocks answered", () => traffic.blocksRead);
-  counter("bytes_read", "bytes of blocks answered", () => traffic.bytesRead);
-  counter("checksum_mismatches", "blocks damaged on their way here", () => traffic.checksumMismatches);
-  counter("index_commits", "transactions of the index", () => store.commits.commits);
-  counter("index_changes", "changes of the index; many share a transaction", () => store.commits.changes);
-  counter("scrubbed_chunks", "chunks read back", () => scrubbed.chunksChecked);
-  counter("scrubbed_bytes", "bytes read back", () => scrubbed.bytesChecked);
-  counter("scrub_bad", "bad copies that the scrub found", () => scrubbed.badFound);
-  return registry;
 }

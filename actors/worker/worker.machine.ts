@@ -6,6 +6,7 @@
  */
 import { assign, setup } from "xstate";
 import type { WorkerCondition, WorkerMode } from "../messages/primitives.ts";
+import { suppliedByHost } from "../rules/supplied-by-host.ts";
 
 export interface WorkerInput {
   heartbeatMs: number;
@@ -33,10 +34,6 @@ export type WorkerEvent =
   | { type: "DISK"; condition: WorkerCondition }
   | { type: "STOP" }
   | { type: "DRAINED" };
-
-const suppliedByHost = (name: string) => () => {
-  throw new Error(`${name} is supplied by the host`);
-};
 
 export const workerMachine = setup({
   types: { context: {} as WorkerContext, input: {} as WorkerInput, events: {} as WorkerEvent },

@@ -110,7 +110,7 @@ test("a worker with another secret is not taken in, and its log says so once", a
   expect(lines.filter(({ level }) => level >= 40).map(({ event, msg }) => [event, msg])).toEqual([
     [
       "refused-by-leader",
-      "the leader does not take worker-8 in: The signature of worker-8 does not match: another cluster secret?",
+      "the leader rejected worker-8: The signature of worker-8 does not match: another cluster secret?",
     ],
   ]);
   const { workers } = (await (await fetch(`${cluster.url}/cluster`)).json()) as { workers: { id: string }[] };
