@@ -8,7 +8,7 @@ import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { DirectorySync } from "../../actors/worker/store/shelves/directory-sync.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { codeOf, flipByte, openStore, put, read, write } from "./open-store.ts";
-import { BLOCK, blocksOf, crc32Of, randomBytes, startTestWorker, temporaryFolder } from "./support.ts";
+import { BLOCK, blocksOf, crc32Of, randomBytes, startTestWorker, temporaryFolder, until } from "./support.ts";
 
 const content = randomBytes(3 * BLOCK + 100);
 
@@ -59,7 +59,16 @@ test("a file that its process did not live to index is adopted after its name wa
   await second.store.close();
 });
 
-test("a copy is told only when the order it was made by is durable, for older orders to trash it must meet that", async () => {
+test("the names of the folders themselves are flushed before a store takes its first chunk", async () => {
+  using folder = temporaryFolder();
+  const flushed = spyOn(DirectorySync.prototype, "sync");
+  const { store } = await openStore(folder.path);
+  expect(flushed.mock.calls.flat()).toEqual([dirname(folder.path), folder.path, join(folder.path, "chunks")]);
+  flushed.mockRestore();
+  await store.close();
+});
+
+test("a copy is acknowledged only when the order that it was made by is durable, so that older orders to trash it are refused", async () => {
   using folder = temporaryFolder();
   const { store, index } = await openStore(folder.path);
   const durable = spyOn(index, "transaction");
@@ -260,7 +269,7 @@ test("a reader who comes to a file that was cut short or is gone is refused, and
   rmSync(store.folders.file(2, "sealed"));
   expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
   expect(codeOf(() => store.readBlocks(2, 0, 1))).toBe("NO_SUCH_CHUNK");
-  await Bun.sleep(50);
+  await until(() => index.unreported(10).length === 2);
   expect(index.unreported(10)).toEqual([
     { chunkId: 1, state: "corrupt" },
     { chunkId: 2, state: "missing" },

@@ -4,7 +4,12 @@
  */
 import { install } from "../simulation/system/globals.ts";
 
-export type FlushMistake = "no flush of a chunk's bytes" | "no flush of its folder" | "an inline chunk not durable";
+export type FlushMistake =
+  | "no flush of a chunk's bytes"
+  | "no flush of its folder"
+  | "no flush of the quarantine"
+  | "no flush of the folder that a copy is restored to"
+  | "an inline chunk not durable";
 
 export interface PowerCutOrder {
   seed: number;
@@ -12,9 +17,14 @@ export interface PowerCutOrder {
   mistake: FlushMistake | null;
 }
 
+/** What a chunk was before the power was cut, as the store had acknowledged it. */
+export type Kind = "file" | "inline" | "quarantined" | "restored";
+/** How many chunks of each kind are not any more what they were. */
+export type Forgotten = Record<Kind, number>;
+
 declare const self: Worker;
 
-const CHUNKS = 8;
+const CHUNKS_OF_A_KIND = 8;
 
 install();
 
@@ -26,6 +36,7 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
   const { World } = await import("../simulation/world.ts");
   const { GroupCommit } = await import("../../actors/worker/store/group-commit.ts");
   const { DirectorySync } = await import("../../actors/worker/store/shelves/directory-sync.ts");
+  const { FileShelf } = await import("../../actors/worker/store/shelves/file-shelf.ts");
   const { ChunkIndex } = await import("../../databases/chunk-index.ts");
   const { openStore, put } = await import("./open-store.ts");
   const { BLOCK, crc32Of, randomBytes } = await import("./support.ts");
@@ -40,7 +51,20 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
     GroupCommit.prototype.add = function (_, ...rest) {
       return add.call(this, false, ...rest);
     };
-  if (mistake === "no flush of its folder") DirectorySync.prototype.sync = async () => {};
+  const { sync } = DirectorySync.prototype;
+  /** Lets one step of the shelf do without flushes of folders. */
+  const withoutFlush = (step: "put" | "quarantine" | "restore"): void => {
+    const before: (...args: never[]) => Promise<void> = FileShelf.prototype[step];
+    FileShelf.prototype[step] = async function (...args: never[]) {
+      DirectorySync.prototype.sync = async () => {};
+      await before.apply(this, args).finally(() => {
+        DirectorySync.prototype.sync = sync;
+      });
+    };
+  };
+  if (mistake === "no flush of its folder") withoutFlush("put");
+  if (mistake === "no flush of the quarantine") withoutFlush("quarantine");
+  if (mistake === "no flush of the folder that a copy is restored to") withoutFlush("restore");
 
   const world = new World(seed);
   const nothing = () => {
@@ -68,24 +92,31 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
     return outcome.value as T;
   };
 
-  const acknowledged = live(async () => {
+  const idsOf = (kind: Kind): number[] => {
+    const before = ["file", "inline", "quarantined", "restored"].indexOf(kind) * CHUNKS_OF_A_KIND;
+    return Array.from({ length: CHUNKS_OF_A_KIND }, (_, n) => before + n + 1);
+  };
+  live(async () => {
     const { store, index } = await openStore(directory);
     index.beginEpoch(); // as every worker does: durable, and so is all that came before
-    const told: { chunkId: number; lengthBytes: number; crc32: number }[] = [];
-    for (let chunkId = 1; chunkId <= CHUNKS; chunkId++) told.push(await put(store, chunkId, randomBytes(3 * BLOCK)));
-    for (let chunkId = CHUNKS + 1; chunkId <= 2 * CHUNKS; chunkId++) {
+    for (const kind of ["file", "quarantined", "restored"] as const)
+      for (const chunkId of idsOf(kind)) await put(store, chunkId, randomBytes(3 * BLOCK));
+    for (const chunkId of idsOf("restored")) await store.quarantine(chunkId, "the test says so");
+    if ((await store.recheck(-1)) !== CHUNKS_OF_A_KIND) throw new Error("not all copies were restored");
+    for (const chunkId of idsOf("quarantined")) await store.quarantine(chunkId, "the test says so");
+    for (const chunkId of idsOf("inline")) {
       const bytes = randomBytes(500);
-      const small = { chunkId, lengthBytes: 500, crc32: crc32Of(bytes) };
-      await store.sealWhole(small, BLOCK, bytes);
-      told.push(small);
+      await store.sealWhole({ chunkId, lengthBytes: 500, crc32: crc32Of(bytes) }, BLOCK, bytes);
     }
-    return told;
   });
-  const lost = live(async () => {
+  const forgotten = live(async () => {
     const { store } = await openStore(directory);
-    const verdicts = new Map<number, string>();
-    for (const chunk of acknowledged) verdicts.set(chunk.chunkId, await store.verify(chunk.chunkId, chunk));
-    return acknowledged.filter(({ chunkId }) => verdicts.get(chunkId) !== "good").map(({ chunkId }) => chunkId);
+    const forgotten: Forgotten = { file: 0, inline: 0, quarantined: 0, restored: 0 };
+    for (const kind of ["file", "inline", "restored"] as const)
+      for (const chunkId of idsOf(kind)) if ((await store.verify(chunkId, null)) !== "good") forgotten[kind]++;
+    for (const chunkId of idsOf("quarantined"))
+      if (store.describe(chunkId)?.state !== "quarantined") forgotten.quarantined++;
+    return forgotten;
   });
-  self.postMessage({ acknowledged: acknowledged.length, lost });
+  self.postMessage(forgotten);
 };
