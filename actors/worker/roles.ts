@@ -1,4 +1,4 @@
-/** What a worker knows of other nodes: config.json, and the masters as the leader tells them at each registration. */
+/** The roles of other nodes, as a worker knows them: from config.json, and from the list of masters in each registration. */
 import type { Config } from "../messages/config.ts";
 import type { Role } from "../messages/senders.ts";
 import { listedRoles, type RolesOf, STRANGER } from "../node/identity/sender.ts";
@@ -15,7 +15,7 @@ export class RolesAtWorker {
     this.#listed = listedRoles(config);
   }
 
-  /** @param masters undefined: an older leader, which does not tell; any stranger may be a master then */
+  /** @param masters undefined: an older leader, whose answer has no such list; any stranger may be a master then */
   learn(masters: readonly string[] | undefined): void {
     this.#unlisted = masters === undefined ? PERHAPS_MASTER : STRANGER;
     this.#masters.clear();

@@ -1,7 +1,7 @@
 /**
  * One worker's life:  starting ──▶ registering ──▶ serving ──▶ draining ──▶ stopped;  orphaned while no leader answers.
  *
- * The host tells it what happened (a leader answered or was silent, the disk's condition) and does what it asks for:
+ * The host sends it events (a leader answered or was silent, the disk's condition) and carries out its actions:
  * `register`, `sendHeartbeat`, `reconcile`, `finishWork`. Blocks are served in every state but the first and the last.
  */
 import { assign, setup } from "xstate";
@@ -17,11 +17,11 @@ export interface WorkerInput {
 }
 
 export interface WorkerContext extends WorkerInput {
-  /** Of the leader that registered us. */
+  /** Of the leader that registered this worker. */
   term: number;
-  /** What the operator wants; the leader tells. */
+  /** What the operator wants, as the leader's answers say. */
   mode: WorkerMode;
-  /** The latest reason why no leader took us, for people. */
+  /** Why the last registration failed, in words. */
   refusedBecause: string | null;
 }
 
@@ -65,7 +65,7 @@ export const workerMachine = setup({
   context: ({ input }) => ({ ...input, term: 0, mode: "active", refusedBecause: null }),
   on: {
     STOP: ".draining",
-    // Answers that come too late for the state that asked: the next question is on its way.
+    // Answers that come too late for the state that asked: the next state asks again.
     REGISTERED: {},
     ACKNOWLEDGED: {},
     UNKNOWN_HERE: {},

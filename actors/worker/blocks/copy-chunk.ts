@@ -25,7 +25,7 @@ const BLOCKS_IN_FLIGHT = 4;
 /** A source that takes longer than this for one block is given up. */
 const BLOCK_TIMEOUT_MS = 10_000;
 
-/** What the source holds is not what was ordered. */
+/** The source's copy is bad, or is not the chunk that was ordered. */
 class BadSource extends Error {}
 
 export class Copier {
@@ -40,13 +40,13 @@ export class Copier {
     return this.#running.size;
   }
 
-  /** What is being copied. */
+  /** The chunks being copied. */
   chunkIds(): number[] {
     return [...this.#running.keys()];
   }
 
   /**
-   * Orders for a chunk that is being copied already share that copy.
+   * Copies a chunk to here. A second order for a chunk that is being copied shares the copy under way.
    *
    * @throws SOURCE_UNAVAILABLE with details.badSources, TIMEOUT, OVERLOADED, NO_SPACE, READ_ONLY, CHUNK_SEALED
    */
@@ -114,8 +114,8 @@ export class Copier {
     )
       throw new BadSource(`its copy is ${told.state} and not what was ordered`);
 
-    // A copy takes at least the time that its bytes have by its pace, the smallest too, so that the leader's bound on
-    // copies at a time bounds their bytes a second.
+    // Even the smallest copy takes the time that its pace gives to its bytes. So the leader's bound on the number of copies
+    // bounds their bytes a second as well.
     const pace = new Pace(order.bytesPerSecond);
     const untilDue = () => pace.take(0, deadline);
     const copyDecidedAt = Math.max(1, order.decidedAt);
@@ -162,7 +162,7 @@ export class Copier {
   }
 }
 
-/** The source says itself that its copy is no good. */
+/** The source itself reports that its copy is bad or gone. */
 function asBadSource(error: unknown): never {
   if (error instanceof Refusal && ["NO_SUCH_CHUNK", "CHUNK_CORRUPT"].includes(error.code))
     throw new BadSource(error.message);

@@ -1,14 +1,14 @@
 /**
  * The fence against orders of the past, and against terms that no leader has.
  *
- * Orders carry a term, and one that is lower than any ever seen is void: its leader is deposed. The highest term is on
- * disk before the first order of that term is carried out, so a restart forgets nothing. One that is out of reach of the
- * highest known would shut out every leader that there is, so it is refused; a worker that knows none yet believes the
- * leader that registers it.
+ * Each order carries a term. An order is void if its term is lower than the highest term seen: its leader is deposed. The
+ * highest term is on disk before the first order of that term is carried out, so a restart forgets nothing. A term that is
+ * out of reach of the highest known one is refused, since it would shut out every real leader. A worker that knows no term
+ * yet believes the leader that registers it.
  *
- * They also carry a deadline by the leader's own clock, for an order can lie about in a connection while its worker
- * stands still. Whenever the leader answers promptly, it tells the time; what that clock says at least by now is known
- * from our own, without the two having to agree.
+ * Each order also carries a deadline by the leader's clock, since an order can wait in a socket while its worker is paused.
+ * Each prompt answer of the leader carries its time, which gives a lower bound for the leader's clock now. The two clocks
+ * need not agree.
  */
 import { Value } from "@sinclair/typebox/value";
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
@@ -25,12 +25,12 @@ export class Fence {
   #highestTerm: number;
   /** The leader's clock is ahead of ours by this much, or by up to `PROMPT_MS` more. */
   #clock: { term: number; aheadMs: number } | null = null;
-  /** The next registration's term replaces the highest, whatever that is. */
+  /** The next registration's term replaces the highest, and may be lower. */
   #relearns: boolean;
 
   /**
    * @param now monotonic, in ms
-   * @param relearns told by `--reset-term`: what is stored is no leader's
+   * @param relearns set by `--reset-term`: the stored term is no leader's
    */
   constructor(index: ChunkIndex, now: () => number = () => performance.now(), relearns = false) {
     this.#index = index;
@@ -85,7 +85,7 @@ export class Fence {
   }
 
   /**
-   * The leader of `term` has told its time in an answer.
+   * An answer of the leader of `term` carried the time by its clock.
    *
    * @param askedAt when it was asked, by `now`
    */

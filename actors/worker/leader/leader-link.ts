@@ -1,4 +1,4 @@
-/** The way to the leader, whoever it is: asks the masters in turn, follows their hints, and remembers who answered. */
+/** The way to the leader: asks the masters in turn, follows their hints, and remembers which one answered last. */
 import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../node/messaging/mailbox.ts";
@@ -24,7 +24,7 @@ export class LeaderLink {
     this.#trustedAt = this.#heardAt;
   }
 
-  /** Since a leader last answered, with whatever answer. */
+  /** Since a leader last answered, be it with a refusal. */
   get silentMs(): number {
     return this.#now() - this.#heardAt;
   }
@@ -59,7 +59,7 @@ export class LeaderLink {
     throw last;
   }
 
-  /** Who answered last turned out to be deposed: another is asked next, and the answer does not count as a sign of life. */
+  /** The master that answered last is deposed: another is asked next, and that answer is no sign of a leader's life. */
   distrust(): void {
     const at = this.#masters.indexOf(this.#url);
     this.#url = this.#masters[(at + 1) % this.#masters.length] as string;

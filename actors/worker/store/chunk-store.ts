@@ -97,7 +97,7 @@ export class ChunkStore {
 
   // ── writing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** False: chunks being written go on, but gateways begin no new one here. */
+  /** False: gateways can begin no new chunk here. Open chunks, and orders to copy, are not affected. */
   set takesNew(takesNew: boolean) {
     this.#open.takesNew = takesNew;
   }
@@ -213,7 +213,7 @@ export class ChunkStore {
     return { ...this.#parts.inventory.totals, openChunks: this.#open.count, openBytes: this.#open.bytes };
   }
 
-  /** Ends what is being written and everything that waits for a commit; seals under way are waited for. */
+  /** Awaits seals under way, throws other open chunks away, commits the changes that wait, and closes the index. */
   async close(): Promise<void> {
     await this.#open.close();
     this.commits.flush();

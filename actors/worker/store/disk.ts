@@ -19,9 +19,9 @@ export interface DiskOptions {
 
 export class Disk {
   #options: DiskOptions;
-  /** Set by the first error that is not for want of space, until a probe succeeds. */
+  /** Set by the first error other than a full disk, until a probe succeeds. */
   failure: string | null = null;
-  /** No probe of the disk mends a damaged database. */
+  /** A probe of the disk does not mend a damaged database. */
   #isIndexDamaged = false;
 
   constructor(options: DiskOptions) {
@@ -33,7 +33,7 @@ export class Disk {
     const { capacityBytes: limit, reservedBytes } = this.#options;
     const { directory, statfs = statfsSync } = this.#options;
     const { bsize, blocks, bavail, files, ffree } = statfs(directory);
-    // Some file systems have no fixed number of inodes, and tell 0.
+    // Some file systems have no fixed number of inodes, and report 0.
     const hasInodes = files === 0 || ffree > RESERVED_INODES;
     const onDisk = hasInodes ? Math.max(0, bavail * bsize - reservedBytes) : 0;
     const freeBytes = limit === undefined ? onDisk : Math.max(0, Math.min(onDisk, limit - usedBytes));
@@ -58,7 +58,7 @@ export class Disk {
     if (this.failure) throw new Refusal("READ_ONLY", `The disk refuses writes: ${this.failure}`);
   }
 
-  /** Writes and flushes a little file. @returns true, and forgets the failure, if that works */
+  /** Writes and flushes a small file. @returns whether that worked, and so ended the failure */
   probe(): boolean {
     if (this.#isIndexDamaged) return false;
     const path = join(this.#options.directory, "parts", "probe");
@@ -84,7 +84,7 @@ export class Disk {
     this.failure = reason;
   }
 
-  /** Turns an error of a store operation into what the sender should know; a failing disk is remembered. */
+  /** Turns an error of a store operation into the error for the sender. An error of the disk makes the worker read-only. */
   refusal(error: unknown): unknown {
     if (error instanceof Refusal) return error;
     const { code = "", message } = error as NodeJS.ErrnoException;
@@ -105,8 +105,8 @@ export class Disk {
 const OUR_MISTAKES = /^SQLITE_(CONSTRAINT|MISUSE|RANGE|MISMATCH|TOOBIG)/;
 
 /**
- * Whether an error comes from the operating system or from the database below the store. Which of them there are is for no
- * list to say, so an unknown one is the disk's until a probe has found the disk to be well.
+ * Whether an error comes from the operating system or from the database below the store. No list of these errors is complete,
+ * so an unknown one counts as the disk's until a probe of the disk succeeds.
  */
 export function isSystemError(error: unknown): boolean {
   const { code } = error as { code?: unknown };

@@ -1,7 +1,7 @@
 /**
  * Starts flushing big chunks while they are still being written, so that a seal finds little left to do and the kernel
- * never holds so many dirty pages that it stalls a write, and with it the heartbeats. One flush at a time: the disk is
- * one, and the runtime's thread pool is small.
+ * never holds enough dirty pages to stall a write, and with it the heartbeats. One flush at a time: there is one disk, and
+ * the runtime's thread pool is small.
  */
 import { fdatasync } from "node:fs";
 import { promisify } from "node:util";
@@ -44,7 +44,7 @@ export class FlushQueue {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** The chunk is about to be flushed whole, or thrown away: takes it out, and waits for a flush that uses its file. */
+  /** Takes out a chunk that is about to be flushed whole or thrown away, and waits for a flush that uses its file. */
   async leave(chunk: OpenChunk): Promise<void> {
     this.#queue.delete(chunk);
     this.#settle(chunk);

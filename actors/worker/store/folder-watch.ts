@@ -1,4 +1,4 @@
-/** Notices that folders vanished under a running worker, and lets its rows, and so the leader, know what went with them. */
+/** Notices that folders vanished under a running worker, and marks the rows of their copies as missing for the leader. */
 import type { Logger } from "../../node/log.ts";
 import type { ChunkStore } from "./chunk-store.ts";
 import type { Disk } from "./disk.ts";
@@ -11,7 +11,7 @@ export interface FolderWatchOptions {
 }
 
 export class FolderWatch {
-  /** What is not as it was, and in how many rounds it was seen so. */
+  /** The folders that are gone or replaced, and the number of rounds in which exactly these were. */
   #changed = "";
   #rounds = 0;
 
@@ -26,7 +26,7 @@ export class FolderWatch {
     return this.#changed === "";
   }
 
-  /** To be called now and then. */
+  /** One round. */
   async look(): Promise<void> {
     const { disk, ground, options } = this;
     const lost = ground.lostHome();
@@ -39,7 +39,7 @@ export class FolderWatch {
       disk.fail(`${named(folders)} vanished`);
       options.log.error({ event: "folders-vanished", folders }, `${named(folders)} vanished`);
     }
-    // Believed when it is seen twice: a file system on a network may be away for a moment.
+    // Acted on when it is seen twice: a file system on a network may be away for a moment.
     if (this.#rounds === 2) await this.#restore();
   }
 

@@ -1,4 +1,4 @@
-/** Chunks that their writer gave up a moment ago: what still comes of them comes late. */
+/** Chunks that their writers gave up a moment ago. Blocks of them that still arrive are late. */
 import type { ChunkId } from "../../messages/primitives.ts";
 
 /** Longer than any block request lives. */

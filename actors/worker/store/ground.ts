@@ -2,12 +2,12 @@
  * The ground that a store stands on: its data directory, the index in it, and the folders for chunk files. It can be taken
  * away under a running worker: by `rm`, by an unmounted disk, by another copy of the directory moved into its place.
  *
- * Without its directory or its index a worker must end. Its database goes on writing to a file that has no name any more,
- * and what is acknowledged then is gone with the process.
+ * Without its directory or its index a worker must end: its database goes on writing to a file that has no name any more,
+ * and chunks acknowledged from then on would be gone with the process.
  *
- * A folder that vanished took its copies with it, and is made anew if it was an ordinary one: on the same file system as
- * the data directory, which is still there. Nothing can come back to its place then. One that was a file system of its own,
- * or a link to one, is not: new chunks would fill the disk below, and be hidden once it is mounted again.
+ * A folder that vanished took its copies with it. It is made anew if it was a plain folder on the file system of the data
+ * directory, since nothing can come back to its place. A mounted file system, or a link to one, is not made anew: new chunks
+ * would fill the disk below, and be hidden once the file system is mounted again.
  */
 import { lstatSync, mkdirSync, statSync } from "node:fs";
 
@@ -25,7 +25,7 @@ export class Ground {
 
   /**
    * @param home what the worker cannot live without: its directory and its index
-   * @param folders where chunk files lie, each after the one that it lies in
+   * @param folders where chunk files lie, each after its parent
    */
   constructor(home: readonly string[], folders: readonly string[]) {
     const device = statSync(home[0] as string).dev;
@@ -36,7 +36,7 @@ export class Ground {
     });
   }
 
-  /** @returns what is not there any more, or not what it was, of the things that a worker cannot live without */
+  /** @returns the first place without which a worker must end and which is gone or replaced; null: none */
   lostHome(): string | null {
     return this.#home.find(({ path, identity }) => identityOf(path) !== identity)?.path ?? null;
   }
@@ -47,9 +47,9 @@ export class Ground {
   }
 
   /**
-   * Makes vanished folders anew where that is safe, and takes those that somebody else has put there as they are.
+   * Makes vanished folders anew where that is safe, and takes folders that were put in their places from outside as they are.
    *
-   * @returns those that are not there and must not be made
+   * @returns the folders that are gone and must not be made
    */
   restore(): string[] {
     const gone: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop, in practice all that
- * arrived while the commit before was under way, share one transaction; nobody is answered before it is on disk.
+ * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop share one transaction: in
+ * practice, all that arrived while the commit before was under way. Each is answered after the commit.
  */
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
@@ -16,7 +16,7 @@ interface Change {
 export class GroupCommit {
   #waiting: Change[] = [];
   #index: ChunkIndex;
-  /** Commits so far; changes per commit tell how well the grouping works. */
+  /** Commits so far; changes per commit show how well the grouping works. */
   commits = 0;
   changes = 0;
 
@@ -27,7 +27,7 @@ export class GroupCommit {
   /**
    * @param durable whether the answer promises that the change survives a power cut
    * @param apply a Refusal thrown before it changes anything concerns this change alone
-   * @param undo takes back what `apply` has changed in memory, at once if the transaction fails; called in any case then
+   * @param undo takes back what `apply` has changed in memory; called if the transaction fails, also when `apply` was not
    * @returns when the transaction is committed
    */
   add(durable: boolean, apply: () => void, undo: () => void = () => {}): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * What is here: the rows of the index and their totals, which change together. Whoever changes a row's state does it here,
- * so that the totals are always the sums of the rows.
+ * The rows of the index and their totals, which change together: every change of a row's state goes through here, so that the
+ * totals are always the sums of the rows.
  */
 import type { ChunkIndex, ChunkRow, ChunkState, Totals } from "../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
@@ -16,7 +16,7 @@ const none = (): Totals => ({ chunkCount: 0, sealedBytes: 0, trashBytes: 0 });
 /** The rows inside a transaction. */
 export interface Rows {
   find(chunkId: ChunkId): ChunkRow | null;
-  /** Inserts, or replaces whatever was known of the chunk. Inline chunks bring their bytes. */
+  /** Inserts a row, or replaces the chunk's row. A new inline chunk brings its bytes. */
   put(row: ChunkRow, data?: Uint8Array): void;
   setState(chunkId: ChunkId, state: ChunkState): void;
   remove(chunkId: ChunkId): void;
@@ -65,7 +65,7 @@ export class Inventory {
     );
   }
 
-  /** The same at once, for what cannot wait for a turn of the event loop; what waits goes first. */
+  /** As `change`, but before the call returns. Changes that wait for their commit are committed first. */
   changeNow(durable: boolean, apply: (rows: Rows) => void): void {
     this.commits.flush();
     const sums = none();
@@ -73,7 +73,7 @@ export class Inventory {
     this.#count(sums, 1);
   }
 
-  /** Counts all rows, and compares: takes a while where there are very many. */
+  /** Compares the totals with a count of all rows, which takes a while where there are very many. */
   async audit(): Promise<void> {
     await this.commits.add(false, () => {
       const [rows, totals] = [this.#index.totals(), this.#totals];

@@ -1,4 +1,4 @@
-/** A chunk while its blocks arrive: a part file, and in memory which blocks are there. It does not outlive the process. */
+/** A chunk while its blocks arrive: a part file, and in memory the list of its blocks. It does not outlive the process. */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
@@ -17,7 +17,7 @@ export class OpenChunk {
   /** Log index of the order to copy it to here; 0: a gateway writes it. */
   copyDecidedAt = 0;
   flushing: Promise<void> | null = null;
-  /** Set while it is being sealed, and what for. */
+  /** Set while it is being sealed: as what, and when that is done. */
   sealing: { lengthBytes: number; crc32: number; done: Promise<void> } | null = null;
   #failure: Error | null = null;
   #crcs = new Uint32Array(16);
@@ -35,7 +35,7 @@ export class OpenChunk {
     this.file = openSync(path, "w+", 0o600);
   }
 
-  /** A flush failed: what was written may be gone, and the kernel will not say so twice. */
+  /** A flush failed: written bytes may be gone, and the kernel reports that only once. */
   fail(error: unknown): void {
     this.#failure ??= error as Error;
   }

@@ -18,7 +18,7 @@ export class Pace {
   }
 }
 
-/** Sleeps, but not beyond the signal. */
+/** Sleeps until the time is over or the signal aborts. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
@@ -33,7 +33,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Lets the event loop take a turn: whatever files, sockets and timers have ready comes first. Awaiting what is settled
- * already does not: a loop that awaits nothing else keeps the thread to itself for ever.
+ * Lets the event loop take a turn, so that files, sockets and timers that are ready come first. Awaiting a settled promise
+ * gives no turn: a loop that awaits nothing else blocks the thread for ever.
  */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,4 +1,4 @@
-/** Reads every sealed chunk back once in a while, the one checked longest ago first, never faster than allowed. */
+/** Reads every sealed chunk back once per interval, the one checked longest ago first, at a limited rate. */
 import type { ChunkIndex, ChunkRow } from "../../../databases/chunk-index.ts";
 import type { Logger } from "../../node/log.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
@@ -7,7 +7,7 @@ import type { ChunkStore } from "./chunk-store.ts";
 import { Pace, pause, turn } from "./pace.ts";
 
 const MAX_WAIT_MS = 60_000;
-/** After a check that failed for a reason of ours. */
+/** Before the next check, after one that failed or changed nothing. */
 const RETRY_MS = 1000;
 
 export interface ScrubOptions {
@@ -52,7 +52,7 @@ export async function scrub(
       progress.chunksChecked++;
       const found = index.find(row.chunkId);
       if (found?.state === "quarantined" || found?.state === "missing") progress.badFound++;
-      // Whoever moves its file gets a turn; and a chunk that is as it was before is not looked at again at once.
+      // Work that moves its file gets a turn; and a chunk that is as it was before is read again only after a pause.
       await (isAsBefore(row, found) ? pause(RETRY_MS, signal) : turn());
     } catch (err) {
       if (signal.aborted) return;

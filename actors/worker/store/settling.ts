@@ -18,7 +18,7 @@ const rowFollowsFolder: Invariant = declareInvariant("store: a settled row says 
 export class Settling {
   readonly #parts: StoreParts;
   readonly #open: OpenChunks;
-  /** Chunks whose file was moved and whose row could not be changed. */
+  /** Chunks whose bytes were moved and whose row could not be changed. */
   readonly #behind = new Set<ChunkId>();
 
   constructor(parts: StoreParts, open: OpenChunks) {
@@ -30,16 +30,16 @@ export class Settling {
     return this.#behind.size;
   }
 
-  /** A row could not follow its file: it is settled as soon as the index takes changes again. */
+  /** A row could not follow its bytes: it is settled as soon as the index takes changes again. */
   fellBehind(chunkId: ChunkId): void {
     if (this.#behind.size >= MOST_BEHIND) this.#behind.delete(this.#behind.values().next().value as ChunkId);
     this.#behind.add(chunkId);
   }
 
   /**
-   * Looks where a chunk's bytes lie, and lets its row say so.
+   * Looks where a chunk's bytes lie, and corrects its row.
    *
-   * @returns what the row says now; null if there is none. A chunk that is being written is left alone
+   * @returns the row's state now; null if there is no row. A chunk that is being written is left alone
    */
   async settle(chunkId: ChunkId): Promise<ChunkState | null> {
     let state: ChunkState | null = null;

@@ -1,6 +1,6 @@
 /**
- * What a store does by itself, now and then: it looks after its folders, empties its trash, lets rows follow their files,
- * reads again what lies in quarantine, and tries a failing disk. One that fails keeps none of the others from its turn.
+ * The periodic chores of a store: it watches its folders, empties the trash, lets rows follow their files, reads quarantined
+ * copies again, and probes a failing disk. A chore that fails does not keep the others from running.
  */
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import type { ChunkStore } from "./chunk-store.ts";
@@ -17,9 +17,9 @@ export interface UpkeepOptions extends FolderWatchOptions {
   keepMs: number;
   /** Between two rounds. */
   sweepMs: number;
-  /** While the disk refuses writes, a trial write this often; and as often a look at what lies in quarantine. */
+  /** Between two trial writes while the disk refuses writes, and between two looks at the quarantine. */
   probeMs: number;
-  /** A copy that was put into quarantine is read again after this, then ever more rarely. */
+  /** From a copy's quarantine to its first rereading; each one that finds it bad doubles the time to the next. */
   recheckAfterMs: number;
   signal: AbortSignal;
 }
@@ -44,7 +44,7 @@ export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, opti
     if (disk.failure !== null && watch.isWhole && isProbeDue() && disk.probe())
       log.info({ event: "disk-recovered" }, "the disk takes writes again");
     if (disk.failure === null) {
-      // First, since it makes the space that the others may need.
+      // The sweep comes first, since it frees the space that the other chores may need.
       await attempt("sweep-failed", () => store.sweep(keepMs, () => disk.space(store.usedBytes).freeBytes === 0));
       await attempt("catch-up-failed", () => store.catchUp());
       if (isRecheckDue()) await attempt("recheck-failed", () => store.recheck(recheckAfterMs));
@@ -54,7 +54,7 @@ export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, opti
   }
 }
 
-/** @returns whether `ms` have passed since it last said so; at first it does */
+/** @returns a function that says once per `ms` that it is time; its first answer is yes */
 function every(ms: number): () => boolean {
   let last = Number.NEGATIVE_INFINITY;
   return () => {

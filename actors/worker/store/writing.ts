@@ -1,4 +1,4 @@
-/** The chunks being written: from their first block to their seal, or until they are given up. */
+/** The chunks being written: from their first block until they are sealed or given up. */
 import type { ChunkRow } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
@@ -21,10 +21,10 @@ const openBytesAreSum: Invariant = declareInvariant("store: bytes being written 
 
 export class OpenChunks {
   readonly flushes = new FlushQueue();
-  /** False: chunks being written go on, but gateways begin no new one here. */
+  /** False: gateways can begin no new chunk here. Open chunks, and orders to copy, are not affected. */
   takesNew = true;
   readonly #parts: StoreParts;
-  /** Of all chunks here, for the configured capacity. */
+  /** Bytes of all chunks here, for the configured capacity. */
   readonly #usedBytes: () => number;
   readonly #open = new Map<ChunkId, OpenChunk>();
   readonly #givenUp: GivenUp;
@@ -155,7 +155,7 @@ export class OpenChunks {
     const row = { ...expected, state: "sealed", blockSizeBytes, blockCrcs, sealedAt, copyDecidedAt } as const;
     let before: ChunkRow | null = null;
     let stored = false;
-    /** Blocks of it that came before are of no use any more. */
+    /** Set if blocks of the chunk came before: they are of no use any more. */
     let written: OpenChunk | undefined;
     try {
       await this.#parts.inventory.change(true, (rows) => {
@@ -251,16 +251,16 @@ export class OpenChunks {
   }
 
   /**
-   * Throws an unsealed chunk away, and for a while refuses the blocks of it that are still on their way.
+   * Throws an unsealed chunk away. For a while, blocks of it that are still on their way are refused.
    *
-   * @returns false if there is none, or it is being sealed
+   * @returns false if the chunk is not open, or is being sealed
    */
   abort(chunkId: ChunkId): Promise<boolean> {
     this.#givenUp.add(chunkId);
     return this.discard(chunkId);
   }
 
-  /** @returns false if there is none, or it is being sealed */
+  /** As `abort`, without the memory of it. @returns false if the chunk is not open, or is being sealed */
   async discard(chunkId: ChunkId): Promise<boolean> {
     const chunk = this.#open.get(chunkId);
     if (!chunk || chunk.sealing) return false;
@@ -292,7 +292,7 @@ export class OpenChunks {
     return idle;
   }
 
-  /** Throws away what is being written; seals under way are waited for. */
+  /** Throws open chunks away. Seals under way are awaited first. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#open.values()].map((chunk) => chunk.sealing?.done));
     for (const chunkId of [...this.#open.keys()]) await this.discard(chunkId);
