@@ -114,3 +114,13 @@ export function isInUse(path: string): boolean {
     db.close(true);
   }
 }
+
+/** Writes a database as it stands at one moment into a new file. Other connections of this process go on using it. */
+export function copyDatabase(from: string, to: string): void {
+  const db = new Database(from, { readonly: true });
+  try {
+    db.query("VACUUM INTO ?").run(to);
+  } finally {
+    db.close();
+  }
+}

@@ -1,13 +1,11 @@
-/** Runs as a Worker: copies a database into a new file by `VACUUM INTO`, beside the thread that goes on using it. */
-import { Database } from "bun:sqlite";
+/** Runs as a Worker: copies a database beside the thread that goes on using it. */
+import { copyDatabase } from "../sqlite.ts";
 
 declare const self: Worker;
 
 self.onmessage = ({ data }: MessageEvent<{ from: string; to: string }>) => {
   try {
-    const db = new Database(data.from, { readonly: true });
-    db.query("VACUUM INTO ?").run(data.to);
-    db.close();
+    copyDatabase(data.from, data.to);
     self.postMessage({ ok: true });
   } catch (cause) {
     self.postMessage({ ok: false, message: (cause as Error).message });

@@ -49,8 +49,8 @@ export class SqliteMetadata implements MetadataStore {
       upgrades: METADATA_UPGRADES,
       synchronous: "NORMAL",
       isShared: true,
+      checkpointPages: 4000,
     });
-    this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
     this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
     this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
     this.queries = new SqliteQueries(this);
