@@ -1,6 +1,7 @@
 /**
- * Commands: every change of metadata. The log puts them in one order, `rules/decide` says what each one does.
- * A command holds all it needs (no clock, no chance, no cluster view), so replaying the log gives the same state.
+ * Commands: every change of metadata. The log puts them in one order, and `rules/decide/` says what each one does. A
+ * command holds everything that its decision needs (no clock, no chance, no view of the cluster), so a replay gives the
+ * same state.
  */
 import { type Static, Type } from "@sinclair/typebox";
 import {
@@ -27,16 +28,19 @@ const FileAttributes = {
   contentType: Type.String({ maxLength: 255 }),
   /** Hex SHA-256 of the content, when the client asked for one or sent one. */
   sha256: Nullable(Type.String({ pattern: "^[0-9a-f]{64}$" })),
-  /** The client's metadata and the standard headers that come back with the file, as `rules/file-headers.ts` lays them out. */
+  /**
+   * The client's metadata and the standard headers that come back with the file, as `rules/file-headers.ts` lays them
+   * out.
+   */
   userMetadata: Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 2048 })),
 };
 
-/** First contact of a client: its log index becomes the session id, never reused. */
+/** Opens a client's session: the log index of this command becomes the session id, which is never reused. */
 export const OpenSession = Type.Object({ type: Type.Literal("OPEN_SESSION"), clientId: NodeId });
 
 /**
  * Hands a gateway the chunk ids `[first, first + count)`, placed ahead of need. Until the grant ends, chunks with these
- * ids are somebody's upload and not garbage.
+ * ids belong to an upload under way and are not garbage.
  */
 export const GrantChunks = Type.Object({
   type: Type.Literal("GRANT_CHUNKS"),
@@ -46,16 +50,17 @@ export const GrantChunks = Type.Object({
   decision: PlacementDecision,
 });
 
+/** Prolongs grants whose chunks are still being written. */
 export const RenewGrants = Type.Object({
   type: Type.Literal("RENEW_GRANTS"),
   grantIds: BoundedList(ChunkId),
   leaseMs: Milliseconds,
 });
 
-/** Ends grants early: the gateway has no more use for their ids. */
+/** Ends grants early, because the gateway has no more use for their ids. */
 export const CloseGrants = Type.Object({ type: Type.Literal("CLOSE_GRANTS"), grantIds: BoundedList(ChunkId) });
 
-/** Makes a whole file visible (or replaces it) in one step: small files and all that fit one command. */
+/** Makes a whole file visible, or replaces one, in one step. Used for every file whose chunks fit one command. */
 export const PutFile = Type.Object({
   type: Type.Literal("PUT_FILE"),
   path: FilePath,
@@ -68,7 +73,7 @@ export const PutFile = Type.Object({
   ...FileAttributes,
 });
 
-/** Starts an upload that outlives connections: chunks are staged as they are sealed, then committed at once. */
+/** Opens an upload that outlives connections: its chunks are staged as they are sealed, then committed together. */
 export const OpenUpload = Type.Object({
   type: Type.Literal("OPEN_UPLOAD"),
   path: FilePath,
@@ -80,7 +85,10 @@ export const OpenUpload = Type.Object({
   ...FileAttributes,
 });
 
-/** Adds sealed chunks at the upload's end; prolongs its lease. Refused if `offset` is not where the upload stands. */
+/**
+ * Adds sealed chunks at the end of an upload and prolongs its lease. Refused if `offset` is not where the upload
+ * stands.
+ */
 export const StageChunks = Type.Object({
   type: Type.Literal("STAGE_CHUNKS"),
   uploadId: LogIndex,
@@ -89,17 +97,20 @@ export const StageChunks = Type.Object({
   leaseMs: Milliseconds,
 });
 
+/** Makes an upload the file at its path, whole and in one step. */
 export const CommitUpload = Type.Object({
   type: Type.Literal("COMMIT_UPLOAD"),
   uploadId: LogIndex,
   sizeBytes: ByteCount,
-  /** null: the writer names none. */
+  /** null: the writer gave no checksum. */
   crc32: Nullable(Crc32),
   sha256: Nullable(Type.String({ pattern: "^[0-9a-f]{64}$" })),
 });
 
+/** Throws an upload away. */
 export const AbortUpload = Type.Object({ type: Type.Literal("ABORT_UPLOAD"), uploadId: LogIndex });
 
+/** Deletes a file or a directory in one step. */
 export const DeletePath = Type.Object({
   type: Type.Literal("DELETE_PATH"),
   path: FilePath,
@@ -107,7 +118,10 @@ export const DeletePath = Type.Object({
   condition: WriteCondition,
 });
 
-/** Moves a file or a whole directory in one step. A file may replace a file if `overwrite`; `condition` is on what moves. */
+/**
+ * Moves a file or a whole directory in one step. With `overwrite` a file may replace a file; `condition` is on the
+ * source.
+ */
 export const RenamePath = Type.Object({
   type: Type.Literal("RENAME_PATH"),
   from: FilePath,
@@ -116,7 +130,7 @@ export const RenamePath = Type.Object({
   condition: WriteCondition,
 });
 
-/** A second name for the same chunks: no byte moves. Directories up to 1000 entries. */
+/** Gives the same chunks a second name: no byte moves. A directory may have up to 1000 entries. */
 export const CopyPath = Type.Object({
   type: Type.Literal("COPY_PATH"),
   from: FilePath,
@@ -125,9 +139,12 @@ export const CopyPath = Type.Object({
   condition: WriteCondition,
 });
 
+/** Makes a directory, and the directories above it that are missing. */
 export const MakeDirectory = Type.Object({ type: Type.Literal("MAKE_DIRECTORY"), path: FilePath });
 
-/** A worker joined, moved, or came back with an empty disk (`incarnation` changed: all its old copies are gone). */
+/**
+ * Records that a worker joined, moved, or came back with an empty disk (a new `incarnation`: its old copies are gone).
+ */
 export const RegisterWorker = Type.Object({
   type: Type.Literal("REGISTER_WORKER"),
   workerId: NodeId,
@@ -137,26 +154,30 @@ export const RegisterWorker = Type.Object({
   capacityBytes: ByteCount,
 });
 
-/** The leader's liveness verdict. Heartbeats never enter the log, only the transitions that they cause. */
+/** Records that the leader declared a worker live or dead. Heartbeats never enter the log, only these transitions. */
 export const SetWorkerLiveness = Type.Object({
   type: Type.Literal("SET_WORKER_LIVENESS"),
   workerId: NodeId,
   liveness: Type.Union([Type.Literal("live"), Type.Literal("dead")]),
 });
 
+/** Records what an operator wants of a worker: active, draining, in maintenance, removed. */
 export const SetWorkerMode = Type.Object({
   type: Type.Literal("SET_WORKER_MODE"),
   workerId: NodeId,
   mode: WorkerMode,
 });
 
-/** Replicas that a repair made, or that a returned worker turned out to hold. */
+/** Records replicas that a repair made, or that a returned worker turned out to hold. */
 export const AddReplicas = Type.Object({
   type: Type.Literal("ADD_REPLICAS"),
   replicas: BoundedList(Type.Object({ chunkId: ChunkId, workerId: NodeId, reason: Type.String({ maxLength: 200 }) })),
 });
 
-/** Copies that turned out bad: they no longer count. `corrupt` and `missing` say why, for people and for repair. */
+/**
+ * Records that copies turned out to be bad: they no longer count. `corrupt` and `missing` say why, for people and for
+ * repair.
+ */
 export const MarkReplicas = Type.Object({
   type: Type.Literal("MARK_REPLICAS"),
   replicas: BoundedList(
@@ -169,9 +190,9 @@ export const MarkReplicas = Type.Object({
 });
 
 /**
- * Takes an extra copy off the books; only then may the worker be told to trash it. `keep` names the other copies that
- * the leader of `term` has fresh proof of; `decide` counts them again and refuses if the chunk would fall below its
- * factor, or if the entry is of another term: proof does not outlast the leader who has it.
+ * Takes an extra copy out of the metadata; only afterwards may the worker be ordered to trash it. `keep` names the
+ * other copies that the leader of `term` has fresh proof of. `decide` counts them again and refuses if the chunk would
+ * fall below its factor, or if the entry is of another term: the proof is worth nothing without the leader that has it.
  */
 export const DropReplica = Type.Object({
   type: Type.Literal("DROP_REPLICA"),
@@ -181,31 +202,37 @@ export const DropReplica = Type.Object({
   keep: Type.Array(NodeId, { maxItems: 16 }),
 });
 
-/** Workers have trashed these freed chunks (or no longer hold them): forget them. */
+/** Forgets freed chunks that their workers have trashed, or no longer hold. */
 export const ForgetGarbage = Type.Object({
   type: Type.Literal("FORGET_GARBAGE"),
   items: BoundedList(Type.Object({ chunkId: ChunkId, workerId: NodeId })),
 });
 
-/** Ends, in bounded steps, what has run out by log time: grants, uploads, sessions, idempotency keys. */
+/** Ends, in bounded steps, everything that has run out by log time: grants, uploads, sessions, idempotency keys. */
 export const Expire = Type.Object({ type: Type.Literal("EXPIRE"), sessionIdleMs: Milliseconds });
 
 /** Frees, in bounded steps, the contents of directories that were deleted in one step. */
 export const ReapDeleted = Type.Object({ type: Type.Literal("REAP_DELETED") });
 
-/** Opens a leader's term, so that everything before it is known to be applied. */
+/** Opens a leader's term, so that every entry before it is known to be applied. */
 export const Noop = Type.Object({ type: Type.Literal("NOOP") });
 
-/** All masters know the commands of this version; from here on the log may hold them. It is never lowered. */
+/**
+ * Raises the cluster version: all masters know its commands, so the log may hold them from here on. It is never
+ * lowered.
+ */
 export const SetClusterVersion = Type.Object({
   type: Type.Literal("SET_CLUSTER_VERSION"),
   version: PositiveCount,
 });
 
-/** A master whose state had another hash at the CHECK_STATE in entry `index` stops; the others note their hash for the next. */
+/**
+ * Compares states: a master whose hash at the CHECK_STATE in entry `index` differs stops, the others note their present
+ * hash.
+ */
 export const CheckState = Type.Object({
   type: Type.Literal("CHECK_STATE"),
-  /** 0: nothing is known of a majority; only a new mark is made. */
+  /** 0: no hash of a majority is known, so the masters only note their own. */
   index: LogIndex,
   hash: Count,
 });
@@ -240,7 +267,7 @@ export const Command = Type.Union([
 export type Command = Static<typeof Command>;
 export type CommandOf<T extends Command["type"]> = Extract<Command, { type: T }>;
 
-/** The commands that a gateway may propose; the rest are the leader's own. */
+/** The commands that a gateway may send; the leader alone proposes the others. */
 export const ClientCommand = Type.Union([
   OpenSession,
   RenewGrants,
@@ -283,7 +310,7 @@ export type DirectoryInfo = Static<typeof DirectoryInfo>;
 export const EntryInfo = Type.Union([FileInfo, DirectoryInfo]);
 export type EntryInfo = Static<typeof EntryInfo>;
 
-/** What a command did. A refusal is a result too: it is stored and replayed like any other. */
+/** The outcome of a command. A refusal is a result too, and is stored and replayed like any other. */
 export const CommandResult = Type.Union([
   Type.Object({ ok: Type.Literal(true), value: Type.Unknown() }),
   Type.Object({

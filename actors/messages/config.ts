@@ -11,7 +11,7 @@ const WorkerNode = Type.Object(
     url: Url,
     zone: Type.String({ pattern: "^[A-Za-z0-9._-]{1,64}$", description: "copies are spread over zones" }),
     capacityBytes: Type.Optional(
-      Type.Integer({ minimum: 1 << 20, description: "use no more than this; default: what the disk has" }),
+      Type.Integer({ minimum: 1 << 20, description: "the worker uses at most this much; default: the whole disk" }),
     ),
   },
   { additionalProperties: false },
@@ -22,60 +22,109 @@ const LOG_LEVELS: ("debug" | "info" | "warn" | "error" | "silent")[] = ["debug",
 
 export const Config = Type.Object(
   {
-    masters: Type.Array(MasterNode, { minItems: 1, maxItems: 7 }),
-    workers: Type.Array(WorkerNode, { maxItems: 1000 }),
-    gateways: Type.Array(GatewayNode, { maxItems: 100 }),
-    dataDirectory: Type.String({ minLength: 1, description: "holds <node-id>/ of each node; relative to config.json" }),
-    chunkSizeBytes: Type.Integer({ minimum: 1 << 16, maximum: 2 ** 32, description: "files are cut at this size" }),
-    blockSizeBytes: Type.Integer({ minimum: 1 << 12, maximum: 1 << 24, description: "unit of transfer and checksum" }),
+    masters: Type.Array(MasterNode, {
+      minItems: 1,
+      maxItems: 7,
+      description: "keep the metadata; an odd number, usually 1 or 3",
+    }),
+    workers: Type.Array(WorkerNode, {
+      maxItems: 1000,
+      description: "store the chunks; further workers may join a running cluster without being listed",
+    }),
+    gateways: Type.Array(GatewayNode, { maxItems: 100, description: "offer REST; all are equal" }),
+    dataDirectory: Type.String({
+      minLength: 1,
+      description: "holds one folder per node, named by its id; relative to config.json",
+    }),
+    chunkSizeBytes: Type.Integer({
+      minimum: 1 << 16,
+      maximum: 2 ** 32,
+      description: "a file is cut into chunks of this size",
+    }),
+    blockSizeBytes: Type.Integer({
+      minimum: 1 << 12,
+      maximum: 1 << 24,
+      description: "unit of transfer and of checksums",
+    }),
     inlineChunkBytes: Type.Integer({
       minimum: 0,
       maximum: 1 << 20,
-      description: "chunks up to this size live in the worker's SQLite, so that many share one flush",
+      description: "chunks up to this size lie in the worker's SQLite database, where many share one flush",
     }),
-    replicationFactor: Type.Integer({ minimum: 1, maximum: 16 }),
+    replicationFactor: Type.Integer({
+      minimum: 1,
+      maximum: 16,
+      description: "copies of every chunk, unless the file's own request says otherwise",
+    }),
     minReplicas: Type.Integer({
       minimum: 1,
       maximum: 16,
-      description: "copies on disk before a write is acknowledged",
+      description: "copies that are on disk before a write is acknowledged",
     }),
-    route: Type.Union([Type.Literal("auto"), Type.Literal("fanout"), Type.Literal("chain")]),
-    blocksInFlight: Type.Integer({ minimum: 1, maximum: 64, description: "blocks under way per upload" }),
+    route: Type.Union([Type.Literal("auto"), Type.Literal("fanout"), Type.Literal("chain")], {
+      description:
+        "how blocks reach their workers: each from the gateway (`fanout`), from worker to worker (`chain`), or chosen per block (`auto`)",
+    }),
+    blocksInFlight: Type.Integer({
+      minimum: 1,
+      maximum: 64,
+      description: "blocks that one upload sends at the same time",
+    }),
     readAheadBytes: Type.Integer({
       minimum: 4096,
       maximum: 256 << 20,
-      description: "fetched ahead of its reader per download, while there is memory; one block at least",
+      description: "bytes that one download fetches ahead of its reader while memory allows; at least one block",
     }),
-    heartbeatMs: Ms("workers report this often", 20, 60_000),
-    suspectAfterMs: Ms("silence after which a worker gets no new chunks", 50, 600_000),
-    deadAfterMs: Ms("silence after which its copies no longer count", 100, 3_600_000),
-    safeModeMs: Ms("grace for workers to report to a new leader before it repairs or deletes", 0, 3_600_000),
-    uploadLeaseMs: Ms("an upload without a sign of life is thrown away after this", 1000, 604_800_000),
+    heartbeatMs: Ms("each worker sends a heartbeat this often", 20, 60_000),
+    suspectAfterMs: Ms("a worker that is silent for this long gets no new chunks", 50, 600_000),
+    deadAfterMs: Ms("the copies of a worker that is silent for this long no longer count", 100, 3_600_000),
+    safeModeMs: Ms(
+      "a new leader neither repairs nor deletes for this long, so that workers can report first",
+      0,
+      3_600_000,
+    ),
+    uploadLeaseMs: Ms("an upload that stores no new bytes for this long is thrown away", 1000, 604_800_000),
     raft: Type.Object(
       {
-        heartbeatMs: Ms("the leading master tells the others this often that it is there", 10, 10_000),
-        electionMs: Ms("silence after which another master stands for election; at least ten beats", 100, 60_000),
+        heartbeatMs: Ms("the leading master sends the others a beat this often", 10, 10_000),
+        electionMs: Ms(
+          "silence of the leader after which another master stands for election; at least ten beats",
+          100,
+          60_000,
+        ),
         keepEntries: Type.Integer({
           minimum: 10,
           maximum: 10_000_000,
           description:
-            "log entries kept behind what is applied; a master that missed more gets a copy of the whole state instead",
+            "applied log entries that are kept; a master that missed more gets a copy of the whole state instead",
         }),
-        maxStaleMs: Ms("a master that does not lead answers `consistency=eventual` up to this age", 300, 3_600_000),
+        maxStaleMs: Ms(
+          "greatest age of an answer that a master without leadership gives to `consistency=eventual`",
+          300,
+          3_600_000,
+        ),
       },
       { additionalProperties: false },
     ),
     repair: Type.Object(
       {
-        maxConcurrent: Type.Integer({ minimum: 1, maximum: 1000, description: "copies under way in the cluster" }),
-        maxPerWorker: Type.Integer({ minimum: 1, maximum: 100, description: "of these, per source and per target" }),
+        maxConcurrent: Type.Integer({
+          minimum: 1,
+          maximum: 1000,
+          description: "copies at the same time in the whole cluster",
+        }),
+        maxPerWorker: Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          description: "copies at the same time per source, and per target",
+        }),
         bytesPerSecond: Type.Integer({
           minimum: 0,
           description:
-            "pace of one copy, so at most `maxPerWorker` times this per worker and `maxConcurrent` times this in all; 0 = as fast as it goes",
+            "pace of one copy, so a worker sends or receives at most `maxPerWorker` times this, the cluster `maxConcurrent` times this; 0 = unlimited",
         }),
         massSilenceMs: Ms(
-          "when a whole zone or very many workers fall silent at once, repairs wait this long",
+          "repairs wait this long at most when a whole zone or very many workers fall silent at once",
           0,
           86_400_000,
         ),
@@ -84,47 +133,70 @@ export const Config = Type.Object(
     ),
     trash: Type.Object(
       {
-        keepMs: Ms("deleted chunks stay in the trash this long; less if the disk runs short", 0, 2_592_000_000),
-        deleteGraceMs: Ms("a deleted file's chunks stay in place this long, for readers under way", 0, 86_400_000),
+        keepMs: Ms("deleted chunks stay in the trash this long; shorter if the disk runs short", 0, 2_592_000_000),
+        deleteGraceMs: Ms(
+          "the chunks of a deleted file stay in place this long, for downloads that are under way",
+          0,
+          86_400_000,
+        ),
       },
       { additionalProperties: false },
     ),
     scrub: Type.Object(
       {
         intervalMs: Ms("every chunk is read back and checked this often", 1000, 31_536_000_000),
-        bytesPerSecond: Type.Integer({ minimum: 1 << 10, description: "at most this fast" }),
+        bytesPerSecond: Type.Integer({ minimum: 1 << 10, description: "greatest pace of these checks" }),
       },
       { additionalProperties: false },
     ),
     limits: Type.Object(
       {
-        reservedBytes: Type.Integer({ minimum: 0, description: "free disk below which a worker is full" }),
-        maxUploads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
-        maxDownloads: Type.Integer({ minimum: 1, maximum: 10_000, description: "at once, per gateway; then 503" }),
-        maxUserMetadataBytes: Type.Integer({ minimum: 0, maximum: 65_536 }),
+        reservedBytes: Type.Integer({ minimum: 0, description: "a worker with less free disk than this is full" }),
+        maxUploads: Type.Integer({
+          minimum: 1,
+          maximum: 10_000,
+          description: "uploads at once per gateway; further ones get 503",
+        }),
+        maxDownloads: Type.Integer({
+          minimum: 1,
+          maximum: 10_000,
+          description: "downloads at once per gateway; further ones get 503",
+        }),
+        maxUserMetadataBytes: Type.Integer({
+          minimum: 0,
+          maximum: 65_536,
+          description: "names and values of one file's `x-meta-` and standard headers together",
+        }),
         bufferBytes: Type.Integer({
           minimum: 1 << 20,
-          description: "memory for blocks of a gateway, over all transfers: half for uploads, half for downloads",
+          description: "memory of a gateway for the blocks of all transfers: half for uploads, half for downloads",
         }),
       },
       { additionalProperties: false },
     ),
     recording: Type.Object(
       {
-        enabled: Type.Boolean({ description: "every node keeps a record of its state machines, for the console" }),
-        keepRecords: Type.Integer({ minimum: 1000, maximum: 10_000_000, description: "per node; then the oldest go" }),
+        enabled: Type.Boolean({ description: "every node records the steps of its state machines, for the console" }),
+        keepRecords: Type.Integer({
+          minimum: 1000,
+          maximum: 10_000_000,
+          description: "records that a node keeps; the oldest go first",
+        }),
       },
       { additionalProperties: false },
     ),
     drills: Type.Boolean({
-      description: "may the console kill, freeze and cut nodes; only nodes that `npm start` runs, on this machine",
+      description: "lets the console kill, freeze and cut off nodes, only those that `npm start` runs on this machine",
     }),
     restart: Type.Optional(
       Type.Boolean({
-        description: "does `npm start` start a node again that ended by itself; six times in a row at most",
+        description: "`npm start` starts a node again that ended by itself, at most six times in a row",
       }),
     ),
-    logLevel: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level))),
+    logLevel: Type.Union(
+      LOG_LEVELS.map((level) => Type.Literal(level)),
+      { description: "lowest level that a node writes to its log" },
+    ),
   },
   { additionalProperties: false },
 );

@@ -1,6 +1,6 @@
 /**
- * Everything that can be refused, by its stable code. Nodes and the REST gateway use the same codes; a code is never
- * renamed. `status` is what HTTP says of it, `next` what the person who gets it can do.
+ * Every reason for a refusal, by its stable code. Nodes and the REST gateway use the same codes. A code is never
+ * renamed. `status` is the HTTP status, `next` tells the person who gets the refusal what to do.
  */
 export const ErrorCodes = {
   // the request
@@ -38,7 +38,7 @@ export const ErrorCodes = {
   NO_SUCH_CHUNK: { status: 404, next: "The chunk is not on this worker." },
   IS_A_DIRECTORY: { status: 409, next: "Name a file, or use ?recursive=true to delete a directory." },
   NOT_A_DIRECTORY: { status: 409, next: "A part of the path is a file; delete or rename it first." },
-  ALREADY_EXISTS: { status: 409, next: "Choose another name, or say that it may be overwritten." },
+  ALREADY_EXISTS: { status: 409, next: "Choose another name, or allow overwriting." },
   DIRECTORY_NOT_EMPTY: { status: 409, next: "Use ?recursive=true to delete it with all that is in it." },
   RENAME_INTO_ITSELF: { status: 409, next: "A directory cannot move below itself." },
   TOO_MANY_ENTRIES: { status: 409, next: "Copy the directory in smaller parts." },
@@ -47,7 +47,7 @@ export const ErrorCodes = {
   NO_SUCH_MASTER: { status: 404, next: "GET /cluster/masters lists the masters." },
   MASTERS_UNCHANGED: {
     status: 409,
-    next: "GET /cluster/masters shows who belongs to the masters and how far each is; try again when the reason is gone.",
+    next: "GET /cluster/masters lists the masters and how far each one is; try again when the reason is gone.",
   },
   VERSION_TOO_LOW: {
     status: 503,
@@ -56,10 +56,10 @@ export const ErrorCodes = {
   // uploads
   UPLOAD_OFFSET_MISMATCH: { status: 409, next: "HEAD the upload and go on from its Upload-Offset." },
   UPLOAD_BUSY: { status: 409, next: "The request that was writing before is still ending; try again in a moment." },
-  // 400 and not 409: tus clients send again after a 409, and two of them would take the upload from each other for ever.
+  // 400, because tus clients repeat a request after a 409: two of them would take the upload from each other for ever.
   UPLOAD_TAKEN_OVER: {
     status: 400,
-    next: "A newer request writes to this upload. If that is not yours, HEAD the upload and go on from its Upload-Offset.",
+    next: "A newer request writes to this upload. If it is not yours, HEAD the upload and go on from its Upload-Offset.",
   },
   UPLOAD_CHECKSUM_MISMATCH: {
     status: 460,
@@ -73,21 +73,21 @@ export const ErrorCodes = {
   NOT_ENOUGH_WORKERS: { status: 503, next: "Start more workers or free space; /cluster says which are out and why." },
   NO_LEADER: {
     status: 503,
-    next: "No master leads; try again in a moment, or start those that are down: GET /cluster/masters asks each.",
+    next: "No master leads. Try again in a moment, or start the masters that are down; GET /cluster/masters shows each one.",
   },
   NOT_LEADER: { status: 421, next: "Ask the master in details.leaderUrl." },
   NOT_READY: { status: 503, next: "The node is still starting; details name what it waits for." },
   CLOCKS_DIFFER: {
     status: 503,
-    next: "Set the clocks of the machines (NTP): those of two nodes may differ by five minutes; details.aheadMs tells by how much they do.",
+    next: "Set the clocks of the machines (NTP). Two nodes may differ by five minutes; details.aheadMs says by how much they do.",
   },
   SECRETS_DIFFER: {
     status: 503,
-    next: "Give this gateway the cluster.secret of the other nodes, and start it again; details.by names who refuses it.",
+    next: "Give this gateway the cluster.secret of the other nodes, and start it again; details.by names the node that refuses it.",
   },
   NODES_DISAGREE: {
     status: 503,
-    next: "A node takes no message of this gateway: look whether both are of one cluster and of programs that fit; details.cause is its reason.",
+    next: "A node refuses the messages of this gateway. Check that both belong to one cluster and run compatible programs; details.cause is the node's reason.",
   },
   OVERLOADED: { status: 503, next: "Try again after the time in Retry-After." },
   DATA_UNAVAILABLE: { status: 503, next: "No good copy can be reached now; ?explain shows where they are." },
@@ -96,12 +96,15 @@ export const ErrorCodes = {
   SESSION_EXPIRED: { status: 409, next: "Open a new session; the command was not applied." },
   STALE_SEQUENCE: { status: 409, next: "This command was acknowledged long ago." },
   // the console
-  NO_SUCH_RECORD: { status: 404, next: "It was never there, or is older than what is kept; see /console/api/records." },
+  NO_SUCH_RECORD: {
+    status: 404,
+    next: "The record never existed, or is older than the records that are kept; see /console/api/records.",
+  },
   NO_SUCH_NODE: { status: 404, next: "GET /console/api/nodes lists the nodes." },
-  BAD_RECORDING: { status: 400, next: "The file is damaged or no recording; export it again." },
+  BAD_RECORDING: { status: 400, next: "The file is damaged or is not a recording; export it again." },
   UNKNOWN_RECORDING_VERSION: {
     status: 400,
-    next: "The recording is of another version of this program; open it with that one.",
+    next: "Another version of this program made the recording; open it with that version.",
   },
   NOT_RECORDING: { status: 409, next: "Set recording.enabled in config.json, and start the nodes again." },
   DRILLS_NOT_ALLOWED: { status: 403, next: "Drills need `drills: true` in config.json and nodes run by `npm start`." },
@@ -112,13 +115,13 @@ export const ErrorCodes = {
   WRONG_NODE: { status: 403, next: "Another worker with this id is alive; give each its own id and data directory." },
   DEAD_MASTER: {
     status: 403,
-    next: "Another data directory stood behind this id: remove the master, and start it under a new id with --join.",
+    next: "This id belongs to another data directory. Remove the master, and start it under a new id with --join.",
   },
   UNKNOWN_WORKER: { status: 404, next: "Register first." },
   WRONG_SENDER: { status: 403, next: "This node may not send such a message; the details say which nodes may." },
   IMPLAUSIBLE_TERM: {
     status: 409,
-    next: 'No election reaches this term from the known one: something else wrote it. README, "Several machines", says what to do.',
+    next: 'No election reaches this term from the known one, so something else wrote it. actors/master/README.md, "A term that no election reaches", says what to do.',
   },
   STALE_TERM: { status: 409, next: "A newer leader exists; this order is void." },
   ORDER_EXPIRED: { status: 409, next: "The order came too late and is void; the leader decides anew." },
@@ -130,12 +133,12 @@ export const ErrorCodes = {
   READ_ONLY: { status: 507, next: "The worker's disk refuses writes; see its log." },
   SOURCE_UNAVAILABLE: { status: 502, next: "No source of the copy could be read." },
   PEER_UNREACHABLE: { status: 502, next: "The next node did not answer." },
-  INTERNAL: { status: 500, next: "This is our fault; the node's log has the details." },
+  INTERNAL: { status: 500, next: "This is a fault of the program; the node's log has the details." },
 } as const satisfies Record<string, { status: number; next: string }>;
 
 export type ErrorCode = keyof typeof ErrorCodes;
 
-/** A refusal on its way to whoever asked. What we did wrong is an `assert`, never one of these. */
+/** What the requester did wrong or the world does not allow. A fault of this program breaks an invariant instead. */
 export class Refusal extends Error {
   override name = "Refusal";
   constructor(

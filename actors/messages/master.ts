@@ -1,4 +1,4 @@
-/** The master's mailbox: what gateways and workers may say to it, and what it answers. */
+/** The master's mailbox: the messages that gateways, workers and other masters send to a master, and its answers. */
 import { type Static, Type } from "@sinclair/typebox";
 import { ClientCommand, CommandResult, EntryInfo, FileInfo } from "./commands.ts";
 import {
@@ -24,8 +24,8 @@ import { Configuration, Incarnation, RaftBatch, RaftBatchAnswer } from "./raft.t
 // ── from gateways ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Put a command into the log. The same `(sessionId, seq)` sent twice takes effect once and gets the same answer;
- * results below `lowestUnacked` are forgotten. `idempotencyKey` is the end client's own such key.
+ * Puts a command into the log. The same `(sessionId, seq)` sent twice takes effect once and gets the same answer;
+ * results below `lowestUnacked` are forgotten. `idempotencyKey` is the key that the end client gave.
  */
 export const Execute = Type.Object({
   type: Type.Literal("EXECUTE"),
@@ -47,7 +47,10 @@ export const WorkerAddress = Type.Object({
 });
 export type WorkerAddress = Static<typeof WorkerAddress>;
 
-/** Ask for chunk ids and where to put them. Answered at once, or refused at once with the reason. */
+/**
+ * Asks for chunk ids and for the workers that shall hold them. The answer, or the refusal with its reason, comes at
+ * once.
+ */
 export const PlaceChunks = Type.Object({
   type: Type.Literal("PLACE_CHUNKS"),
   gatewayId: NodeId,
@@ -67,7 +70,7 @@ export const PlacedChunks = Type.Object({
 });
 export type PlacedChunks = Static<typeof PlacedChunks>;
 
-/** More workers for a chunk that lost some while it was written. */
+/** Asks for further workers for a chunk that lost some while it was written. */
 export const ReplaceWorkers = Type.Object({
   type: Type.Literal("REPLACE_WORKERS"),
   chunkSizeBytes: ByteCount,
@@ -77,15 +80,19 @@ export const ReplaceWorkers = Type.Object({
 });
 export const ReplacementWorkers = Type.Object({ workers: Type.Array(WorkerAddress) });
 
-/** `eventual`: any master may answer, from a state of a bounded age that it tells. */
+/** `eventual`: any master may answer, from a state whose age is bounded and part of the answer. */
 export const Consistency = Type.Optional(Type.Union([Type.Literal("strong"), Type.Literal("eventual")]));
-/** The answer shows every change acknowledged this long ago; left out by a leader: every change acknowledged. */
+/**
+ * The answer reflects every change acknowledged this long ago. A leader leaves it out: its answer reflects every
+ * acknowledged change.
+ */
 const Age = Type.Optional(Milliseconds);
 
+/** Asks which file or directory is at a path. */
 export const Stat = Type.Object({ type: Type.Literal("STAT"), path: FilePath, consistency: Consistency });
 export const StatAnswer = Type.Object({ entry: Nullable(EntryInfo), index: LogIndex, ageMs: Age });
 
-/** A run of a file's chunks, in order, with the workers that hold good copies, best first. */
+/** Asks for some consecutive chunks of a file, each with the workers that hold good copies, best first. */
 export const Locate = Type.Object({
   type: Type.Literal("LOCATE"),
   path: FilePath,
@@ -114,9 +121,9 @@ export const LocateAnswer = Type.Object({
 export type LocateAnswer = Static<typeof LocateAnswer>;
 
 /**
- * One page of names in byte order of their whole paths. With `delimiter`, everything below a directory rolls up into
- * its name. `after` is the last name of the page before, `minIndex` the log index that it reflected: a later page never
- * reflects an earlier one.
+ * Asks for one page of names in byte order of their whole paths. With `delimiter`, everything below a directory rolls
+ * up into its name. `after` is the last name of the page before, `minIndex` the log index that it reflected: a later
+ * page never reflects an earlier index.
  */
 export const List = Type.Object({
   type: Type.Literal("LIST"),
@@ -136,6 +143,7 @@ export const ListAnswer = Type.Object({
 });
 export type ListAnswer = Static<typeof ListAnswer>;
 
+/** Asks how many bytes of a resumable upload are kept. */
 export const UploadStatus = Type.Object({ type: Type.Literal("UPLOAD_STATUS"), uploadId: LogIndex });
 export const UploadStatusAnswer = Type.Object({
   upload: Nullable(
@@ -149,7 +157,7 @@ export const UploadStatusAnswer = Type.Object({
       replicationFactor: Type.Integer(),
       minReplicas: Type.Integer(),
       expiresInMs: Milliseconds,
-      /** As the file will have them; masters of an older program do not say. */
+      /** As the file will have them. Masters of an older program leave them out. */
       contentType: Type.Optional(Type.String()),
       userMetadata: Type.Optional(Type.Record(Type.String(), Type.String())),
     }),
@@ -164,7 +172,7 @@ export const ReplicaState = Type.Union([
   Type.Literal("trash"),
 ]);
 
-/** Where each chunk of a file is, and why there; `now` is what would be chosen at this moment. */
+/** Asks where each chunk of a file is, and why there. `now` is the placement that would be chosen at this moment. */
 export const Explain = Type.Object({
   type: Type.Literal("EXPLAIN"),
   path: FilePath,
@@ -199,7 +207,10 @@ export const ExplainAnswer = Type.Object({
 });
 export type ExplainAnswer = Static<typeof ExplainAnswer>;
 
-/** A copy that failed a reader. The leader has it checked, and replaced if the worker agrees. */
+/**
+ * Reports a copy that a reader could not use. The leader has the worker check it, and replaces it if the worker finds
+ * it bad.
+ */
 export const ReportReplica = Type.Object({
   type: Type.Literal("REPORT_REPLICA"),
   chunkId: ChunkId,
@@ -208,6 +219,7 @@ export const ReportReplica = Type.Object({
   detail: Type.String({ maxLength: 500 }),
 });
 
+/** Asks for the state of the cluster: masters, workers, redundancy, repairs, and what is wrong. */
 export const ClusterState = Type.Object({ type: Type.Literal("CLUSTER_STATE") });
 export const ClusterStateAnswer = Type.Object({
   clusterId: Type.String(),
@@ -225,7 +237,7 @@ export const ClusterStateAnswer = Type.Object({
         Type.Integer({
           minimum: 0,
           maximum: Number.MAX_SAFE_INTEGER,
-          description: "committed entries that it has not confirmed yet; null: the leader has not heard it of late",
+          description: "committed entries that it has not confirmed yet; null: the leader has not heard from it lately",
         }),
       ),
     }),
@@ -240,21 +252,24 @@ export const ClusterStateAnswer = Type.Object({
       mode: WorkerMode,
       condition: Nullable(WorkerCondition),
       capacityBytes: ByteCount,
-      /** Both null: not told to this leader yet. */
+      /** Both null: the worker has not reported to this leader yet. */
       freeBytes: Nullable(ByteCount),
       trashBytes: Nullable(ByteCount),
       chunks: Type.Integer({ description: "chunks that the metadata expects on this worker" }),
       lastHeardMs: Nullable(Type.Number({ description: "ms since its last heartbeat; null: not since this leader" })),
       /** Chunks that would fall below `minReplicas` good copies if this worker stopped now. */
       chunksAtRiskIfStopped: Type.Integer(),
-      /** Chunks of which that is not known, because this leader has not heard others that hold them. Both 0: safe to stop. */
+      /**
+       * Chunks whose risk is unknown, because this leader has not heard other workers that hold them. Both 0: safe to
+       * stop.
+       */
       chunksUnknownIfStopped: Type.Optional(Type.Integer()),
     }),
   ),
   files: Type.Object({ files: Type.Integer(), directories: Type.Integer(), bytes: ByteCount }),
   /**
-   * Computed from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers that are heard.
-   * `unknown`: chunks whose number of copies depends on workers that this leader has not heard.
+   * Counted from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers that the leader
+   * hears. `unknown`: chunks whose number of copies depends on workers that this leader has not heard.
    */
   redundancy: Type.Object({
     chunks: Type.Integer(),
@@ -289,8 +304,8 @@ export type ClusterStateAnswer = Static<typeof ClusterStateAnswer>;
 // ── from workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Worker → leader at start, when the leader does not know it, and when the leader changed. `incarnation` is made with
- * the data directory: a wiped disk comes back as another incarnation. `epoch` grows at each start.
+ * Registers a worker: sent when it starts, when the leader does not know it, and when the leader changed. `incarnation`
+ * is made with the data directory: a wiped disk comes back as another incarnation. `epoch` grows at each start.
  */
 export const Register = Type.Object({
   type: Type.Literal("REGISTER"),
@@ -304,7 +319,7 @@ export const Register = Type.Object({
   capacityBytes: ByteCount,
   freeBytes: ByteCount,
 });
-/** The leader's clock, by which its orders expire. Means nothing outside its term. */
+/** The leader's clock, by which its orders expire. It has no meaning outside the leader's term. */
 const LeaderTime = Milliseconds;
 export const Registered = Type.Object({
   clusterId: Type.String(),
@@ -312,11 +327,11 @@ export const Registered = Type.Object({
   heartbeatMs: Milliseconds,
   mode: WorkerMode,
   leaderTimeMs: LeaderTime,
-  /** Who the masters are: the only ones that give orders. Left out by older leaders. */
+  /** The ids of the masters, from which alone the worker takes orders. Older leaders leave it out. */
   masters: Type.Optional(Type.Array(NodeId, { maxItems: 64 })),
 });
 
-/** Worker → leader, every `heartbeatMs`: alive, how full, and what it found. */
+/** Reports every `heartbeatMs` that a worker is alive, how full it is, and which copies it found bad. */
 export const Heartbeat = Type.Object({
   type: Type.Literal("HEARTBEAT"),
   workerId: NodeId,
@@ -326,24 +341,24 @@ export const Heartbeat = Type.Object({
   capacityBytes: ByteCount,
   freeBytes: ByteCount,
   trashBytes: ByteCount,
-  /** What is wanted of it, as far as it knows. */
+  /** The mode that the worker believes the operator wants. */
   mode: WorkerMode,
-  /** Sealed here, and being written here. */
+  /** Chunks sealed on this worker, and chunks being written to it. */
   chunkCount: Count,
   openChunks: Count,
   /** Requests being served, for placement. */
   load: Count,
   /**
-   * Chunks that it is copying to itself by order. An order that is neither answered nor named was lost. Left out by older
-   * workers.
+   * Chunks that the worker is copying to itself by order. An order that is neither answered nor named here was lost.
+   * Older workers leave it out.
    */
   copying: Type.Optional(BoundedList(ChunkId, 64)),
-  /** Copies that the scrub or a read found bad; already quarantined here. Repeated until `acknowledged`. */
+  /** Copies that the scrub or a read found bad. They are in quarantine already, and are named until `acknowledged`. */
   badReplicas: BoundedList(
     Type.Object({ chunkId: ChunkId, state: Type.Union([Type.Literal("corrupt"), Type.Literal("missing")]) }),
     256,
   ),
-  /** Chunks written to but long untouched, never sealed: "does anybody still want these?" */
+  /** Chunks that were begun, never sealed, and left untouched for long. The leader answers which of them to discard. */
   idleOpenChunks: BoundedList(ChunkId, 256),
 });
 export type Heartbeat = Static<typeof Heartbeat>;
@@ -352,13 +367,13 @@ export const HeartbeatAck = Type.Object({
   mode: WorkerMode,
   leaderTimeMs: LeaderTime,
   acknowledged: BoundedList(ChunkId, 256),
-  /** Of `idleOpenChunks`, those whose grant has ended: throw them away. */
+  /** Those of `idleOpenChunks` whose grant has ended: the worker throws them away. */
   discard: BoundedList(ChunkId, 256),
 });
 
 /**
- * Worker → leader: "these are my sealed chunks with ids in [fromId, toId]", first as a digest, then, if the leader
- * disagrees, as a list. The leader adopts, orders repair, or names what to trash.
+ * Compares a worker's sealed chunks with ids in [fromId, toId] with the metadata: first by a digest, then, if the
+ * digests differ, by a list. The leader counts copies again, has chunks repaired, or names chunks to trash.
  */
 export const Reconcile = Type.Object({
   type: Type.Literal("RECONCILE"),
@@ -368,7 +383,7 @@ export const Reconcile = Type.Object({
   fromId: Count,
   toId: Count,
   count: Count,
-  /** `rules/inventory-digest.ts` over the chunks of the range. */
+  /** Of the chunks of the range, by `rules/redundancy/inventory-digest.ts`. */
   digest: Type.String({ maxLength: 64 }),
   chunks: Nullable(BoundedList(Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 }), 4096)),
 });
@@ -384,14 +399,15 @@ export const Reconciled = Type.Object({
 
 // ── about the masters ──────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Any master: who are you, how far are you, and who leads? */
+/** Asks any master for its id, its place in the log, and the leader that it knows. */
 export const MasterStatus = Type.Object({ type: Type.Literal("MASTER_STATUS") });
 export const MasterStatusAnswer = Type.Object({
   id: NodeId,
   url: Url,
   /**
-   * follower, precandidate, candidate, leader; `founding`: its data directory is new, and it waits for the others;
-   * `resetting`: its term is to be replaced, it waits for the others, and `term` is that of its last log entry.
+   * follower, precandidate, candidate, leader; `founding`: its data directory is new, and it waits for the other
+   * masters; `resetting`: its term is being replaced, it waits for the other masters, and `term` is that of its last
+   * log entry.
    */
   role: Type.String({ maxLength: 32 }),
   term: Term,
@@ -399,21 +415,24 @@ export const MasterStatusAnswer = Type.Object({
   commitIndex: LogIndex,
   appliedIndex: LogIndex,
   lastIndex: LogIndex,
-  /** How old its state is at most; null: it cannot tell, no leader has confirmed it. */
+  /** How old its state is at most; null: unknown, because no leader has confirmed it. */
   stateAgeMs: Nullable(Count),
   incarnation: Nullable(Incarnation),
-  /** Who belongs to the group, as far as it knows; null while founding. */
+  /** The members of the group, as far as this master knows; null while founding. */
   configuration: Nullable(Configuration),
-  /** ms since it last knew a leader; 0: it knows one. This and what follows are left out by older masters. */
+  /** ms since it last knew a leader; 0: it knows one. Older masters leave out this field and those below. */
   leaderlessMs: Type.Optional(Milliseconds),
-  /** It knows a leader, or has heard a majority of the voters of late: where nobody leads, an election can end soon. */
+  /** It knows a leader, or has lately heard a majority of the voters, so that an election can end soon. */
   hearsMajority: Type.Optional(Type.Boolean()),
-  /** It takes PASS_ON. */
+  /** Its program knows PASS_ON. */
   passesOn: Type.Optional(Type.Boolean()),
 });
 export type MasterStatusAnswer = Static<typeof MasterStatusAnswer>;
 
-/** Who belongs to the masters: one change at a time. A learner is promoted by itself once it has caught up. */
+/**
+ * Adds, promotes or removes a master, one change at a time. The leader promotes a learner by itself once it has caught
+ * up.
+ */
 export const ChangeMasters = Type.Object({
   type: Type.Literal("CHANGE_MASTERS"),
   change: Type.Union([Type.Literal("addLearner"), Type.Literal("promote"), Type.Literal("remove")]),
@@ -422,15 +441,15 @@ export const ChangeMasters = Type.Object({
 });
 export const MastersChanged = Type.Object({ configuration: Configuration, index: LogIndex });
 
-/** Hand leadership over, to a voter that has caught up; commands wait meanwhile. */
+/** Hands leadership over to a voter that has caught up; commands wait meanwhile. */
 export const TransferLeadership = Type.Object({ type: Type.Literal("TRANSFER_LEADERSHIP"), to: NodeId });
 
-/** Up to which entry must a master have applied to know every change acknowledged by now? */
+/** Asks the leader for the log index that a master must have applied to know every change acknowledged by now. */
 export const ReadIndex = Type.Object({ type: Type.Literal("READ_INDEX") });
 
 // ── past a cut link ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What a gateway may ask a leader, by way of another master. */
+/** The messages that a gateway may send to the leader by way of another master. */
 const Passed = Type.Union([
   Execute,
   PlaceChunks,
@@ -446,13 +465,13 @@ const Passed = Type.Union([
   TransferLeadership,
 ]);
 export type Passed = Static<typeof Passed>;
-/** That of the message which was passed on. */
+/** The answer to the message that was passed on. */
 const PassedAnswer = Type.Unknown();
 
-/** Gateway → a master that does not lead: pass this on to the leader, whom I cannot reach */
+/** Asks a master that does not lead to pass a message on to the leader, which the gateway cannot reach. */
 export const PassOn = Type.Object({ type: Type.Literal("PASS_ON"), message: Passed });
 
-/** Master → leader: a gateway that cannot reach you asks this. It goes no further */
+/** Carries a gateway's message from another master to the leader. It is passed on no further. */
 export const PassedOn = Type.Object({
   type: Type.Literal("PASSED_ON"),
   /** The gateway, whose signature the sending master has verified. */
@@ -460,9 +479,9 @@ export const PassedOn = Type.Object({
   message: Passed,
 });
 
-// ── from masters ───────────────────────────────────────────────────────────────────────────────────────────────────
+// ── all of them ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** All that a master's mailbox takes: message schema and answer schema by type. */
+/** Every message that a master's mailbox takes: message schema and answer schema by type. */
 export const MasterMailbox = {
   EXECUTE: { message: Execute, answer: Executed },
   PLACE_CHUNKS: { message: PlaceChunks, answer: PlacedChunks },

@@ -1,6 +1,6 @@
 /**
- * The words that all messages share. Everything in `actors/messages/` is a TypeBox schema: the type, the check at the
- * door and the documentation at once. It imports TypeBox and nothing of ours.
+ * The words that all messages share. Everything in `actors/messages/` is a TypeBox schema: type, check and
+ * documentation in one. The folder imports TypeBox and nothing of ours.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 
@@ -17,10 +17,10 @@ export type ChunkId = Static<typeof ChunkId>;
 export const ByteCount = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "bytes" });
 export const Crc32 = Type.Integer({ minimum: 0, maximum: 0xffff_ffff, description: "CRC-32 (ISO-HDLC), unsigned" });
 export const Milliseconds = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: "ms" });
-/** No election reaches it: a group that holds one each millisecond takes 140,000 years. */
+/** No election reaches this term: with one election each millisecond it takes 140,000 years. */
 export const MAX_TERM = 2 ** 52;
 export const Term = Type.Integer({ minimum: 0, maximum: MAX_TERM, description: "Raft term, the fence" });
-/** Whatever is counted. Beyond 2^53 - 1 a number is not what it says. */
+/** A count of anything. Numbers beyond 2^53 - 1 are not exact. */
 export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const PositiveCount = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export const LogIndex = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -33,14 +33,16 @@ export const MAX_LIST = 1000;
 
 export const BoundedList = <T extends TSchema>(item: T, maxItems: number = MAX_LIST) => Type.Array(item, { maxItems });
 
-/** `undefined` does not survive the wire; absence is `null` there. */
+/** msgpack has no `undefined`, so a missing value travels as `null`. */
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** What a worker can take right now. `full` refuses new chunks, `readOnly` (a failing disk) also refuses deletes. */
+/** What a worker's disk allows now: `full` takes no new chunks, `readOnly` (a failing disk) also refuses deletes. */
 export const WorkerCondition = Type.Union([Type.Literal("normal"), Type.Literal("full"), Type.Literal("readOnly")]);
 export type WorkerCondition = Static<typeof WorkerCondition>;
 
-/** What an operator wants of a worker. Draining: keep serving, take nothing new, copies move away. */
+/**
+ * What an operator wants of a worker. A draining worker serves on and takes no new chunks, and its copies move away.
+ */
 export const WorkerMode = Type.Union([
   Type.Literal("active"),
   Type.Literal("draining"),
@@ -58,7 +60,7 @@ export const StoredChunk = Type.Object({
 });
 export type StoredChunk = Static<typeof StoredChunk>;
 
-/** Why these workers and not others: kept with the placement, shown by `?explain`. */
+/** Why these workers were chosen and not others: kept with the placement, shown by `?explain`. */
 export const PlacementDecision = Type.Object({
   atLogTime: Type.Number({ description: "ms since the epoch, leader's clock; for people" }),
   rule: Type.String({ maxLength: 200 }),

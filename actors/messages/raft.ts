@@ -1,11 +1,11 @@
 /**
- * What masters say to each other. Messages are one-way in meaning: any may be lost, doubled, late or out of order.
- * They travel in batches; an HTTP answer carries whatever the receiver has to say back by then.
+ * The messages between masters. Each is one-way in meaning: any may be lost, doubled, late or out of order. They travel
+ * in batches; the HTTP answer carries the messages that the receiver has for the sender by then.
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { Count, LogIndex, NodeId, Nullable, PositiveCount, Term, Url } from "./primitives.ts";
 
-/** Entries of one append, and their bytes, at most. */
+/** Limits of one append: entries, and their bytes. */
 export const MAX_APPEND_ENTRIES = 512;
 export const MAX_APPEND_BYTES = 1 << 20;
 export const MAX_BATCH_MESSAGES = 1024;
@@ -16,22 +16,28 @@ const lastLog = { lastIndex: LogIndex, lastTerm: Term };
 /** Names one data directory of a master. */
 export const Incarnation = Type.String({ pattern: "^[0-9a-f]{16}$" });
 
-/** Who votes. A list of voter sets: a quorum is a majority of each, so that joint configurations fit in. */
+/**
+ * The members of the group. `voters` is a list of voter sets: a quorum is a majority of each, so that joint
+ * configurations fit in.
+ */
 export const Configuration = Type.Object({
   voters: Type.Array(Type.Array(NodeId, { maxItems: 16 }), { minItems: 1, maxItems: 2 }),
   learners: Type.Array(NodeId, { maxItems: 16 }),
-  /** What is known of members beyond config.json, agreed like everything else. */
+  /** What the group has agreed on about members beyond config.json. */
   nodes: Type.Optional(
     Type.Record(
       Type.String(),
       Type.Object({
         url: Url,
-        /** Drawn when its data directory was made. Another one under the same id is a master that forgot its votes. */
+        /**
+         * Drawn when its data directory was made. Another incarnation under the same id is a master that forgot its
+         * votes.
+         */
         incarnation: Nullable(Incarnation),
       }),
     ),
   ),
-  /** Removed; an id is never taken again. */
+  /** Ids of removed masters; an id is never used again. */
   retired: Type.Optional(Type.Array(NodeId)),
 });
 export type Configuration = Static<typeof Configuration>;
@@ -44,8 +50,12 @@ export const RaftEntry = Type.Object({
 });
 export type RaftEntry = Static<typeof RaftEntry>;
 
-/** "Would you vote for me in `term` (one above mine)?" Changes nothing at either end. */
+/**
+ * Asks whether the receiver would vote for the sender in `term`, one above the sender's. It changes nothing at either
+ * end.
+ */
 export const PreVote = Type.Object({ type: Type.Literal("rpc.preVote"), ...header, ...lastLog });
+/** Answers `rpc.preVote`. */
 export const PreVoteReply = Type.Object({
   type: Type.Literal("rpc.preVoteReply"),
   ...header,
@@ -53,10 +63,15 @@ export const PreVoteReply = Type.Object({
   forTerm: Term,
   granted: Type.Boolean(),
 });
-/** `transfer`: the leader itself asked for this election, so trust in it is no reason to refuse. */
+/**
+ * Asks for a vote in `term`. `transfer`: the leader itself asked for this election, so hearing it is no reason to
+ * refuse.
+ */
 export const Vote = Type.Object({ type: Type.Literal("rpc.vote"), ...header, ...lastLog, transfer: Type.Boolean() });
+/** Answers `rpc.vote`. */
 export const VoteReply = Type.Object({ type: Type.Literal("rpc.voteReply"), ...header, granted: Type.Boolean() });
 
+/** Carries log entries of the leader that follow the entry at `prevIndex`. */
 export const Append = Type.Object({
   type: Type.Literal("rpc.append"),
   ...header,
@@ -65,7 +80,10 @@ export const Append = Type.Object({
   entries: Type.Array(RaftEntry, { maxItems: MAX_APPEND_ENTRIES }),
   commit: LogIndex,
 });
-/** On success `match` is durable at the follower. On refusal the hints name where the logs may still agree. */
+/**
+ * Answers `rpc.append`: on success the log is durable up to `match`, on refusal the hints name where the logs may
+ * agree.
+ */
 export const AppendReply = Type.Object({
   type: Type.Literal("rpc.appendReply"),
   ...header,
@@ -77,23 +95,24 @@ export const AppendReply = Type.Object({
   prevIndex: LogIndex,
 });
 
-/** "I lead." Echoing `readSeq` proves that the sender led when it sent it. */
+/** Tells that the sender leads. An echo of `readSeq` proves that it led when it sent the beat. */
 export const Beat = Type.Object({
   type: Type.Literal("rpc.beat"),
   ...header,
   commit: LogIndex,
   readSeq: Count,
 });
+/** Answers `rpc.beat`. */
 export const BeatReply = Type.Object({
   type: Type.Literal("rpc.beatReply"),
   ...header,
   readSeq: Count,
 });
 
-/** "Start an election now": leadership is handed to you. */
+/** Tells the receiver to start an election now, because leadership is handed to it. */
 export const TimeoutNow = Type.Object({ type: Type.Literal("rpc.timeoutNow"), ...header });
 
-/** "You need entries that I no longer hold; fetch this state instead." */
+/** Offers the whole state to a follower that needs entries which the leader no longer holds. */
 export const SnapshotOffer = Type.Object({
   type: Type.Literal("rpc.snapshotOffer"),
   ...header,
@@ -104,7 +123,7 @@ export const SnapshotOffer = Type.Object({
   sizeBytes: Count,
   sha256: Type.String({ pattern: "^[0-9a-f]{64}$" }),
 });
-/** Installed, or not needed, up to `match`; or failed, to be offered again. */
+/** Answers `rpc.snapshotOffer`: the state is there up to `match`, or the leader shall offer it again. */
 export const SnapshotReply = Type.Object({
   type: Type.Literal("rpc.snapshotReply"),
   ...header,
@@ -130,18 +149,18 @@ export type RaftMessageOf<T extends RaftMessage["type"]> = Extract<RaftMessage, 
 
 const ofTheSender = {
   incarnation: Incarnation,
-  /** The cluster version up to which its program knows all commands; programs that do not say: 1. */
+  /** The cluster version up to which the sender's program knows all commands; left out: 1. */
   knows: Type.Optional(PositiveCount),
-  /** Its state's hash at the last CHECK_STATE, and where in the log that is. */
+  /** The hash of its state at the last CHECK_STATE, and the index of that entry. */
   mark: Type.Optional(Type.Object({ index: LogIndex, hash: Count })),
 };
 
-/** One POST between masters, and its answer. */
+/** Carries several `rpc.` messages from one master to another; its answer carries those of the way back. */
 export const RaftBatch = Type.Object({
   type: Type.Literal("RAFT"),
   url: Url,
   ...ofTheSender,
-  /** The receiver's data directory as the sender knows it; another one must not vote under this id. */
+  /** The receiver's data directory as the sender knows it. Another directory must not vote under this id. */
   expects: Nullable(Incarnation),
   messages: Type.Array(RaftMessage, { maxItems: MAX_BATCH_MESSAGES }),
 });

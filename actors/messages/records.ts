@@ -1,7 +1,7 @@
 /**
- * What a node remembers of itself: one flat record per step of a state machine, and per thing that happened to the
- * process. Records of all nodes merge into one order by `h`, in which a cause always comes before its effect. They hold
- * the state *after* the step, so that any instant is one look-up per actor and never a replay.
+ * The records of a node: one flat record per step of a state machine, and per event of the process. Records of all
+ * nodes merge into one order by `h`, in which a cause always comes before its effect. A record holds the state *after*
+ * the step, so that the state at any instant is one look-up per actor and never a replay.
  *
  * Keys are short because there are many records.
  */
@@ -10,9 +10,9 @@ import { NodeId } from "./primitives.ts";
 
 /**
  * - `init` an actor began, `tr` a transition was taken, `ignored` no state took the event, `fault` an actor failed
- * - `proc` the process: `started`, `stopping`, `stopped`, `crashed` (told by the next start), `failed`
+ * - `proc` the process: `started`, `stopping`, `stopped`, `crashed` (recorded by the next start), `failed`
  * - `refused` a request was refused or failed, with its reason; `sum` figures of a second or so, in `d`
- * - `gap` records are missing here; `mark` somebody's note: a drill, a bookmark
+ * - `gap` records are missing here; `mark` a person's note: a drill, a bookmark
  */
 export const RecordKind = Type.Union(
   (["init", "tr", "ignored", "fault", "proc", "refused", "sum", "gap", "mark"] as const).map((kind) =>
@@ -41,10 +41,12 @@ export const StepRecord = Type.Object({
   v: Type.String({ maxLength: 256, description: "state after: a.b.c, parallel parts joined by |" }),
   c: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "some of the context after" })),
   w: Type.Optional(Type.String({ maxLength: 128, description: "why: the record that caused this one, n/b/q" })),
-  r: Type.Optional(Type.Integer({ minimum: 2, description: "so many of the same, the first at t, the last at l" })),
+  r: Type.Optional(
+    Type.Integer({ minimum: 2, description: "number of equal records in one, the first at t, the last at l" }),
+  ),
   l: Type.Optional(Type.Number({ description: "ms: when the last of r happened" })),
   tm: Type.Optional(
-    Type.Array(Type.Object({ id: Name, ms: Type.Number({ description: "runs out so long after t" }) }), {
+    Type.Array(Type.Object({ id: Name, ms: Type.Number({ description: "ms after t at which it runs out" }) }), {
       maxItems: 16,
       description: "timers armed by this step",
     }),
@@ -97,15 +99,20 @@ export type Chart = Static<typeof Chart>;
 
 // ── the messages: every node takes them, signed like all others ────────────────────────────────────────────────────
 
-/** Where reading goes on: the boot and the last record of it that was read. `{boot: 0, seq: 0}` = from the oldest. */
+/** Where a reader goes on: the boot, and the last record of it that was read. `{boot: 0, seq: 0}` = from the oldest. */
 export const RecordCursor = Type.Object({ boot: Count, seq: Count });
 export type RecordCursor = Static<typeof RecordCursor>;
 
+/** Asks for the records of a node's state machines after a cursor. */
 export const RecordsAfter = Type.Object({
   type: Type.Literal("RECORDS_AFTER"),
   after: RecordCursor,
   limit: Type.Integer({ minimum: 1, maximum: 5000 }),
-  waitMs: Type.Integer({ minimum: 0, maximum: 5000, description: "wait so long for the first, if there is none" }),
+  waitMs: Type.Integer({
+    minimum: 0,
+    maximum: 5000,
+    description: "longest wait for the first record, if there is none yet",
+  }),
 });
 export type RecordsAfter = Static<typeof RecordsAfter>;
 
@@ -120,7 +127,7 @@ export const RecordsAnswer = Type.Object({
 });
 export type RecordsAnswer = Static<typeof RecordsAnswer>;
 
-/** One actor, as it is. */
+/** The present state of one actor. */
 export const ActorState = Type.Object({
   n: NodeId,
   b: Count,
@@ -137,6 +144,7 @@ export const ActorState = Type.Object({
 });
 export type ActorState = Static<typeof ActorState>;
 
+/** Asks for the present state of every machine of a node. */
 export const MachineStates = Type.Object({ type: Type.Literal("MACHINE_STATES") });
 export const MachineStatesAnswer = Type.Object({
   actors: Type.Array(ActorState),
@@ -146,11 +154,12 @@ export const MachineStatesAnswer = Type.Object({
 
 export type MachineStatesAnswer = Static<typeof MachineStatesAnswer>;
 
+/** Asks for the machines of a node as charts: their states and edges. */
 export const Machines = Type.Object({ type: Type.Literal("MACHINES") });
 export const MachinesAnswer = Type.Object({ charts: Type.Array(Chart) });
 export type MachinesAnswer = Static<typeof MachinesAnswer>;
 
-/** A drill: be deaf to these nodes for a while. DRILLS_NOT_ALLOWED unless the launcher allows it. */
+/** Orders a drill: the node ignores these nodes for a while. DRILLS_NOT_ALLOWED unless its launcher allows drills. */
 export const CutLink = Type.Object({
   type: Type.Literal("CUT_LINK"),
   peers: Type.Array(NodeId, { minItems: 1, maxItems: 16 }),
@@ -158,7 +167,7 @@ export const CutLink = Type.Object({
 });
 export type CutLink = Static<typeof CutLink>;
 
-/** What every node's mailbox takes besides its own messages. */
+/** The messages that every node's mailbox takes besides its own. */
 export const RecordsMailbox = {
   RECORDS_AFTER: { message: RecordsAfter, answer: RecordsAnswer },
   MACHINE_STATES: { message: MachineStates, answer: MachineStatesAnswer },

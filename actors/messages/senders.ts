@@ -1,6 +1,6 @@
 /**
- * Who may send what, in one place. A node knows another by the id that signed; until each node has a key of its own, the
- * secret that signs is shared, so this stops mistakes and nodes that go wrong under their own name, not a thief of the
+ * Which node may send which message, in one place. A node knows another by the id that signed. All nodes sign with one
+ * shared secret, so this stops mistakes, and nodes that go wrong under their own id. It does not stop a thief of the
  * secret.
  */
 import type { MasterMailbox } from "./master.ts";
@@ -8,9 +8,9 @@ import type { RecordsMailbox } from "./records.ts";
 import type { WorkerMailbox } from "./worker.ts";
 
 /**
- * What the receiver knows of the id that signed. `stranger`: nothing. A gateway that config.json does not list and the tools
- * that speak for one are strangers, and so are a worker until it has registered, a master that was added a moment ago, and
- * at workers, which know no other workers than those of config.json, every worker that joined since.
+ * What the receiver knows of the id that signed. A `stranger` is unknown to it: a gateway that config.json does not
+ * list, a tool that speaks for a gateway, a worker before it has registered, a master that was added a moment ago.
+ * Workers know only the workers of config.json, so to them every worker that joined since is a stranger too.
  */
 export type Role = "master" | "worker" | "gateway" | "stranger";
 
@@ -18,7 +18,7 @@ export interface Senders {
   from: readonly Role[];
   /** The field that names the sender, so that no node speaks for another. */
   names?: "workerId" | "gatewayId";
-  /** It holds another message, which the sender, or the node that this field names, must be allowed to send. */
+  /** The message carries another one, which the sender, or the node that this field names, must be allowed to send. */
   carriesFor?: "sender" | "gatewayId";
 }
 
@@ -26,10 +26,10 @@ const clients = ["gateway", "stranger"] as const;
 /** A master that rebuilds its state fetches the leader's. */
 const copiers = ["gateway", "stranger", "master"] as const;
 const anyone = ["master", "worker", "gateway", "stranger"] as const;
-/** A master that was added a moment ago is not known to all, and must be heard (dissertation §4.1). */
+/** A master that was added a moment ago is still a stranger to some, and must be heard (dissertation §4.1). */
 const masters = ["master", "stranger"] as const;
 const workers = ["worker", "stranger"] as const;
-/** Chunks are written and read by gateways, and passed on and copied by workers. */
+/** Gateways write and read chunks, workers pass them on and copy them. */
 const holders = ["gateway", "worker", "stranger"] as const;
 const leader = ["master"] as const;
 

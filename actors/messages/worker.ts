@@ -29,13 +29,15 @@ export const BlockHeader = {
   crc32: "x-block-crc32",
   /** PUT: the fixed size of this chunk's blocks in bytes; only the last may be shorter. GET answer: the same. */
   blockSize: "x-block-size",
-  /** PUT: the workers that the block still has to reach, `id=url` comma-separated. The receiver forwards to the first. */
+  /**
+   * PUT: the workers that the block still has to reach, `id=url` comma-separated. The receiver forwards to the first.
+   */
   route: "x-route",
-  /** PUT of a one-block chunk: seal it in the same breath. */
+  /** PUT of a one-block chunk: the worker seals it in the same request. */
   seal: "x-seal",
 } as const;
 
-/** Answer of a block PUT that did not reach all of its route: what became of it, worker by worker (status 207). */
+/** Answer to a block PUT that did not reach its whole route: the outcome at each worker (status 207). */
 export const BlockOutcomes = Type.Array(
   Type.Object({
     workerId: NodeId,
@@ -47,7 +49,10 @@ export const BlockOutcomes = Type.Array(
 );
 export type BlockOutcomes = Static<typeof BlockOutcomes>;
 
-/** All blocks are there: flush, record, answer. Sent again, it gets the same answer. */
+/**
+ * Makes a chunk final once all its blocks are there: flushed, recorded, then answered. Sent again, it gets the same
+ * answer.
+ */
 export const SealChunk = Type.Object({
   type: Type.Literal("SEAL_CHUNK"),
   chunkId: ChunkId,
@@ -57,7 +62,7 @@ export const SealChunk = Type.Object({
 });
 export const SealedChunk = Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 });
 
-/** Chunks of one small block each, written and sealed in one step; many writers share the request and its flush. */
+/** Writes and seals chunks of one small block each in one step; many writers share the request and its flush. */
 export const PutSmallChunks = Type.Object({
   type: Type.Literal("PUT_SMALL_CHUNKS"),
   chunks: BoundedList(
@@ -80,10 +85,13 @@ export type SmallChunkOutcome = Static<typeof SmallChunkOutcome>;
 /** In the order of the chunks. */
 export const SmallChunksPut = Type.Object({ outcomes: BoundedList(SmallChunkOutcome, 256) });
 
-/** The writer gave up on an unsealed chunk. A sealed one is left alone. */
+/** Throws an unsealed chunk away, because its writer gave up. A sealed chunk stays. */
 export const AbortChunk = Type.Object({ type: Type.Literal("ABORT_CHUNK"), chunkId: ChunkId });
 
-/** A sealed chunk's own account of itself. `blockCrcs` combine into `crc32`, which ties every block to the metadata. */
+/**
+ * Asks a worker to describe its copy of a chunk. `blockCrcs` combine into `crc32`, which ties every block to the
+ * metadata.
+ */
 export const DescribeChunk = Type.Object({ type: Type.Literal("DESCRIBE_CHUNK"), chunkId: ChunkId });
 export const ChunkDescription = Type.Object({
   chunkId: ChunkId,
@@ -99,18 +107,19 @@ export const ChunkDescription = Type.Object({
 export type ChunkDescription = Static<typeof ChunkDescription>;
 
 /**
- * What every order carries: orders come from the leader only. A worker refuses a lower term than it has ever seen, and an
- * order that comes after `expiresAt`, which is told by the clock whose time the leader tells in its answers.
+ * The fields of every order. Orders come from the leader only. A worker refuses an order with a lower term than the
+ * highest it has seen, and one that comes after `expiresAt`. That time is by the leader's clock, which its answers
+ * carry.
  */
 const Order = { term: Term, expiresAt: Milliseconds };
 
 /**
- * The log index at which an order was decided. A worker keeps the highest of a chunk's copy orders, and ignores an order
- * to trash it that was decided before: such an order comes late, for an earlier copy.
+ * The log index at which an order was decided. A worker keeps the highest index of a chunk's copy orders, and ignores
+ * an older order to trash the chunk: it comes late, and was meant for an earlier copy.
  */
 const DecidedAt = LogIndex;
 
-/** Fetch a chunk from another worker, check it against the committed length and checksum, seal it here. */
+/** Orders a worker to fetch a chunk from another, check it against the committed length and checksum, and seal it. */
 export const CopyChunk = Type.Object({
   type: Type.Literal("COPY_CHUNK"),
   ...Order,
@@ -121,7 +130,7 @@ export const CopyChunk = Type.Object({
   lengthBytes: ByteCount,
   crc32: Crc32,
   sources: Type.Array(Type.Object({ id: NodeId, url: Url }), { minItems: 1, maxItems: 16 }),
-  /** Pace for this copy; null = as fast as it goes. */
+  /** Pace of this copy; null = unlimited. */
   bytesPerSecond: Nullable(PositiveCount),
 });
 export const CopiedChunk = Type.Object({
@@ -129,11 +138,11 @@ export const CopiedChunk = Type.Object({
   lengthBytes: ByteCount,
   crc32: Crc32,
   sourceId: Nullable(NodeId),
-  /** Sources whose copy turned out bad on the way. */
+  /** Sources whose copy turned out to be bad. */
   badSources: Type.Array(NodeId),
 });
 
-/** Move these chunks to the trash. `absent` were not here to begin with. */
+/** Orders a worker to move chunks to its trash. `absent` names those that it did not hold. */
 export const TrashChunks = Type.Object({
   type: Type.Literal("TRASH_CHUNKS"),
   ...Order,
@@ -143,7 +152,7 @@ export const TrashChunks = Type.Object({
 });
 export const TrashedChunks = Type.Object({ trashed: BoundedList(ChunkId), absent: BoundedList(ChunkId) });
 
-/** Read the whole chunk back and say what it is worth. A corrupt copy is quarantined on the spot. */
+/** Orders a worker to read a whole chunk back and check it. A corrupt copy is put into quarantine at once. */
 export const VerifyChunk = Type.Object({
   type: Type.Literal("VERIFY_CHUNK"),
   ...Order,
