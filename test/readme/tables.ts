@@ -1,37 +1,30 @@
-/** The tables and diagrams of README.md that say what the source says: made from it, so that they cannot say else. */
+/** The tables and diagrams of the READMEs that repeat the source: they are made from it, so that they cannot differ. */
 import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import type { AnyStateMachine } from "xstate";
 import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
 import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
+import { stewardMachine } from "../../actors/master/leading/steward.machine.ts";
+import type { Command } from "../../actors/messages/commands.ts";
 import { Config } from "../../actors/messages/config.ts";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
+import { MESSAGE_SENDERS, type Role, type Senders } from "../../actors/messages/senders.ts";
 import { chartOf } from "../../actors/node/record/chart.ts";
+import { knownSince } from "../../actors/rules/decide/cluster-version.ts";
 import configJson from "../../config.json";
 import { toMermaid } from "../../gateway/console/chart-export.ts";
 import { type Operation, openApiDocument } from "../../gateway/rest/openapi-document.ts";
+import { MACHINES } from "../console/draw-machines.ts";
 import { restGateway } from "../support/rest-gateway.ts";
+import { ROOT } from "./readmes.ts";
 
-export const ROOT = resolve(import.meta.dir, "../..");
 const source = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replace(/\s+/g, " ").trim();
 const markdown = (head: string[], rows: string[][]): string =>
   [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n");
 const code = (text: string): string => `\`${text}\``;
-
-/** Keys whose name says all, or that need more than the schema's few words. */
-const MEANINGS: Record<string, string> = {
-  masters: "keep the metadata; an odd number, 1 or 3 as a rule",
-  workers: "store the chunks; others may join a running cluster without being listed",
-  gateways: "offer REST; each is as good as the other",
-  replicationFactor: "copies of every chunk, unless a file says otherwise",
-  route:
-    "how blocks reach their workers: each from the gateway (`fanout`), from worker to worker (`chain`), or as fits",
-  "limits.maxUserMetadataBytes": "names and values of `x-meta-` and standard headers of one file",
-  logLevel: "least level that is written to a node's log",
-};
 
 export const configKeys = (): string[] => configRows().map(([key]) => (key as string).replaceAll("`", ""));
 
@@ -41,7 +34,7 @@ function configRows(schema: TSchema = Config, prefix = "", values: unknown = con
     const value = (values as Record<string, unknown> | undefined)?.[name];
     if (property.type === "object") return configRows(property, `${key}.`, value);
     const shown = Array.isArray(value) ? `${value.length}` : value === undefined ? "" : code(JSON.stringify(value));
-    const row = [code(key), shown, allowed(property), MEANINGS[key] ?? property.description ?? ""];
+    const row = [code(key), shown, allowed(property), property.description ?? ""];
     const members = (property.items?.properties ?? {}) as Record<string, TSchema>;
     const described = Object.entries(members).filter(([member]) => member !== "id" && member !== "url");
     const inside = described.map(([member, { description = "", ...rest }]) => [
@@ -68,23 +61,23 @@ function allowed(schema: TSchema): string {
   return `${amount(schema.minimum)} to ${amount(schema.maximum)}`;
 }
 
-/** First sentence of a docstring. */
-const firstSentence = (doc: string): string =>
-  /^.*?\.(?=\s|$)/s.exec(
-    doc
-      .replace(/^\s*\* ?/gm, "")
-      .replace(/\s+/g, " ")
-      .trim(),
-  )?.[0] ?? doc.trim();
+/** First sentence of a docstring, without the stop at its end. */
+function firstSentence(doc: string): string {
+  const text = doc
+    .replace(/^\s*\* ?/gm, "")
+    .replace(/\s+/g, " ")
+    .trim();
+  return (/^.*?[.?](?=\s|$)/.exec(text)?.[0] ?? text).replace(/\.$/, "");
+}
 
-/** Messages of a file: type, what it says, its fields. */
+/** The messages of a file: type, and the first sentence of its docstring. */
 export function messagesOf(file: string): { type: string; says: string }[] {
-  const found: { type: string; says: string }[] = [];
   const pattern =
     /(?:\/\*\*((?:(?!\*\/)[\s\S])*?)\*\/\n)?export const \w+ = Type\.Object\(\{\s*type: Type\.Literal\("([^"]+)"\)/g;
-  for (const [, doc = "", type] of source(file).matchAll(pattern))
-    found.push({ type: type as string, says: firstSentence(doc).replace(/\.$/, "") });
-  return found;
+  return [...source(file).matchAll(pattern)].map(([, doc = "", type]) => ({
+    type: type as string,
+    says: firstSentence(doc),
+  }));
 }
 
 /** Who takes the messages of which file. */
@@ -95,28 +88,12 @@ const MESSAGE_FILES = {
   "any node": "actors/messages/records.ts",
 };
 
-/** What a name says by itself, where the source has no docstring for it. */
-const PLAIN: Record<string, string> = {
-  STAT: "What is at this path?",
-  UPLOAD_STATUS: "Where does this upload stand?",
-  CLUSTER_STATE: "How is the cluster?",
-  COMMIT_UPLOAD: "Makes an upload the file at its path, at once and whole",
-  ABORT_UPLOAD: "Throws an upload away",
-  DELETE_PATH: "Deletes a file or a directory in one step",
-  MAKE_DIRECTORY: "Makes a directory, with those above it",
-  SET_WORKER_MODE: "What an operator wants of a worker",
-  RECORDS_AFTER: "What have your machines done since this record?",
-  MACHINE_STATES: "Where do your machines stand?",
-  MACHINES: "Which machines do you have, with which states?",
-  RENEW_GRANTS: "Prolongs grants whose chunks are still being written",
-  "rpc.preVoteReply": "Answer to `rpc.preVote`",
-  "rpc.vote": "May I lead in this term?",
-  "rpc.voteReply": "Answer to `rpc.vote`",
-  "rpc.append": "The leader's log entries, to follow the one named",
-  "rpc.beatReply": "Answer to `rpc.beat`",
-};
-
-const says = ({ type, says: doc }: { type: string; says: string }): string => PLAIN[type] ?? doc;
+/** Who sends a message, as `senders.ts` allows it; what masters say to each other travels in RAFT. */
+function sendersOf(type: string): string {
+  const senders: Record<string, Senders> = MESSAGE_SENDERS;
+  const roles = (senders[type] ?? MESSAGE_SENDERS.RAFT).from.filter((role) => role !== "stranger");
+  return roles.length === 3 ? "any node" : roles.map((role: Role) => `a ${role}`).join(", ");
+}
 
 /** The routes as they declare themselves; those of the console's own page are left to /openapi. */
 function routeRows(): string[][] {
@@ -145,40 +122,88 @@ const fieldsOf = ({ anyOf = [], properties = {} }: TSchema): string =>
 
 const diagram = (machine: AnyStateMachine): string => `\`\`\`mermaid\n${toMermaid(chartOf(machine))}\n\`\`\``;
 
-export const TABLES: Record<string, () => string> = {
-  routes: () => markdown(["request", "does", "takes"], routeRows()),
-  config: () => markdown(["key", "as shipped", "allowed", "meaning"], configRows()),
-  errors: () =>
-    markdown(
-      ["code", "status", "what to do"],
-      Object.entries(ErrorCodes)
-        .filter(([, { next }]) => next !== "")
-        .map(([name, { status, next }]) => [code(name), String(status), next]),
-    ),
-  messages: () =>
-    markdown(
-      ["to", "message", "says"],
-      Object.entries(MESSAGE_FILES).flatMap(([to, file]) =>
-        messagesOf(file).map((message) => [to, code(message.type), says(message)]),
+/** A machine, the file that defines it, and its states, each of the first level with its description. */
+function machineRows(): string[][] {
+  const files = new Bun.Glob("{actors,gateway}/**/*.machine.ts");
+  const fileOf = new Map(
+    [...files.scanSync({ cwd: ROOT })].map((file) => [/([\w-]+)\.machine\.ts$/.exec(file)?.[1] ?? "", file]),
+  );
+  return MACHINES.map((machine) => {
+    const { machine: name, states } = chartOf(machine);
+    const [root] = states;
+    const topLevel = states.filter(({ parent }) => parent === root?.id).map(({ key }) => key);
+    return [code(name), code(fileOf.get(name) ?? ""), topLevel.join(", ")];
+  });
+}
+
+export interface Table {
+  /** The README that holds it. */
+  readme: string;
+  make(): string;
+}
+
+const inLeading = (machine: AnyStateMachine): Table => ({
+  readme: "actors/master/leading/README.md",
+  make: () => diagram(machine),
+});
+
+export const TABLES: Record<string, Table> = {
+  routes: {
+    readme: "gateway/rest/README.md",
+    make: () => markdown(["request", "does", "takes"], routeRows()),
+  },
+  config: {
+    readme: "actors/messages/README.md",
+    make: () => markdown(["key", "as shipped", "allowed", "meaning"], configRows()),
+  },
+  errors: {
+    readme: "actors/messages/README.md",
+    make: () =>
+      markdown(
+        ["code", "status", "what to do"],
+        Object.entries(ErrorCodes)
+          .filter(([, { next }]) => next !== "")
+          .map(([name, { status, next }]) => [code(name), String(status), next]),
       ),
-    ),
-  liveness: () => diagram(livenessMachine),
-  repair: () => diagram(repairMachine),
-  commands: () =>
-    markdown(
-      ["command", "does"],
-      messagesOf("actors/messages/commands.ts").map((message) => [code(message.type), says(message)]),
-    ),
+  },
+  messages: {
+    readme: "actors/messages/README.md",
+    make: () =>
+      markdown(
+        ["to", "message", "from", "what it does"],
+        Object.entries(MESSAGE_FILES).flatMap(([to, file]) =>
+          messagesOf(file).map(({ type, says }) => [to, code(type), sendersOf(type), says]),
+        ),
+      ),
+  },
+  commands: {
+    readme: "actors/rules/decide/README.md",
+    make: () =>
+      markdown(
+        ["command", "what it does", "since version"],
+        messagesOf("actors/messages/commands.ts").map(({ type, says }) => [
+          code(type),
+          says,
+          String(knownSince(type as Command["type"])),
+        ]),
+      ),
+  },
+  machines: {
+    readme: "actors/README.md",
+    make: () => markdown(["machine", "file", "states"], machineRows()),
+  },
+  liveness: inLeading(livenessMachine),
+  steward: inLeading(stewardMachine),
+  repair: inLeading(repairMachine),
 };
 
-const block = (name: string): RegExp => new RegExp(`(<!-- table: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`);
-
-/** @returns the README with its tables as they should be; throws if one has no place in it */
+/** @returns the text of a README with the tables that it holds as they should be */
 export function withTables(readme: string): string {
-  let text = readme;
-  for (const [name, make] of Object.entries(TABLES)) {
-    if (!block(name).test(text)) throw new Error(`README.md has no place for the table ${name}`);
-    text = text.replace(block(name), (_, open: string, end: string) => `${open}\n${make()}\n\n${end}`);
-  }
-  return text;
+  return readme.replace(
+    /(<!-- table: (\S+) -->\n)[\s\S]*?(<!-- end -->)/g,
+    (block, open: string, name: string, end: string) => {
+      const table = TABLES[name];
+      return table ? `${open}\n${table.make()}\n\n${end}` : block;
+    },
+  );
 }

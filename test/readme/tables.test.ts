@@ -1,0 +1,42 @@
+/** What keeps the tables of the READMEs true: they are made from the source. `UPDATE_README=1` writes them. */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ErrorCodes } from "../../actors/messages/errors.ts";
+import { MasterMailbox } from "../../actors/messages/master.ts";
+import { RecordsMailbox } from "../../actors/messages/records.ts";
+import { WorkerMailbox } from "../../actors/messages/worker.ts";
+import { ROOT, readReadme, readReadmes } from "./readmes.ts";
+import { configKeys, messagesOf, TABLES, withTables } from "./tables.ts";
+
+const places = Object.entries(TABLES).map(([name, { readme }]) => [name, readme] as [string, string]);
+
+if (Bun.env.UPDATE_README)
+  for (const { path, text } of readReadmes()) writeFileSync(join(ROOT, path), withTables(text));
+
+test.each(places)("the tables are what the source says: %p is in %p (UPDATE_README=1 writes it)", (name, path) => {
+  const { text } = readReadme(path);
+  expect(text).toContain(`<!-- table: ${name} -->`);
+  expect(text).toBe(withTables(text));
+});
+
+test("the tables have no place but their own, and no README has one that is not made here", () => {
+  const found = readReadmes().flatMap(({ path, text }) =>
+    [...text.matchAll(/<!-- table: (\S+) -->/g)].map(([, name]) => [name, path]),
+  );
+  expect(found.sort()).toEqual([...places].sort());
+});
+
+test("the tables have a row for every key, code and message, and each row says something", () => {
+  expect(configKeys()).toContain("repair.maxPerWorker");
+  const errors = TABLES.errors?.make() ?? "";
+  for (const code of Object.keys(ErrorCodes).filter((name) => name !== "NOT_MODIFIED"))
+    expect(errors).toContain(`| \`${code}\` |`);
+  const described = ["master", "worker", "raft", "records"]
+    .flatMap((name) => messagesOf(`actors/messages/${name}.ts`))
+    .map(({ type }) => type);
+  const taken = [MasterMailbox, WorkerMailbox, RecordsMailbox].flatMap((mailbox) => Object.keys(mailbox));
+  expect(taken.filter((type) => !described.includes(type))).toEqual([]);
+  const empty = Object.values(TABLES).flatMap(({ make }) => make().match(/^.*\|\s*\|$/gm) ?? []);
+  expect(empty).toEqual([]);
+});
