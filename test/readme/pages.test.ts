@@ -3,7 +3,17 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../package.json";
-import { anchorsOf, linksOf, namedFiles, namedScripts, type Readme, ROOT, readReadme, readReadmes } from "./readmes.ts";
+import {
+  anchorsOf,
+  isThere,
+  linksOf,
+  namedFiles,
+  namedScripts,
+  type Readme,
+  ROOT,
+  readReadme,
+  readReadmes,
+} from "./readmes.ts";
 
 const FRONT_PAGE_BYTES = 16 * 1024;
 const readmes = readReadmes();
@@ -23,13 +33,10 @@ test("every README can be reached by links from the front page", () => {
   expect(readmes.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
 });
 
-/** What follows a path of a folder that is none itself. */
-const isThere = (path: string): boolean => existsSync(join(ROOT, path));
-
 describe.each(readmes.map((readme) => [readme.path, readme] as [string, Readme]))("%s", (_, readme) => {
   test("its links lead to files and titles that are there", () => {
     const broken = linksOf(readme).filter(({ file, anchor }) => {
-      if (file !== "" && !isThere(file)) return true;
+      if (file !== "" && !existsSync(join(ROOT, file))) return true;
       if (anchor === null || (file !== "" && !file.endsWith(".md"))) return false;
       return !anchorsOf(file === "" ? readme : readReadme(file)).includes(anchor);
     });
@@ -51,8 +58,13 @@ test("the readers find what is there: files, links and scripts, and what is not"
   expect(namedFiles(front).length).toBeGreaterThan(8);
   expect(linksOf(front).length).toBeGreaterThan(8);
   expect(namedScripts(front)).toContain("dfs");
-  const page: Readme = { path: "actors/README.md", folder: "actors", text: "`gone.ts` [x](gone.md#y) [z](#nowhere)" };
-  expect(namedFiles(page)).toEqual(["actors/gone.ts"]);
+  const page: Readme = {
+    path: "actors/README.md",
+    folder: "actors",
+    text: "`gone.ts` actors/gone/ [x](gone.md#y) [z](#nowhere)",
+  };
+  expect(namedFiles(page)).toEqual(["actors/gone/", "gone.ts"]);
+  expect(namedFiles(page).filter(isThere)).toEqual([]);
   expect(linksOf(page).map(({ file, anchor }) => [file, anchor])).toEqual([
     ["actors/gone.md", "y"],
     ["", "nowhere"],

@@ -1,5 +1,5 @@
 /** Every README of the repository, and what can be read off its text: titles, links, files and scripts that it names. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 export const ROOT = resolve(import.meta.dir, "../..");
@@ -13,6 +13,9 @@ export interface Readme {
 }
 
 const ROOMS = ["actors", "databases", "gateway", "test"];
+const files = ROOMS.flatMap((room) =>
+  (readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }) as string[]).map((name) => join(room, name)),
+);
 /** Where nodes keep data at run time. */
 const DATA = /^databases\/data\//;
 
@@ -24,12 +27,8 @@ export const readReadme = (path: string): Readme => ({
 
 /** The front page first. */
 export function readReadmes(): Readme[] {
-  const pages = ROOMS.flatMap((room) =>
-    (readdirSync(join(ROOT, room), { recursive: true, encoding: "utf8" }) as string[])
-      .filter((name) => /(^|\/)README\.md$/.test(name))
-      .map((name) => join(room, name)),
-  );
-  return ["README.md", ...pages.filter((path) => !DATA.test(path)).sort()].map(readReadme);
+  const pages = files.filter((file) => file.endsWith("/README.md") && !DATA.test(file));
+  return ["README.md", ...pages.sort()].map(readReadme);
 }
 
 /** As GitHub makes them from titles. */
@@ -66,24 +65,24 @@ export function linksOf(readme: Readme): Link[] {
 /** Files of databases that are there only at run time. */
 const AT_RUN_TIME = /^databases\/(data|<|…)/;
 const FILE = /^[\w@./-]+\.(ts|tsx|js|json|md|sh|css|html|toml)$/;
-const FOLDER = /^[\w@./-]+\/$/;
 
-/**
- * The files and folders that a README names in `code` and in its indented trees. A path from one of the rooms counts from
- * the root, any other from the README's own folder.
- *
- * @returns paths from the root
- */
-export function namedFiles({ text, folder }: Readme): string[] {
-  const spans = [...withoutFences(text).matchAll(/`([^`\n]+)`/g)].map(([, span]) => span as string);
-  const isPath = (span: string): boolean => FILE.test(span) || FOLDER.test(span);
-  const inText = [...text.matchAll(/(?<![\w./-])(?:\.\/)?((?:actors|gateway|databases|test)\/[\w./-]*\w\/?)/g)].map(
-    ([, path]) => path as string,
-  );
-  const fromRoot = (path: string): string =>
-    ROOMS.some((room) => path.startsWith(`${room}/`)) || folder === "" ? path : join(folder, path);
-  return [...new Set([...spans.filter(isPath).map(fromRoot), ...inText])].filter((path) => !AT_RUN_TIME.test(path));
-}
+/** Paths of ours that a README names: those from one of the rooms, files and folders. */
+const pathsIn = (text: string): string[] =>
+  [...text.matchAll(/(?<![\w./-])(?:\.\/)?((?:actors|gateway|databases|test)\/[\w./-]*\w\/?)/g)]
+    .map(([, path]) => path as string)
+    .filter((path) => !AT_RUN_TIME.test(path));
+
+/** Files that a README names in `code` without their room. */
+const namesIn = (text: string): string[] =>
+  [...withoutFences(text).matchAll(/`([^`\n]+)`/g)]
+    .map(([, span]) => span as string)
+    .filter((span) => FILE.test(span) && !ROOMS.some((room) => span.startsWith(`${room}/`)));
+
+/** What a README names of our files and folders: from a room exactly; a shorter name must be the end of some file's path. */
+export const namedFiles = ({ text }: Readme): string[] => [...new Set([...pathsIn(text), ...namesIn(text)])];
+
+export const isThere = (path: string): boolean =>
+  existsSync(join(ROOT, path)) || files.some((file) => file.endsWith(`/${path}`));
 
 /** Names of the package's scripts that a README says to run. */
 export const namedScripts = ({ text }: Readme): string[] =>

@@ -39,7 +39,7 @@ test("after kill -9 every acknowledged chunk is there, and nothing of the others
   expect(await second.exited).toBe(0);
 });
 
-test("F12. a node started alone logs to standard output, a JSON line per event, and to no file, as the README says", async () => {
+test("F12. a node started alone logs to standard output, a JSON line per event, and to no file, as its README says", async () => {
   using folder = temporaryFolder();
   const url = freeUrl();
   const worker = spawnLogging(folder.path, "pipe", "--id", "worker-x", "--port", new URL(url).port);
@@ -50,7 +50,7 @@ test("F12. a node started alone logs to standard output, a JSON line per event, 
   expect(
     readdirSync(folder.path, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".log")),
   ).toEqual([]);
-  const readme = await Bun.file(resolve(import.meta.dir, "../../README.md")).text();
+  const readme = await Bun.file(resolve(import.meta.dir, "../../databases/README.md")).text();
   expect(readme.replace(/\s+/g, " ")).toContain(
     "of nodes that `npm start` runs; a node started alone logs to standard output",
   );
