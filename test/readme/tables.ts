@@ -197,13 +197,14 @@ export const TABLES: Record<string, Table> = {
   repair: inLeading(repairMachine),
 };
 
+/** A table in its place: name, and what stands between its marks. */
+const PLACE = /<!-- table: (\S+) -->\n([\s\S]*?)<!-- end -->/g;
+
+export const tablesIn = (readme: string): Map<string, string> =>
+  new Map([...readme.matchAll(PLACE)].map(([, name, body]) => [name as string, (body as string).trim()]));
+
 /** @returns the text of a README with the tables that it holds as they should be */
-export function withTables(readme: string): string {
-  return readme.replace(
-    /(<!-- table: (\S+) -->\n)[\s\S]*?(<!-- end -->)/g,
-    (block, open: string, name: string, end: string) => {
-      const table = TABLES[name];
-      return table ? `${open}\n${table.make()}\n\n${end}` : block;
-    },
+export const withTables = (readme: string): string =>
+  readme.replace(PLACE, (block, name: string) =>
+    TABLES[name] ? `<!-- table: ${name} -->\n\n${TABLES[name].make()}\n\n<!-- end -->` : block,
   );
-}
