@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { ExitCode } from "../../actors/node/lifecycle.ts";
 import packageJson from "../../package.json";
 import {
   anchorsOf,
@@ -77,4 +78,10 @@ test("actors/README.md has a line for every folder of actors/", () => {
     .map(({ name }) => name);
   const { text } = readReadme("actors/README.md");
   expect(folders.filter((name) => !new RegExp(`^ +${name}/ +\\S`, "m").test(text))).toEqual([]);
+});
+
+test("actors/README.md has a row for every exit code of a node", () => {
+  const { text } = readReadme("actors/README.md");
+  const rows = [...text.matchAll(/^\| (\d+) \| \S/gm)].map(([, code]) => Number(code));
+  expect(rows).toEqual([0, ...Object.values(ExitCode)]);
 });

@@ -1,6 +1,6 @@
 /** What keeps the tables of the READMEs true: they are made from the source. `UPDATE_README=1` writes them. */
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
@@ -35,4 +35,17 @@ test("the tables have a row for every key, code and message, and each row says s
   expect(taken.filter((type) => !described.includes(type))).toEqual([]);
   const empty = Object.values(TABLES).flatMap(({ make }) => make().match(/^.*\|\s*\|$/gm) ?? []);
   expect(empty).toEqual([]);
+});
+
+test("every machine of the program has a row, is drawn ahead, and is registered with the recorder of its process", () => {
+  const files = [...new Bun.Glob("{actors,gateway}/**/*.machine.ts").scanSync({ cwd: ROOT })];
+  const table = TABLES.machines?.make() ?? "";
+  expect(files.filter((file) => !table.includes(`| \`${file}\` |`))).toEqual([]);
+  const sources = [...new Bun.Glob("{actors,gateway}/**/*.ts").scanSync({ cwd: ROOT })];
+  const registered = sources
+    .flatMap((file) => [...readFileSync(join(ROOT, file), "utf8").matchAll(/registerMachines\(([^)]*)\)/g)])
+    .map(([, names]) => names)
+    .join();
+  const nameOf = (file: string): string => `${/([\w-]+)\.machine\.ts$/.exec(file)?.[1]}Machine`;
+  expect(files.map(nameOf).filter((name) => !registered.includes(name))).toEqual([]);
 });
