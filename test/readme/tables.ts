@@ -2,10 +2,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
+import type { Registry } from "prom-client";
 import type { AnyStateMachine } from "xstate";
 import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
 import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
 import { stewardMachine } from "../../actors/master/leading/steward.machine.ts";
+import { masterMetrics } from "../../actors/master/metrics.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import { Config } from "../../actors/messages/config.ts";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
@@ -136,6 +138,25 @@ function machineRows(): string[][] {
   });
 }
 
+/** Name and help of every metric in an exposition. */
+const metricRows = (exposition: string): string[][] =>
+  [...exposition.matchAll(/^# HELP (dfs_\S+) (.*)$/gm)].map(([, name, help]) => [code(name as string), help as string]);
+
+/** Figures are read when they are scraped: what is only listed reads nothing of its node. */
+const listed = (registry: Registry): string =>
+  registry
+    .getMetricsAsArray()
+    .map(({ name, help }) => `# HELP ${name} ${help}`)
+    .join("\n");
+
+const answered = await restGateway().call("GET", "/metrics");
+const gatewayMetrics = await answered.text();
+
+function metricTable(): string {
+  const expositions = [listed(masterMetrics(undefined as never, () => null)), gatewayMetrics];
+  return markdown(["metric", "what it measures"], expositions.flatMap(metricRows));
+}
+
 export interface Table {
   /** The README that holds it. */
   readme: string;
@@ -192,6 +213,7 @@ export const TABLES: Record<string, Table> = {
     readme: "actors/README.md",
     make: () => markdown(["machine", "file", "states"], machineRows()),
   },
+  metrics: { readme: "actors/README.md", make: metricTable },
   liveness: inLeading(livenessMachine),
   steward: inLeading(stewardMachine),
   repair: inLeading(repairMachine),
