@@ -1,9 +1,9 @@
 /**
  * Starts every node of config.json on this machine, each as its own process, and stops them again: `npm start`.
  *
- * A node that ends is reported, with the reason, and the others go on. As shipped it stays away, so that what the cluster
- * does about a loss can be watched; with `restart` it is started again. Nodes write to `<dataDirectory>/<id>/node.log`;
- * warnings and errors are shown here too.
+ * The launcher reports a node that ends, with the reason; the others go on. As shipped it does not start the node again, so
+ * that a person can watch how the cluster handles the loss; with `restart` it does. Nodes write to
+ * `<dataDirectory>/<id>/node.log`; the launcher shows warnings and errors too.
  */
 import { closeSync, mkdirSync, openSync, renameSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -20,9 +20,9 @@ const PROJECT = resolve(import.meta.dir, "..");
 const LOG_KEPT_BYTES = 16 << 20;
 const READY_POLL_MS = 200;
 const READY_PATIENCE_MS = 15_000;
-/** A node may take this long to stop by itself; then it is killed. */
+/** A node that has not stopped after this long is killed. */
 const STOP_PATIENCE_MS = 10_000;
-/** npm passes on the Ctrl-C that the terminal sent us already: that is one press, not two. */
+/** The terminal sends a Ctrl-C to the launcher, and npm sends it once more: two signals this close are one press. */
 const SAME_PRESS_MS = 400;
 
 type Kind = "gateway" | "worker" | "master";
@@ -31,7 +31,7 @@ const SCRIPTS: Record<Kind, string> = {
   worker: "actors/worker.ts",
   gateway: "gateway/gateway.ts",
 };
-/** Gateways first, so that no client meets a cluster half gone; masters last, so that the others can still say goodbye. */
+/** Gateways first, so that no client meets half a cluster; masters last, so that the others can still reach them. */
 const STOP_ORDER: Kind[] = ["gateway", "worker", "master"];
 
 interface NodeOfConfig {
@@ -41,10 +41,10 @@ interface NodeOfConfig {
 }
 
 interface Started extends NodeOfConfig {
-  /** Where its data lies. */
+  /** The node's data directory. */
   directory: string;
   logPath: string;
-  /** Where this run's lines begin. */
+  /** The byte of the log at which this run begins. */
   logStart: number;
   process: Bun.Subprocess;
 }
@@ -60,7 +60,7 @@ function nodesOf(config: Config): NodeOfConfig[] {
   return [...of("master", config.masters), ...of("worker", config.workers), ...of("gateway", config.gateways)];
 }
 
-/** Finds out about taken ports before anything is started. */
+/** @throws StartRefused if a port is taken, before any node is started */
 function checkPorts(config: Config): void {
   const taken: string[] = [];
   for (const { id, url } of nodesOf(config)) {
@@ -80,7 +80,7 @@ function checkPorts(config: Config): void {
     );
 }
 
-/** Opens a node's log for appending; one that has grown large is put aside first, replacing the one put aside before. */
+/** Opens a node's log for appending. A log that has grown large is first renamed to `.1`, in place of the one before. */
 function openLog(path: string): number {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_KEPT_BYTES) renameSync(path, `${path}.1`);
   return openSync(path, "a", 0o600);
@@ -92,8 +92,8 @@ function startNode(config: Config, configPath: string, node: NodeOfConfig, args:
   const logPath = join(directory, "node.log");
   const log = openLog(logPath);
   const logStart = statSync(logPath).size;
-  // Own process groups: a Ctrl-C in the terminal reaches us alone, and we stop the nodes in order.
-  // The open pipe to each node's standard input is its proof that we live; when it closes, the node stops.
+  // Each node has a process group of its own: a Ctrl-C reaches the launcher alone, which stops the nodes in order.
+  // The open pipe to a node's standard input is its proof that the launcher lives; the node stops when it closes.
   const child = Bun.spawn([process.execPath, SCRIPTS[node.kind], "--id", node.id, "--config", configPath, ...args], {
     cwd: PROJECT,
     env: { ...Bun.env, [LAUNCHED_ENV]: "1" },
@@ -107,7 +107,7 @@ function startNode(config: Config, configPath: string, node: NodeOfConfig, args:
   return { kind, id, url, directory, logPath, logStart, process: child };
 }
 
-/** @returns null once the gateway takes requests; otherwise what it waits for */
+/** @returns null once the gateway takes requests; until then what it waits for */
 async function notReadyBecause(url: string): Promise<string | null> {
   try {
     const response = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(2000) });
@@ -119,10 +119,10 @@ async function notReadyBecause(url: string): Promise<string | null> {
   }
 }
 
-/** How the person at the keyboard started us is how they will start the command line. */
+/** The hints name npm if npm started the launcher, else bun. */
 const isNpm = !(Bun.env.npm_config_user_agent ?? "bun").startsWith("bun");
 const runner = (): string => (isNpm ? "npm run" : "bun run");
-/** npm would print a banner into the file that `get … -` writes, and keep flags for itself. */
+/** `-s`, because npm prints its banner into the output of `get … -`; `--`, because npm keeps flags for itself. */
 const dfs = isNpm ? "npm run -s dfs --" : "bun run dfs";
 
 const isRunning = ({ process: child }: Node): boolean => child.exitCode === null && child.signalCode === null;
@@ -148,7 +148,7 @@ async function start(configPath: string): Promise<void> {
   loadSecret(config.dataDirectory);
 
   let phase: "starting" | "running" | "stopping" = "starting";
-  // Nodes that start and stop together complain of each other; that is no news.
+  // Nodes that start or stop together warn about each other; only their errors are shown then.
   const isShown = (level: number): boolean => level >= (phase === "running" ? LogLevel.warn : LogLevel.error);
   const launch = (node: NodeOfConfig, args: string[] = []): Node => {
     const started = startNode(config, resolve(configPath), node, args);

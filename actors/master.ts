@@ -24,15 +24,15 @@ import { longWork, RECOVERY_LIMIT_MS } from "./node/watchdog/current-work.ts";
 import { startWatchdog } from "./node/watchdog/watchdog.ts";
 
 const command = nodeCommand("master", "A master: keeps the metadata, watches the workers, repairs.")
-  .requiredOption("--id <id>", "which master of the configuration to be")
+  .requiredOption("--id <id>", "id of this master, as in the configuration")
   .option("--data <dir>", "data directory (default: <dataDirectory>/<id>)")
-  .option("--join", "with an empty data directory: wait to be added to a group that exists (dfs masters add)")
+  .option("--join", "start with an empty data directory, and wait to be added to an existing group (dfs masters add)")
   .option(
     "--restore <file>",
-    "make an empty data directory from a backup (dfs backup), as the first master of a new group",
+    "fill an empty data directory from a backup (dfs backup), as the first master of a new group",
   )
   .option("--reset-term", "replace a stored term that no election reaches, together with the other masters")
-  .option("--url <url>", "address to serve at, for a master that the configuration does not list")
+  .option("--url <url>", "address of this master, if the configuration does not list it")
   .parse();
 
 await run(async () => {

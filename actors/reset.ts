@@ -1,5 +1,5 @@
 /**
- * Begins anew: destroys the node data of this machine, after it has said what that is and was told to.
+ * Destroys the node data of this machine, so that a cluster begins anew. It lists the data first, and asks.
  *
  *     bun actors/reset.ts [ids...] [--config FILE] [--yes]
  */

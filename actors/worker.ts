@@ -1,7 +1,7 @@
 /**
  * Starts one worker:  bun actors/worker.ts --id worker-1
  *
- * One that config.json does not list joins a running cluster with --id, --port, --data and the cluster secret.
+ * A worker that config.json does not list joins a running cluster with --id, --port, --data and the cluster secret.
  */
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
@@ -40,12 +40,12 @@ interface Flags {
 
 const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
   .requiredOption("--id <id>", "name of this worker, e.g. worker-1")
-  .option("--url <url>", "where others reach it; default: as in config.json")
-  .option("--port <n>", "the same, at 127.0.0.1", wholeNumber(1, 65_535))
+  .option("--url <url>", "address at which the other nodes reach it; default: as in config.json")
+  .option("--port <n>", "port at 127.0.0.1, in place of --url", wholeNumber(1, 65_535))
   .option("--data <dir>", "data directory; default: <dataDirectory>/<id>")
-  .option("--zone <zone>", "copies are spread over zones")
-  .option("--capacity <bytes>", "use no more than this", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
-  .option("--reset-term", "forget the highest term that it has seen: the leader that registers it tells it anew")
+  .option("--zone <zone>", "what fails together with this worker; copies are spread over zones")
+  .option("--capacity <bytes>", "use at most this much of the disk", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
+  .option("--reset-term", "forget the highest term seen; the leader that registers the worker says the present one")
   .parse()
   .opts<Flags>();
 

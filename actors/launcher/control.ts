@@ -13,7 +13,7 @@ import { launcherSocket } from "../node/launcher-socket.ts";
 export interface ControlledNode {
   id: string;
   kind: string;
-  /** Where its data lies. */
+  /** The node's data directory. */
   directory: string;
   process: Bun.Subprocess;
 }
@@ -21,9 +21,9 @@ export interface ControlledNode {
 export interface LauncherParts {
   config: Config;
   nodes(): readonly ControlledNode[];
-  /** Called before a node is ended, which the drill starts again itself. */
+  /** Called before a drill ends a node, which the drill starts again itself. */
   expectEnd(id: string): void;
-  /** Starts a node that is not running, with more arguments if the drill wants some. */
+  /** Starts a node that is not running, with further arguments of the drill. */
   start(id: string, args: string[]): void;
 }
 
@@ -32,7 +32,7 @@ const frozen = new Set<string>();
 const isRunning = ({ process: child }: ControlledNode): boolean => child.exitCode === null && child.signalCode === null;
 const answer = (value: unknown, status = 200): Response => Response.json(value, { status });
 
-/** @returns closes the door */
+/** @returns closes the socket */
 export function openLauncherControl(parts: LauncherParts): () => void {
   const path = launcherSocket(parts.config);
   rmSync(path, { force: true });
@@ -106,7 +106,7 @@ async function handle(parts: LauncherParts, request: Request): Promise<Response>
   }
 }
 
-/** Turns one byte in the middle of a chunk's file around. */
+/** Inverts one byte in the middle of a chunk's file. */
 function corrupt(directory: string, chunkId: string): Response {
   if (!/^[0-9a-f]{16}$/.test(chunkId)) return answer({ message: "chunkId is 16 hex digits" }, 400);
   const chunks = join(directory, "chunks");

@@ -7,12 +7,12 @@ const LOG_POLL_MS = 250;
 export const LogLevel = { warn: 40, error: 50 } as const;
 
 export interface LogFollower {
-  /** Shows at once what was written until now. */
+  /** Shows at once the lines that were written until now. */
   read(): void;
   stop(): void;
 }
 
-/** Follows a node's log; what `isShown` and is worth a person's attention comes out in short form. */
+/** Follows a node's log, and prints in short form the lines whose level `isShown` admits. */
 export function followLog(
   node: { id: string; logPath: string; logStart: number },
   isShown: (level: number) => boolean,
@@ -43,7 +43,7 @@ export function followLog(
   };
 }
 
-/** @returns one short line for a warning, an error, or what is no log line at all (a crash); null for the rest */
+/** @returns one short line for a line that is shown, or that is not JSON (a crash); null for all others */
 function shortForm(line: string, isShown: (level: number) => boolean): string | null {
   if (line.trim() === "") return null;
   try {

@@ -11,7 +11,7 @@ const CODES: Record<number, string> = {
   0: "stopped as it was asked to",
   [ExitCode.crashed]: "crashed",
   [ExitCode.badConfiguration]: "does not accept its configuration",
-  [ExitCode.dataDirectoryRefused]: "cannot have its port or its data directory",
+  [ExitCode.dataDirectoryRefused]: "was refused its port or its data directory",
   [ExitCode.diskFailed]: "stopped because its disk failed",
   [ExitCode.programTooOld]: "stopped because its log holds what only a newer program knows",
   [ExitCode.stateDiverged]: "stopped because its state differs from the other masters'",
@@ -27,7 +27,7 @@ export function describeEnding({ exitCode, signal }: Ending): string {
   return words ? `${words} (exit code ${exitCode})` : `ended with exit code ${exitCode}`;
 }
 
-/** Ends that another start would only repeat. */
+/** Exit codes that another start would only repeat. */
 const NOT_CURED: ReadonlySet<number> = new Set([
   ExitCode.badConfiguration,
   ExitCode.dataDirectoryRefused,
@@ -37,9 +37,9 @@ const NOT_CURED: ReadonlySet<number> = new Set([
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
-/** A run that lasted this long was a good one: what comes after it is counted anew. */
+/** A run that lasted this long sets the count of short runs back to zero. */
 const GOOD_RUN_MS = 60_000;
-/** Short runs in a row; then the launcher gives up. */
+/** After this many short runs in a row the launcher gives up. */
 export const MOST_STARTS = 6;
 
 export type RestartPlan =
@@ -48,7 +48,7 @@ export type RestartPlan =
 
 /**
  * @param ranMs how long this run of the process lasted
- * @param shortRuns of this node in a row before it, that were started again
+ * @param shortRuns short runs of this node in a row before this one
  */
 export function planRestart({ exitCode, signal }: Ending, ranMs: number, shortRuns: number): RestartPlan {
   if (signal === null && exitCode === 0) return { kind: "none", because: "wanted" };

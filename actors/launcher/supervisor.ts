@@ -1,4 +1,4 @@
-/** Watches the processes of the launcher's nodes: says how each one ended, and starts it again if it is to. */
+/** Watches the processes of the launcher's nodes: says how each one ended, and starts it again if the plan says so. */
 import type { LogFollower } from "./node-logs.ts";
 import { describeEnding, type Ending, MOST_STARTS, planRestart } from "./restarts.ts";
 
@@ -14,19 +14,19 @@ export interface SupervisorParts<Node extends SupervisedNode> {
   /** Starts a node's process again. */
   start(node: Node, args: string[]): Node;
   phase(): "starting" | "running" | "stopping";
-  /** Does config.json want nodes that end by themselves to be started again? */
+  /** `restart` of config.json: nodes that end by themselves are started again. */
   restarts: boolean;
-  /** How a person starts this node. */
+  /** The command with which a person starts this node. */
   commandFor(node: Node): string;
   say(line: string): void;
-  /** A node ended without which the cluster cannot start. */
+  /** Called when a node ended that the cluster needs to start. */
   failed(exitCode: number): void;
 }
 
 const WHY_NOT = {
   wanted: "",
-  notCured: "It is not started again, for that would not cure it. ",
-  crashLoop: `It was started ${MOST_STARTS} times in a row and did not last: given up. `,
+  notCured: "It is not started again, because a restart does not cure this. ",
+  crashLoop: `It was started ${MOST_STARTS} times in a row and ended soon each time: the launcher gives up. `,
 };
 
 export class Supervisor<Node extends SupervisedNode> {
@@ -36,7 +36,7 @@ export class Supervisor<Node extends SupervisedNode> {
   readonly #parts: SupervisorParts<Node>;
   readonly #shortRuns = new Map<string, number>();
   readonly #waiting = new Map<string, Timer>();
-  /** Nodes whose end a drill wants. */
+  /** Nodes that a drill is about to end. */
   readonly #expected = new Set<string>();
 
   constructor(nodes: Node[], parts: SupervisorParts<Node>) {
@@ -45,13 +45,13 @@ export class Supervisor<Node extends SupervisedNode> {
     for (const node of nodes) this.#watch(node);
   }
 
-  /** This node is about to be ended on purpose, and whoever does it starts it again. */
+  /** Announces that a drill ends this node, and will start it again. */
   expectEnd(id: string): void {
     this.#expected.add(id);
   }
 
   /**
-   * Starts a node that does not run, before it would be by itself.
+   * Starts a node that is not running, without waiting for its planned restart.
    *
    * @returns false while everything stops
    */
@@ -68,7 +68,7 @@ export class Supervisor<Node extends SupervisedNode> {
     return true;
   }
 
-  /** Starts nothing any more. */
+  /** Cancels all planned restarts. */
   stop(): void {
     for (const timer of this.#waiting.values()) clearTimeout(timer);
     this.#waiting.clear();

@@ -67,8 +67,8 @@ test("with `restart` a killed worker runs again; one whose port was taken meanwh
   process.kill(again, "SIGKILL");
   await launcher.until("worker-2 is started again in 2 s");
   const other = Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } });
-  await launcher.until("It is not started again, for that would not cure it.");
-  expect(launcher.printed()).toContain("worker-2 cannot have its port or its data directory (exit code 3)");
+  await launcher.until("It is not started again, because a restart does not cure this.");
+  expect(launcher.printed()).toContain("worker-2 was refused its port or its data directory (exit code 3)");
   other.stop();
   expect(nodesRunning(cluster).has("worker-2")).toBe(false);
 
