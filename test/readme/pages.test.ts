@@ -23,12 +23,15 @@ test("the front page has at most 16 KB", () => {
   expect(Buffer.byteLength(readReadme("README.md").text)).toBeLessThanOrEqual(FRONT_PAGE_BYTES);
 });
 
+/** The page that a link leads to: a folder shows its README. */
+const pageOf = (file: string): string => (file.endsWith(".md") ? file : join(file, "README.md"));
+
 test("every README can be reached by links from the front page", () => {
   const reached = new Set<string>();
   const follow = (path: string): void => {
     if (reached.has(path) || !existsSync(join(ROOT, path))) return;
     reached.add(path);
-    for (const { file } of linksOf(readReadme(path))) if (file.endsWith("README.md")) follow(file);
+    for (const { file } of linksOf(readReadme(path))) if (file !== "") follow(pageOf(file));
   };
   follow("README.md");
   expect(readmes.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
