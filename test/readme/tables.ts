@@ -14,6 +14,7 @@ import { ErrorCodes } from "../../actors/messages/errors.ts";
 import { MESSAGE_SENDERS, type Role, type Senders } from "../../actors/messages/senders.ts";
 import { chartOf } from "../../actors/node/record/chart.ts";
 import { knownSince } from "../../actors/rules/decide/cluster-version.ts";
+import { workerMetrics } from "../../actors/worker/metrics.ts";
 import configJson from "../../config.json";
 import { toMermaid } from "../../gateway/console/chart-export.ts";
 import { type Operation, openApiDocument } from "../../gateway/rest/openapi-document.ts";
@@ -153,7 +154,11 @@ const answered = await restGateway().call("GET", "/metrics");
 const gatewayMetrics = await answered.text();
 
 function metricTable(): string {
-  const expositions = [listed(masterMetrics(undefined as never, () => null)), gatewayMetrics];
+  const expositions = [
+    listed(masterMetrics(undefined as never, () => null)),
+    listed(workerMetrics({} as never)),
+    gatewayMetrics,
+  ];
   return markdown(["metric", "what it measures"], expositions.flatMap(metricRows));
 }
 
