@@ -100,7 +100,7 @@ describe("F20. what a new leader has not heard is unknown, not good", () => {
     expect(atFirst.redundancy).toMatchObject({ chunks: 2, full: 0, unknown: 2 });
     expect(verdictOf(asCluster(atFirst)).level).toBe("unknown");
     expect(await cluster.reasons()).toContain("CHUNKS_UNKNOWN");
-    expect(await cluster.metrics()).toContain('dfs_chunks{copies="unknown"} 2');
+    expect(await cluster.metrics()).toContain('dfs_master_chunks{copies="unknown"} 2');
     const unheard = { freeBytes: null, trashBytes: null, lastHeardMs: null, chunksUnknownIfStopped: 2 };
     expect(atFirst.workers[0]).toMatchObject({ ...unheard, chunksAtRiskIfStopped: 0 });
 
@@ -269,7 +269,7 @@ describe("so many silent at once that it is hardly their disks", () => {
       message: expect.stringContaining("all 2 workers of a are silent"),
     });
     expect(verdictOf(state as never).level).toBe("degraded");
-    expect(await cluster.metrics()).toContain("dfs_repairs_paused 1");
+    expect(await cluster.metrics()).toContain("dfs_master_repairs_paused 1");
     const located = await cluster.office.handlers.LOCATE(
       { type: "LOCATE", path: "f", etag: null, offset: 0, limit: 1 } as never,
       "tester",
@@ -290,7 +290,7 @@ describe("so many silent at once that it is hardly their disks", () => {
     await cluster.pass(5000);
     expect((await cluster.state()).steward).toBe("steady");
     expect(await cluster.reasons()).toEqual([]);
-    expect(await cluster.metrics()).toContain("dfs_repairs_paused 0");
+    expect(await cluster.metrics()).toContain("dfs_master_repairs_paused 0");
     expect(cluster.copyOrders()).toEqual([]);
   });
 
