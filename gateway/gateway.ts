@@ -17,11 +17,14 @@ import { stopRecording } from "../actors/node/record/recorder.ts";
 import { startWatchdog } from "../actors/node/watchdog/watchdog.ts";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
+import { isLoopback } from "./access/host.ts";
+import { SYSTEM } from "./access/principal.ts";
+import { openBackend } from "./backend.ts";
 import { openConsole } from "./console/open-console.ts";
 import type { Gateway } from "./http/context.ts";
-import { isLoopback } from "./http/front-door.ts";
-import { createRestServer } from "./server.ts";
-import { openDataPath } from "./transfer/data-path.ts";
+import type { Backend } from "./ports/backend.ts";
+import { createGatewayServer } from "./server.ts";
+import { uploadMachine } from "./transfer/upload.machine.ts";
 
 /** Transfers under way at a stop get this long to end. */
 const STOP_PATIENCE_MS = 10_000;
@@ -61,29 +64,32 @@ await run(async () => {
   logIgnoredEvents(log);
   startWatchdog(log);
   const secret = loadSecret(config.dataDirectory);
-  const data = openDataPath({ config, gatewayId: id, secret, log });
-  const gateway: Gateway = { id, config, data, log, token, stopping: false };
+  const backend = openBackend({ config, gatewayId: id, secret, log });
+  const gateway: Gateway = { id, config, backend, log, token, stopping: false };
   const directory = settleNodeData(config.dataDirectory, checkNodeId(id));
   takePrivately(directory, log);
   const own = openRecords(directory, config.recording);
   const followed = own && openFollowedRecords(directory, config.recording);
-  if (own && followed) gateway.console = openConsole({ gatewayId: id, config, secret, data, log, own, followed });
-  const app = serve(createRestServer(gateway), url);
+  const console =
+    own && followed
+      ? openConsole({ gatewayId: id, config, secret, backend, machines: [uploadMachine], log, own, followed })
+      : null;
+  const app = serve(createGatewayServer(gateway, console), url);
   log.info({ event: "listening", url }, `gateway ${id} serves at ${url}`);
 
   onStopSignal(log, async () => {
     gateway.stopping = true;
     app.server?.stop();
-    gateway.console?.stop();
-    const busy = () => (app.server?.pendingRequests ?? 0) > 0 || transfersUnderWay(gateway);
+    console?.stop();
+    const busy = () => (app.server?.pendingRequests ?? 0) > 0 || transfersUnderWay(backend);
     for (const since = performance.now(); busy() && performance.now() - since < STOP_PATIENCE_MS; ) await Bun.sleep(50);
-    await data.close();
+    await backend.close();
     stopRecording();
     app.server?.stop(true);
   });
 });
 
-function transfersUnderWay({ data: { transfers } }: Gateway): boolean {
-  const { uploads, downloads } = transfers.activity();
+function transfersUnderWay(backend: Backend): boolean {
+  const { uploads, downloads } = backend.as(SYSTEM).transfers.activity();
   return uploads.length > 0 || downloads.length > 0;
 }

@@ -25,6 +25,7 @@
  * Order everywhere: `compareRecords` of `order.ts` (h, then n, b, q).
  */
 import { type Static, Type } from "@sinclair/typebox";
+import { Nullable } from "../../actors/messages/primitives.ts";
 import { ActorState, Chart, StepRecord } from "../../actors/messages/records.ts";
 import { RECORDING_FORMAT, RECORDING_VERSION } from "./recording-format.ts";
 
@@ -37,7 +38,6 @@ export type {
   StepRecord,
 } from "../../actors/messages/records.ts";
 
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
 const Ms = Type.Number({ description: "ms since the epoch" });
 const NullableMs = Nullable(Ms);
 const RecordRef = Type.String({ description: "n/b/q" });

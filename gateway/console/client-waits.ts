@@ -35,17 +35,17 @@ function isBrief({ method, headers }: Request): boolean {
   return Number(headers.get("content-length") ?? Number.NaN) <= MOST_BODY_BYTES;
 }
 
-export const clientWaits = (waits: () => ClientWaits | undefined) =>
+/** @param waits null: nothing is recorded */
+export const clientWaits = (waits: ClientWaits | null) =>
   new Elysia({ name: "client-waits", ...SERVER_OPTIONS }).wrap(
     (handle) =>
       (async (request: Request, ...rest: unknown[]) => {
-        const noted = waits();
-        if (!noted || !isBrief(request) || !OF_CLIENTS.test(rawPath(request.url))) return handle(request, ...rest);
+        if (!waits || !isBrief(request) || !OF_CLIENTS.test(rawPath(request.url))) return handle(request, ...rest);
         const startedAt = performance.now();
         try {
           return await handle(request, ...rest);
         } finally {
-          noted.note(performance.now() - startedAt);
+          waits.note(performance.now() - startedAt);
         }
       }) as never,
   );

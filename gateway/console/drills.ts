@@ -11,7 +11,7 @@ import type { Identity } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { recorder } from "../../actors/node/record/recorder.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
-import type { DataPath } from "../ports/data-path.ts";
+import type { Services } from "../ports/backend.ts";
 import type { About, Drill, DrillList, DrillRequest } from "./api.ts";
 
 const WRITES_BACK_MS = 3000;
@@ -31,7 +31,7 @@ type LauncherNode = DrillList["nodes"][number];
 export interface DrillParts {
   config: Config;
   gatewayId: string;
-  data: DataPath;
+  services: Services;
   identity: Identity;
   log: Logger;
   /** The launcher's socket; null: this gateway was started by itself. */
@@ -120,7 +120,7 @@ export class Drills {
     const { kind, node } = drill;
     const durationMs = request.durationMs ?? 2 * config.deadAfterMs;
     const before = await this.#cluster();
-    const probe = new Probe(this.#parts.data, `.drills/${drill.id}`);
+    const probe = new Probe(this.#parts.services, `.drills/${drill.id}`);
     const writes: Budget = {
       ...{ name: "writesBack", label: "writes succeed again", limitMs: WRITES_BACK_MS },
       ...{ measuredMs: null, ok: null, detail: "" },
@@ -246,7 +246,7 @@ export class Drills {
   }
 
   #cluster() {
-    return this.#parts.data.masters.clusterState();
+    return this.#parts.services.operations.clusterState();
   }
 
   async #cut(node: string, peers: string[], forMs: number): Promise<void> {
@@ -284,7 +284,7 @@ export class Drills {
 
 /** Writes a small file again and again, and remembers which were acknowledged. */
 class Probe {
-  readonly #data: DataPath;
+  readonly #services: Services;
   readonly #folder: string;
   readonly #kept = new Map<string, number>();
   readonly #succeededAt: number[] = [];
@@ -292,8 +292,8 @@ class Probe {
   attempts = 0;
   failures = 0;
 
-  constructor(data: DataPath, folder: string) {
-    this.#data = data;
+  constructor(services: Services, folder: string) {
+    this.#services = services;
     this.#folder = folder;
   }
 
@@ -316,7 +316,7 @@ class Probe {
     for (let at = 0; at < bytes; at += content.length) body.set(content.subarray(0, bytes - at), at);
     const crc32 = Bun.hash.crc32(body);
     try {
-      await this.#data.transfers.put({ path, body: new Blob([body]).stream(), lengthBytes: bytes });
+      await this.#services.transfers.put({ path, body: new Blob([body]).stream(), lengthBytes: bytes });
       this.#kept.set(path, crc32);
       this.#succeededAt.push(Date.now());
       return path;
@@ -331,7 +331,7 @@ class Probe {
     for (let n = 0; n < MOST_VICTIMS; n++) {
       const path = await this.#write(`victim-${n}`, VICTIM_BYTES);
       if (path === null) continue;
-      const { chunks } = await this.#data.masters.explain(path, 0, 1);
+      const { chunks } = await this.#services.operations.explain(path, 0, 1);
       const [chunk] = chunks;
       if (chunk?.replicas.some(({ worker, state }) => worker === node && state === "good")) return chunk.chunkId;
     }
@@ -367,7 +367,7 @@ class Probe {
       let isGood = false;
       do {
         try {
-          const { file, stream } = await this.#data.transfers.openFile(path);
+          const { file, stream } = await this.#services.transfers.openFile(path);
           const bytes = new Uint8Array(await new Response(stream(0, file.sizeBytes)).arrayBuffer());
           isGood = Bun.hash.crc32(bytes) === crc32;
         } catch {
@@ -380,6 +380,6 @@ class Probe {
   }
 
   async clean(): Promise<void> {
-    await this.#data.masters.delete(this.#folder, { recursive: true }).catch(() => {});
+    await this.#services.namespace.delete(this.#folder, { recursive: true }).catch(() => {});
   }
 }

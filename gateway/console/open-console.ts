@@ -1,11 +1,12 @@
 /** Builds the console of one gateway: its own recorder, the follower of all others, reports, drills. */
+import type { AnyStateMachine } from "xstate";
 import type { Config } from "../../actors/messages/config.ts";
 import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-socket.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import type { Identity } from "../../actors/node/messaging/mailbox.ts";
 import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/record/recorder.ts";
-import type { DataPath } from "../ports/data-path.ts";
-import { uploadMachine } from "../transfer/upload.machine.ts";
+import { SYSTEM } from "../access/principal.ts";
+import type { Backend } from "../ports/backend.ts";
 import { Console } from "./console.ts";
 import { Drills } from "./drills.ts";
 import { type FollowedStore, Follower } from "./follower.ts";
@@ -14,7 +15,9 @@ export interface ConsoleOptions {
   gatewayId: string;
   config: Config;
   secret: string;
-  data: DataPath;
+  backend: Backend;
+  /** The state machines that run in a gateway, for the charts. */
+  machines: readonly AnyStateMachine[];
   log: Logger;
   /** The gateway's own records, and the store for everybody's. */
   own: RecordStore;
@@ -25,12 +28,22 @@ const NOTICE_EVERY_MS = 5000;
 const SAMPLE_EVERY_MS = 1000;
 const SOFTWARE = "dfs 0.1.0";
 
-export function openConsole({ gatewayId, config, secret, data, log, own, followed }: ConsoleOptions): Console {
-  registerMachines(uploadMachine);
+export function openConsole({
+  gatewayId,
+  config,
+  secret,
+  backend,
+  machines,
+  log,
+  own,
+  followed,
+}: ConsoleOptions): Console {
+  const services = backend.as(SYSTEM);
+  registerMachines(...machines);
   startRecording(gatewayId, own);
   recorder()?.sample("traffic", SAMPLE_EVERY_MS, () => {
     const { bytesIn, bytesOut, uploads, downloads, uploadsDone, uploadsFailed, downloadsDone, downloadsFailed } =
-      data.transfers.activity();
+      services.transfers.activity();
     return {
       ...{ bytesIn, bytesOut, uploads: uploads.length, downloads: downloads.length },
       ...{ uploadsDone, uploadsFailed, downloadsDone, downloadsFailed },
@@ -41,7 +54,7 @@ export function openConsole({ gatewayId, config, secret, data, log, own, followe
   const follower = new Follower({ config, gatewayId, identity, store: followed, log });
   const notice = async (): Promise<void> => {
     try {
-      const state = await data.masters.clusterState();
+      const state = await services.operations.clusterState();
       clusterId = state.clusterId;
       follower.noticeWorkers(state.workers);
     } catch {
@@ -59,7 +72,7 @@ export function openConsole({ gatewayId, config, secret, data, log, own, followe
       return clusterId ?? "";
     },
     store: followed,
-    drills: new Drills({ config, gatewayId, data, identity, log, launcherSocket: socket }),
+    drills: new Drills({ config, gatewayId, services, identity, log, launcherSocket: socket }),
   });
   recorder()?.sample("clients", SAMPLE_EVERY_MS, () => host.waits.look());
   return host;

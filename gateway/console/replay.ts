@@ -3,7 +3,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { checkTarget, serve } from "../../actors/node/http/entrance.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import { checkHost } from "../http/front-door.ts";
+import { checkHost } from "../access/host.ts";
 import { problemResponse } from "../http/problem.ts";
 import type { About, RecordingHeader } from "./api.ts";
 import { checkRecording, type RecordingFile } from "./recording.ts";

@@ -2,7 +2,7 @@
  * Streams made of streams, pulled on demand so that a slow client holds its reader back. A cancel reaches the source at
  * once, also while a read of it is under way.
  */
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 
 /**
  * Waits until the first piece is there: what fails before can still be told.

@@ -1,7 +1,7 @@
 /** Conditional requests. Reads are decided here; of writes only the translation, `decide` judges them. @see RFC 9110 §13 */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
-import type { FileInfo } from "../ports/data-path.ts";
+import type { FileInfo } from "../ports/namespace.ts";
 
 export interface EntityTag {
   tag: string;

@@ -1,18 +1,19 @@
-/** What every REST route gets: configuration, the data path, and who is asking for what. */
+/** What the routes of every door get: configuration, what lies below the doors, and in whose name they may use it. */
 import type { Config } from "../../actors/messages/config.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Console } from "../console/console.ts";
-import type { DataPath } from "../ports/data-path.ts";
+import { principalOf } from "../access/authenticated.ts";
+import type { Backend, Services } from "../ports/backend.ts";
 
 export interface Gateway {
   id: string;
   config: Config;
-  data: DataPath;
+  backend: Backend;
   log: Logger;
   /** Bearer token that every request must carry; null: none is asked for. */
   token: string | null;
   /** true once the process was told to stop: no new work is taken. */
   stopping: boolean;
-  /** Behind the console's routes; absent where nothing is recorded. */
-  console?: Console;
 }
+
+/** The services in the name of the principal who sent the request. */
+export const servicesFor = ({ backend }: Gateway, request: Request): Services => backend.as(principalOf(request));

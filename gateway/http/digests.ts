@@ -5,7 +5,7 @@
  * @see RFC 9530 (Content-Digest, Repr-Digest), RFC 3230 (Digest), RFC 1864 (Content-MD5)
  */
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { HashName, PutRequest } from "../ports/data-path.ts";
+import type { HashName, PutRequest } from "../ports/transfers.ts";
 
 export type Digests = Pick<PutRequest, "expectedHashes" | "expectedCrc32" | "wantSha256">;
 

@@ -6,7 +6,7 @@
  */
 import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import { LONGEST_WAIT_MS, withWait } from "../nodes/patience.ts";
+import { LONGEST_WAIT_MS, withWait } from "../ports/asked-wait.ts";
 
 /** @returns whole seconds as far as they are granted; null for anything else, which is no error (RFC 7240 §2) */
 export function preferredWait(prefer: string | null): number | null {

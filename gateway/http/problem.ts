@@ -1,7 +1,7 @@
 /** Problem documents: how every refusal and every failure looks to a client. @see RFC 9457 */
 import { Type } from "@sinclair/typebox";
 import { type ErrorCode, ErrorCodes, Refusal } from "../../actors/messages/errors.ts";
-import { asClientHears } from "../nodes/inner-refusal.ts";
+import { asClientHears } from "../ports/inner-refusal.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
 /** The code once more: what HEAD refuses has no document. */
@@ -44,9 +44,8 @@ const titleOf = (code: ErrorCode): string => {
 
 /**
  * @param requestId becomes `instance`; the client sees it and the log line has it
- * @param headers more headers, e.g. `Allow`
  */
-export function problemResponse(refusal: Refusal, requestId: string, headers: Record<string, string> = {}): Response {
+export function problemResponse(refusal: Refusal, requestId: string): Response {
   const { code, status, message, details } = asClientHears(refusal);
   const retryAfter = RETRY_AFTER[code];
   const body = {
@@ -66,7 +65,7 @@ export function problemResponse(refusal: Refusal, requestId: string, headers: Re
       [ERROR_HEADER]: code,
       ...(retryAfter === undefined ? {} : { "retry-after": String(retryAfter) }),
       ...(code === "UNAUTHENTICATED" ? { "www-authenticate": 'Bearer realm="dfs"' } : {}),
-      ...headers,
+      ...(refusal instanceof RefusalWithHeaders ? refusal.headers : {}),
     },
   });
 }
@@ -80,5 +79,12 @@ export class RefusalWithHeaders extends Refusal {
     readonly headers: Record<string, string>,
   ) {
     super(code, message, details);
+  }
+
+  /** The same refusal, as the client is to hear it, with these headers beside those that it may have. */
+  static adding(refusal: Refusal, headers: Record<string, string>): RefusalWithHeaders {
+    const { code, message, details } = asClientHears(refusal);
+    const before = refusal instanceof RefusalWithHeaders ? refusal.headers : {};
+    return new RefusalWithHeaders(code, message, details, { ...before, ...headers });
   }
 }

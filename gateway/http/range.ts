@@ -1,5 +1,5 @@
 /** `Range` requests: what they ask for of a file of a given size. @see RFC 9110 §14 */
-import type { ByteRange } from "../ports/data-path.ts";
+import type { ByteRange } from "../ports/transfers.ts";
 
 /** A request with more ranges than this is refused: each costs a part of its own. */
 export const MAX_RANGES = 32;

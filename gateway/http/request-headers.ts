@@ -12,7 +12,7 @@ import {
   metadataNameProblem,
   sizeOfHeaders,
 } from "../../actors/rules/file-headers.ts";
-import type { FileRequest } from "../ports/data-path.ts";
+import type { FileRequest } from "../ports/transfers.ts";
 
 const invalid = (header: string, text: string): Refusal => new Refusal("INVALID_HEADER", text, { header });
 

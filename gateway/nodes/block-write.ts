@@ -1,5 +1,5 @@
 /** One block on its way to workers. */
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 
 export interface BlockWrite {
   chunkId: number;

@@ -2,6 +2,7 @@
 import type { ClientCommand, CommandResult, ValueOf } from "../../actors/messages/commands.ts";
 import { isErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { isRetryable } from "../../actors/node/messaging/outbox.ts";
+import type { Principal } from "../access/principal.ts";
 import { type LeaderSearch, NeverTaken, type Tries } from "./leader-search.ts";
 import type { Patience } from "./patience.ts";
 
@@ -17,6 +18,8 @@ interface Session {
 }
 
 export interface ExecuteOptions extends Patience {
+  /** In whose name. The masters are not told yet. */
+  by: Principal;
   idempotencyKey?: string;
 }
 
@@ -43,7 +46,7 @@ export class CommandSession {
    */
   execute<C extends ClientCommand>(
     command: C,
-    { idempotencyKey, ...patience }: ExecuteOptions = {},
+    { idempotencyKey, ...patience }: ExecuteOptions,
   ): Promise<ValueOf<C["type"]>> {
     return this.#execute(command, idempotencyKey ?? null, this.#search.begin(command.type, patience, true));
   }

@@ -8,8 +8,9 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { PlacedChunks } from "../../actors/messages/master.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
+import { SYSTEM } from "../access/principal.ts";
+import { askedWaitMs, withoutWait } from "../ports/asked-wait.ts";
 import type { MasterClient } from "./master-client.ts";
-import { askedWaitMs, withoutWait } from "./patience.ts";
 import type { WorkerClients } from "./worker-client.ts";
 
 const POOL_MAX_AGE_MS = 10_000;
@@ -117,7 +118,7 @@ export class Grants {
     this.#held.clear();
     for (let i = 0; i < grantIds.length; i += 1000)
       await this.#masters
-        .execute({ type: "CLOSE_GRANTS", grantIds: grantIds.slice(i, i + 1000) }, { budgetMs: 1000 })
+        .execute({ type: "CLOSE_GRANTS", grantIds: grantIds.slice(i, i + 1000) }, { by: SYSTEM, budgetMs: 1000 })
         .catch(() => {});
   }
 
@@ -228,10 +229,10 @@ export class Grants {
       for (const leaseMs of new Set(due.map((grant) => grant.leaseMs))) {
         const grants = due.filter((grant) => grant.leaseMs === leaseMs).slice(0, 1000);
         const grantIds = grants.map(({ grantId }) => grantId);
-        await this.#masters.execute({ type: "RENEW_GRANTS", grantIds, leaseMs }, { underWay: true });
+        await this.#masters.execute({ type: "RENEW_GRANTS", grantIds, leaseMs }, { by: SYSTEM, underWay: true });
         for (const grant of grants) grant.renewedAt = now;
       }
-      if (closing.length > 0) await this.#masters.execute({ type: "CLOSE_GRANTS", grantIds: closing });
+      if (closing.length > 0) await this.#masters.execute({ type: "CLOSE_GRANTS", grantIds: closing }, { by: SYSTEM });
     } catch (err) {
       this.#log.warn({ event: "grants-not-kept", err }, "grants could not be renewed or closed");
     } finally {

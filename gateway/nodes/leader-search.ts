@@ -10,9 +10,10 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox, Passed } from "../../actors/messages/master.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
-import { asOurFault } from "./inner-refusal.ts";
+import { askedWaitMs } from "../ports/asked-wait.ts";
+import { asOurFault } from "../ports/inner-refusal.ts";
 import { isSilent, type Outlook, outlookOf, SILENT_AFTER_MS, type Sighting } from "./outlook.ts";
-import { askedWaitMs, type Effort, longestMs, type Patience, patienceMs } from "./patience.ts";
+import { type Effort, longestMs, type Patience, patienceMs } from "./patience.ts";
 
 type Mailbox = typeof MasterMailbox;
 export type MessageType = keyof Mailbox & string;

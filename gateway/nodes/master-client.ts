@@ -2,28 +2,17 @@
  * The gateway's line to the masters: finds the leader, asks it questions, and brings commands to effect exactly once.
  * A leader that dies and comes back, or another that takes over, costs the caller time and nothing else.
  */
-import type { ClientCommand, CommandOf, ValueOf } from "../../actors/messages/commands.ts";
+import type { ClientCommand, ValueOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
-import { refusalOf } from "../../actors/node/http/answers.ts";
-import { AS_SENT } from "../../actors/node/http/whole-body.ts";
-import { sign } from "../../actors/node/identity/signature.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
-import type {
-  ChangeOptions,
-  ClusterStateAnswer,
-  Consistency,
-  ListPage,
-  Masters,
-  MastersOrder,
-} from "../ports/data-path.ts";
+import type { Consistency } from "../ports/namespace.ts";
+import type { ClusterStateAnswer } from "../ports/operations.ts";
 import { CommandSession, type ExecuteOptions } from "./command-session.ts";
 import { firstOf } from "./first-of.ts";
-import { asOurFault } from "./inner-refusal.ts";
 import { LeaderSearch, type MessageType } from "./leader-search.ts";
-import { askMasters } from "./master-group.ts";
 import type { Patience } from "./patience.ts";
 
 type Mailbox = typeof MasterMailbox;
@@ -35,7 +24,7 @@ const NEXT_AFTER_MS = 250;
 /** Questions and commands that wait for masters at once; beyond, only what a transfer under way depends on is taken. */
 const MAX_WAITING = 8192;
 
-export class MasterClient implements Masters {
+export class MasterClient {
   readonly #identity: Identity;
   readonly #search: LeaderSearch;
   readonly #session: CommandSession;
@@ -99,7 +88,7 @@ export class MasterClient implements Masters {
   }
 
   /** @see CommandSession.execute; OVERLOADED also when too many wait already */
-  execute<C extends ClientCommand>(command: C, options: ExecuteOptions = {}): Promise<ValueOf<C["type"]>> {
+  execute<C extends ClientCommand>(command: C, options: ExecuteOptions): Promise<ValueOf<C["type"]>> {
     return this.#counted(options, () => this.#session.execute(command, options));
   }
 
@@ -114,40 +103,6 @@ export class MasterClient implements Masters {
     }
   }
 
-  async stat(path: string) {
-    return (await this.ask({ type: "STAT", path })).entry;
-  }
-
-  async look(path: string, consistency: Consistency) {
-    const { entry, ageMs = 0 } = await this.read<"STAT">({ type: "STAT", path, consistency });
-    return { entry, ageMs };
-  }
-
-  list({ minIndex = 0, ...page }: ListPage) {
-    return this.read<"LIST">({ type: "LIST", minIndex, ...page });
-  }
-
-  rename(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
-    return this.execute({ type: "RENAME_PATH", ...move(from, to, options) }, options);
-  }
-
-  copy(from: string, to: string, options: ChangeOptions & { overwrite?: boolean } = {}) {
-    return this.execute({ type: "COPY_PATH", ...move(from, to, options) }, options);
-  }
-
-  delete(path: string, options: ChangeOptions & { recursive?: boolean } = {}) {
-    const { condition = {}, recursive = false } = options;
-    return this.execute<CommandOf<"DELETE_PATH">>({ type: "DELETE_PATH", path, recursive, condition }, options);
-  }
-
-  makeDirectory(path: string, options: { idempotencyKey?: string } = {}) {
-    return this.execute<CommandOf<"MAKE_DIRECTORY">>({ type: "MAKE_DIRECTORY", path }, options);
-  }
-
-  explain(path: string, fromIndex: number, limit: number) {
-    return this.ask({ type: "EXPLAIN", path, fromIndex, limit });
-  }
-
   clusterState(patience: Patience = {}) {
     return this.#counted(patience, async () =>
       this.#learn(await this.#search.ask<"CLUSTER_STATE">(CLUSTER_STATE, patience)),
@@ -159,55 +114,7 @@ export class MasterClient implements Masters {
     for (const { id, url } of state.masters) this.#search.masters.set(id, url);
     return state;
   }
-
-  view() {
-    return askMasters(this.#identity, this.#search.masters);
-  }
-
-  async order(order: MastersOrder) {
-    if ("transfer" in order) await this.ask({ type: "TRANSFER_LEADERSHIP", to: order.transfer });
-    else if ("add" in order)
-      await this.ask({ type: "CHANGE_MASTERS", change: "addLearner", id: order.add, url: order.url });
-    else await this.ask({ type: "CHANGE_MASTERS", change: "remove", id: order.remove, url: null });
-    if ("add" in order) this.#search.masters.set(order.add, order.url);
-    return this.view();
-  }
-
-  /** @throws NO_LEADER also when the leader can be reached by a detour only, for the stream takes none */
-  async backup(signal: AbortSignal) {
-    // Finds the leader first: the stream itself follows no hints.
-    await this.clusterState();
-    const url = this.#search.leaderUrl;
-    if (url === null) throw new Refusal("NO_LEADER", "The leader does not answer this gateway; ask another gateway");
-    const path = "/raft/backup";
-    const headers = { authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", path, "") };
-    const response = await fetch(`${url}${path}`, { ...AS_SENT, headers, signal }).catch((cause) => {
-      throw new Refusal("NO_LEADER", `${url} cannot be reached: ${(cause as Error).message}`);
-    });
-    if (response.ok && response.body) return response.body as ReadableStream<Uint8Array>;
-    const refusal = await refusalOf(response, url);
-    throw isRefusedAsNode(refusal) ? asOurFault(refusal, url) : refusal;
-  }
-
-  async setWorkerMode(
-    workerId: string,
-    mode: CommandOf<"SET_WORKER_MODE">["mode"],
-    options: { idempotencyKey?: string } = {},
-  ) {
-    await this.execute({ type: "SET_WORKER_MODE", workerId, mode }, options);
-  }
 }
-
-const move = (
-  from: string,
-  to: string,
-  { overwrite = false, condition = {} }: ChangeOptions & { overwrite?: boolean },
-) => ({
-  from,
-  to,
-  overwrite,
-  condition,
-});
 
 /** Another master may answer all the same. */
 const passesOver = (error: unknown): boolean => isRetryable(error) || isRefusedAsNode(error);

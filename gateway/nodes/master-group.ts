@@ -4,7 +4,7 @@ import type { Configuration } from "../../actors/messages/raft.ts";
 import type { Identity } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { highestBelievable } from "../../actors/rules/term.ts";
-import type { MastersView, MasterView } from "../ports/data-path.ts";
+import type { MastersView, MasterView } from "../ports/operations.ts";
 
 const ASK_TIMEOUT_MS = 1000;
 

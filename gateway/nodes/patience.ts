@@ -1,5 +1,4 @@
 /** How long a request goes on trying to reach a leader, by what is known of the masters meanwhile. */
-import { AsyncLocalStorage } from "node:async_hooks";
 import type { Outlook } from "./outlook.ts";
 
 export interface Patience {
@@ -9,23 +8,10 @@ export interface Patience {
   underWay?: boolean;
 }
 
-/** A client may ask for this at most. */
-export const LONGEST_WAIT_MS = 60_000;
 const QUERY_BUDGET_MS = 10_000;
 const COMMAND_BUDGET_MS = 15_000;
 /** With the last look at the masters this stays below two seconds. Elections end within 1.5 s as a rule. */
 const REFUSE_AFTER_MS = 1700;
-
-const waiting = new AsyncLocalStorage<number | null>();
-
-/** Runs `work` for a client that wants a leader to be waited for, up to `waitMs`. */
-export const withWait = <T>(waitMs: number, work: () => T): T => waiting.run(Math.min(waitMs, LONGEST_WAIT_MS), work);
-
-/** Runs `work` for several clients at once: what one of them asked for does not count. */
-export const withoutWait = <T>(work: () => T): T => (askedWaitMs() === null ? work() : waiting.run(null, work));
-
-/** What the client of the request in hand asked for, ms; null: nothing. */
-export const askedWaitMs = (): number | null => waiting.getStore() ?? null;
 
 export interface Effort extends Patience {
   /** As `askedWaitMs`, when the request came. */

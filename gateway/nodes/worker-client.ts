@@ -14,7 +14,7 @@ import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 import type { BlockWrite } from "./block-write.ts";
 import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 

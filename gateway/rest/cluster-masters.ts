@@ -3,7 +3,8 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { NodeId, Nullable, Url } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../http/context.ts";
+import { askedBy } from "../http/access-log.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";
 import { readJson } from "../http/json-body.ts";
 import { readQuery } from "../http/query.ts";
@@ -46,7 +47,9 @@ export const clusterMasters = (gateway: Gateway) =>
       "/cluster/masters",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        return Response.json(await gateway.data.masters.view(), { headers: { "cache-control": "no-store" } });
+        return Response.json(await servicesFor(gateway, request).operations.viewMasters(), {
+          headers: { "cache-control": "no-store" },
+        });
       },
       {
         detail: describe({
@@ -64,8 +67,11 @@ export const clusterMasters = (gateway: Gateway) =>
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
         const order = await readJson(request, Order);
-        const view = await gateway.data.masters.order(order);
-        gateway.log.info({ event: "masters-order", ...order }, "an operator changed the group of masters");
+        const view = await servicesFor(gateway, request).operations.orderMasters(order);
+        gateway.log.info(
+          { event: "masters-order", ...askedBy(request), ...order },
+          "an operator changed the group of masters",
+        );
         return Response.json(view);
       },
       {
@@ -86,7 +92,7 @@ export const clusterMasters = (gateway: Gateway) =>
       "/cluster/backup",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        const body = await gateway.data.masters.backup(request.signal);
+        const body = await servicesFor(gateway, request).operations.backup(request.signal);
         return new Response(body, {
           headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
         });

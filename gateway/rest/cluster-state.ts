@@ -6,12 +6,12 @@ import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/
 import { WorkerMode } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
-import type { Gateway } from "../http/context.ts";
+import { askedBy } from "../http/access-log.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, IDEMPOTENCY_KEY, NO_QUERY } from "../http/describe.ts";
 import { readJson } from "../http/json-body.ts";
 import { readQuery } from "../http/query.ts";
 import { readIdempotencyKey } from "../http/request-headers.ts";
-import { clusterMasters } from "./cluster-masters.ts";
 import { leaderView } from "./leader-view.ts";
 
 const SetMode = Type.Object({ mode: WorkerMode }, { additionalProperties: false });
@@ -33,13 +33,13 @@ const ClusterJson = Type.Object({
 
 export const clusterState = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS)
-    .use(clusterMasters(gateway))
     .get(
       "/cluster",
       async ({ request }) => {
         readQuery(request.url, NO_QUERY);
-        const state = await leaderView(gateway);
-        const activity = gateway.data.transfers.activity();
+        const { operations, transfers } = servicesFor(gateway, request);
+        const state = await leaderView(operations);
+        const activity = transfers.activity();
         return Response.json(
           {
             ...state,
@@ -64,14 +64,17 @@ export const clusterState = (gateway: Gateway) =>
       "/cluster/workers/:id",
       async ({ params, request }) => {
         readQuery(request.url, NO_QUERY);
-        const { masters } = gateway.data;
+        const { operations } = servicesFor(gateway, request);
         const idempotencyKey = readIdempotencyKey(request.headers);
         const { mode } = await readJson(request, SetMode);
-        const { workers } = await leaderView(gateway);
+        const { workers } = await leaderView(operations);
         if (!workers.some(({ id }) => id === params.id))
           throw new Refusal("NO_SUCH_WORKER", `There is no worker "${params.id.slice(0, 80)}"`);
-        await masters.setWorkerMode(params.id, mode, { idempotencyKey });
-        gateway.log.info({ event: "worker-mode", worker: params.id, mode }, "an operator set a worker's mode");
+        await operations.setWorkerMode(params.id, mode, { idempotencyKey });
+        gateway.log.info(
+          { event: "worker-mode", ...askedBy(request), worker: params.id, mode },
+          "an operator set a worker's mode",
+        );
         return Response.json({ id: params.id, mode });
       },
       {

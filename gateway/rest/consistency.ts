@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { RefusalWithHeaders } from "../http/problem.ts";
-import type { Consistency } from "../ports/data-path.ts";
+import type { Consistency } from "../ports/namespace.ts";
 
 export const ConsistencyQuery = {
   consistency: Type.Optional(
@@ -25,10 +25,8 @@ export const consistencyHeaders = (asked: Consistency = "strong", ageMs = 0): Re
  */
 export function withFreshness(error: unknown, asked: Consistency | undefined, ageMs?: number): unknown {
   if (!(error instanceof Refusal) || asked !== "eventual") return error;
-  const { code, message, details } = error;
-  const age = typeof details.ageMs === "number" ? details.ageMs : ageMs;
-  return new RefusalWithHeaders(code, message, details, {
-    ...(error instanceof RefusalWithHeaders ? error.headers : {}),
+  const age = typeof error.details.ageMs === "number" ? error.details.ageMs : ageMs;
+  return RefusalWithHeaders.adding(error, {
     "x-dfs-consistency": asked,
     "x-dfs-age-ms": age === undefined ? "unknown" : String(age),
   });

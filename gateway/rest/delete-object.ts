@@ -3,10 +3,12 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
+
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 import { readIdempotencyKey } from "../http/request-headers.ts";
+import type { Namespace } from "../ports/namespace.ts";
 import { readCondition } from "./file-attributes.ts";
 import { pathFromUrl } from "./path.ts";
 
@@ -26,9 +28,10 @@ export const deleteObject = (gateway: Gateway) =>
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
       const idempotencyKey = readIdempotencyKey(request.headers);
-      const condition = await readCondition(gateway, request.headers, path);
-      if (condition?.ifNoneMatchAny) throw await nothingToDelete(gateway, path);
-      await gateway.data.masters.delete(path, { recursive: query.recursive === "true", condition, idempotencyKey });
+      const { namespace } = servicesFor(gateway, request);
+      const condition = await readCondition(namespace, request.headers, path);
+      if (condition?.ifNoneMatchAny) throw await nothingToDelete(namespace, path);
+      await namespace.delete(path, { recursive: query.recursive === "true", condition, idempotencyKey });
       return new Response(null, { status: 204 });
     },
     {
@@ -56,8 +59,8 @@ export const deleteObject = (gateway: Gateway) =>
   );
 
 /** What `If-None-Match: *` leaves of a delete: either something is there, or there is nothing to delete. */
-async function nothingToDelete(gateway: Gateway, path: string): Promise<Refusal> {
-  const entry = await gateway.data.masters.stat(path);
+async function nothingToDelete(namespace: Namespace, path: string): Promise<Refusal> {
+  const entry = await namespace.stat(path);
   if (entry) return new Refusal("PRECONDITION_FAILED", `"${path}" exists`, { path, kind: entry.kind });
   return new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
 }

@@ -2,18 +2,16 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { ReplicaState } from "../../actors/messages/master.ts";
-import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import { Nullable, type PlacementDecision } from "../../actors/messages/primitives.ts";
 import type { ChunkDescription } from "../../actors/messages/worker.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import type { Gateway } from "../http/context.ts";
-import type { ExplainAnswer } from "../ports/data-path.ts";
+import type { ExplainAnswer, Operations } from "../ports/operations.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 
 /** Workers are asked about this many copies at once. */
 const QUESTIONS_AT_ONCE = 16;
 
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
 const IsoTime = Type.String({ format: "date-time" });
 const Decision = Type.Object({
   at: IsoTime,
@@ -62,12 +60,12 @@ type LedgerReplica = ExplainAnswer["chunks"][number]["replicas"][number];
 
 /** @throws NO_SUCH_FILE */
 export async function explainFile(
-  gateway: Gateway,
+  operations: Operations,
   path: string,
   fromIndex: number,
   limit: number,
 ): Promise<Explanation> {
-  const { file, chunks, now, next } = await gateway.data.masters.explain(path, fromIndex, limit);
+  const { file, chunks, now, next } = await operations.explain(path, fromIndex, limit);
   if (file === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
   const questions = chunks.flatMap((chunk) => chunk.replicas.map((replica) => ({ chunk, replica })));
   const answers = new Map<
@@ -77,7 +75,7 @@ export async function explainFile(
   await Promise.all(
     Array.from({ length: QUESTIONS_AT_ONCE }, async () => {
       for (let question = questions.pop(); question; question = questions.pop())
-        answers.set(question.replica, await askWorker(gateway, question.chunk, question.replica));
+        answers.set(question.replica, await askWorker(operations, question.chunk, question.replica));
     }),
   );
   return {
@@ -117,14 +115,14 @@ const decisionJson = (decision: PlacementDecision | null): Static<typeof Decisio
 
 /** The leader's verdict stands unless the worker itself says worse; a worker that does not answer proves nothing. */
 async function askWorker(
-  gateway: Gateway,
+  operations: Operations,
   chunk: { chunkId: number; lengthBytes: number; crc32: number },
   { url, state, reason, workerState }: LedgerReplica,
 ) {
   const fromLedger = { state, verifiedAt: null, sealedAt: null, reason };
   if (workerState === "dead") return { ...fromLedger, reason: reason ?? "The worker is dead" };
   try {
-    const copy = await gateway.data.transfers.describeReplica(url, chunk.chunkId);
+    const copy = await operations.describeReplica(url, chunk.chunkId);
     const found = { ...fromLedger, ...timesOf(copy) };
     if (copy.state === "quarantined")
       return { ...found, state: "corrupt" as const, reason: reason ?? "The worker quarantined it" };

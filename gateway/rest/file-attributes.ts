@@ -4,11 +4,11 @@ import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import { writeCondition } from "../http/conditions.ts";
-import type { Gateway } from "../http/context.ts";
-import type { FileRequest } from "../ports/data-path.ts";
+import type { Namespace } from "../ports/namespace.ts";
+import type { FileRequest } from "../ports/transfers.ts";
 
-/** How the file is to be kept: the same words in a query and in the JSON that opens a resumable upload. */
-export const StorageClass = {
+/** How a file is laid out over chunks and workers: the same words in a query and in the JSON that opens a resumable upload. */
+export const FileLayout = {
   replication: Type.Optional(Type.Integer({ minimum: 1, maximum: 16, description: "copies of each chunk, 1 to 16" })),
   chunkSize: Type.Optional(
     Type.Integer({
@@ -18,11 +18,11 @@ export const StorageClass = {
     }),
   ),
 };
-export const StorageClassQuery = Type.Object(StorageClass, { additionalProperties: false });
+export const FileLayoutQuery = Type.Object(FileLayout, { additionalProperties: false });
 
 /** @throws INVALID_PARAMETER */
-export function readStorageClass(
-  { replication, chunkSize }: Static<typeof StorageClassQuery>,
+export function readFileLayout(
+  { replication, chunkSize }: Static<typeof FileLayoutQuery>,
   { blockSizeBytes }: Config,
 ): Pick<FileRequest, "replicationFactor" | "chunkSizeBytes"> {
   if (chunkSize !== undefined && chunkSize % blockSizeBytes !== 0)
@@ -33,9 +33,13 @@ export function readStorageClass(
 }
 
 /** The condition that headers set for a change at a path. @throws PRECONDITION_FAILED if it cannot come true; INVALID_HEADER */
-export function readCondition(gateway: Gateway, headers: Headers, path: string): Promise<WriteCondition | undefined> {
+export function readCondition(
+  namespace: Namespace,
+  headers: Headers,
+  path: string,
+): Promise<WriteCondition | undefined> {
   return writeCondition(headers, async () => {
-    const entry = await gateway.data.masters.stat(path);
+    const entry = await namespace.stat(path);
     return entry?.kind === "file" ? entry : null;
   });
 }

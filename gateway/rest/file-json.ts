@@ -1,5 +1,6 @@
 /** A file as JSON and as headers: the same facts wherever it is answered. */
 import { type Static, Type } from "@sinclair/typebox";
+import { Nullable } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import {
   CONTENT_HEADERS,
@@ -11,11 +12,11 @@ import {
 } from "../../actors/rules/file-headers.ts";
 import { httpDate } from "../http/conditions.ts";
 import { reprDigest } from "../http/digests.ts";
-import type { FileInfo, PutOutcome } from "../ports/data-path.ts";
+import type { FileInfo } from "../ports/namespace.ts";
+import type { PutOutcome } from "../ports/transfers.ts";
 import { urlOfFile } from "./path.ts";
 
 const IsoTime = Type.String({ format: "date-time" });
-const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
 
 const Said = Type.Optional(Type.String({ description: "only if it was said" }));
 /** The standard headers in JSON: as a file is described, and as an upload is opened. */

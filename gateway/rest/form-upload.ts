@@ -11,7 +11,7 @@ import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { CONTENT_HEADERS, headerValue, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "../http/conditions.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
 import { DIGEST_HEADERS, readDigests, refuseDigests } from "../http/digests.ts";
 import { readQuery } from "../http/query.ts";
@@ -22,7 +22,7 @@ import {
   readFileHeaders,
   readIdempotencyKey,
 } from "../http/request-headers.ts";
-import { readStorageClass, StorageClassQuery } from "./file-attributes.ts";
+import { FileLayoutQuery, readFileLayout } from "./file-attributes.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 
 const LIMITS = { files: 1000, fields: 1000, parts: 2000, fieldSize: 8192, fieldNameSize: 100, headerPairs: 50 };
@@ -55,20 +55,21 @@ export const formUpload = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).post(
     "/files",
     async ({ request }) => {
-      const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
+      const layout = readFileLayout(readQuery(request.url, FileLayoutQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(request.headers);
       refuseConditions(request.headers, "PUT one file at a time on a condition");
       refuseDigests(request.headers, "A field of that name before a file is the digest of that file.");
+      const { transfers } = servicesFor(gateway, request);
       const files: FileJson[] = [];
       try {
         await eachFile(request, async ({ path, contentType, said, body }) => {
           const { maxUserMetadataBytes } = gateway.config.limits;
-          const { file } = await gateway.data.transfers.put({
+          const { file } = await transfers.put({
             path,
             body,
             ...checkFileHeaders({ ...readFileHeaders(said, maxUserMetadataBytes), contentType }, maxUserMetadataBytes),
             ...readDigests(said),
-            ...storageClass,
+            ...layout,
             idempotencyKey: idempotencyKey && `${idempotencyKey}#${files.length}`,
             signal: request.signal,
           });
@@ -85,7 +86,7 @@ export const formUpload = (gateway: Gateway) =>
     {
       parse: "none",
       detail: describe({
-        query: StorageClassQuery,
+        query: FileLayoutQuery,
         summary: "Store files from a form",
         description:
           "Fields count for the files after them. Each file is stored as by PUT; if one fails, details.stored names those that were stored before it.",

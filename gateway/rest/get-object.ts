@@ -6,14 +6,16 @@ import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { headerValue } from "../../actors/rules/file-headers.ts";
 import { begun, collected, inParts, type Part } from "../http/byte-streams.ts";
 import { decideRead, rangeApplies } from "../http/conditions.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "../http/describe.ts";
-import { stateLength } from "../http/front-door.ts";
 import { RefusalWithHeaders } from "../http/problem.ts";
 import { readQuery } from "../http/query.ts";
 import { contentRange, decideRanges } from "../http/range.ts";
-import type { ByteRange, Bytes, Consistency, OpenFile, StreamOptions } from "../ports/data-path.ts";
-import { VersionGone } from "../transfer/version-gone.ts";
+import { stateLength } from "../http/stated-length.ts";
+import type { Services } from "../ports/backend.ts";
+import type { Consistency, Namespace } from "../ports/namespace.ts";
+import type { ByteRange, Bytes, OpenFile, StreamOptions } from "../ports/transfers.ts";
+import { VersionGone } from "../ports/version-gone.ts";
 import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
 import { Explanation, explainFile } from "./explain.ts";
 import { contentHeaders, fileHeaders } from "./file-json.ts";
@@ -51,10 +53,13 @@ export const getObject = (gateway: Gateway) =>
       const path = pathFromUrl(request.url);
       const query = readQuery(request.url, Query);
       const cut = () => server?.timeout(request, CUT_AFTER_S);
+      const services = servicesFor(gateway, request);
       if (query.explain !== undefined) {
-        const explained = explainFile(gateway, path, query.fromIndex ?? 0, query.limit ?? 100).catch((error) => {
-          throw withFreshness(error, query.consistency, error.code === "NO_SUCH_FILE" ? 0 : undefined);
-        });
+        const explained = explainFile(services.operations, path, query.fromIndex ?? 0, query.limit ?? 100).catch(
+          (error) => {
+            throw withFreshness(error, query.consistency, error.code === "NO_SUCH_FILE" ? 0 : undefined);
+          },
+        );
         return Response.json(await explained, { headers: consistencyHeaders(query.consistency) });
       }
       const seen: Seen = {};
@@ -62,7 +67,10 @@ export const getObject = (gateway: Gateway) =>
         try {
           // What a leader knows is newer than what was found to be gone.
           const asked: typeof query = look === 1 ? query : { ...query, consistency: "strong" };
-          return await read({ gateway, request, path, cut, seen }, asked);
+          return await read(
+            { services, blockSizeBytes: gateway.config.blockSizeBytes, request, path, cut, seen },
+            asked,
+          );
         } catch (error) {
           if (!(error instanceof VersionGone) || look === MOST_LOOKS)
             throw withFreshness(error, query.consistency, seen.ageMs);
@@ -114,7 +122,8 @@ interface Seen {
 }
 
 interface Reading {
-  gateway: Gateway;
+  services: Services;
+  blockSizeBytes: number;
   request: Request;
   path: string;
   /** Closes the connection soon: its client has taken nothing for long. */
@@ -123,13 +132,16 @@ interface Reading {
 }
 
 /** Answers from one version of the file. @throws VersionGone if it was gone before the first byte was read */
-async function read({ gateway, request, path, cut, seen }: Reading, query: Static<typeof Query>): Promise<Response> {
+async function read(
+  { services, blockSizeBytes, request, path, cut, seen }: Reading,
+  query: Static<typeof Query>,
+): Promise<Response> {
   const { headers, signal } = request;
   const isHead = request.method === "HEAD";
   const { consistency = "strong" } = query;
   const source = isHead
-    ? await headSource(gateway, path, consistency)
-    : await gateway.data.transfers.openFile(path, { consistency });
+    ? await headSource(services.namespace, path, consistency)
+    : await services.transfers.openFile(path, { consistency });
   const { file } = source;
   seen.ageMs = source.ageMs ?? 0;
   const answer = fileHeaders(file);
@@ -148,7 +160,6 @@ async function read({ gateway, request, path, cut, seen }: Reading, query: Stati
   answer.set("content-type", headerValue(file.contentType));
 
   const applies = rangeApplies(headers.get("if-range"), file);
-  const { blockSizeBytes } = gateway.config;
   const ranges = decideRanges(applies ? headers.get("range") : null, file.sizeBytes, blockSizeBytes);
   if (ranges.kind === "unsatisfiable")
     throw new RefusalWithHeaders(
@@ -179,8 +190,8 @@ async function read({ gateway, request, path, cut, seen }: Reading, query: Stati
 }
 
 /** HEAD needs no chunk to be located. */
-async function headSource(gateway: Gateway, path: string, consistency: Consistency): Promise<OpenFile> {
-  const { entry, ageMs } = await gateway.data.masters.look(path, consistency);
+async function headSource(namespace: Namespace, path: string, consistency: Consistency): Promise<OpenFile> {
+  const { entry, ageMs } = await namespace.look(path, consistency);
   const found = { path, ...(consistency === "eventual" ? { ageMs } : {}) };
   if (entry === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, found);
   if (entry.kind === "directory") throw new Refusal("IS_A_DIRECTORY", `"${path}" is a directory`, found);

@@ -3,10 +3,11 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../http/context.ts";
+import { SYSTEM } from "../access/principal.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
-import type { ClusterStateAnswer } from "../ports/data-path.ts";
+import type { ClusterStateAnswer } from "../ports/operations.ts";
 import { leaderView } from "./leader-view.ts";
 
 const StopQuery = Type.Object(
@@ -23,7 +24,7 @@ export async function blockers(gateway: Gateway): Promise<{ code: ErrorCode; mes
   if (gateway.stopping) return [{ code: "NOT_READY", message: "The gateway is stopping" }];
   let state: ClusterStateAnswer;
   try {
-    state = await leaderView(gateway);
+    state = await leaderView(gateway.backend.as(SYSTEM).operations);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return [{ code: error.code, message: error.message }];
@@ -97,7 +98,7 @@ export function health(gateway: Gateway) {
       "/health/stop",
       async ({ request }) => {
         const { worker } = readQuery(request.url, StopQuery);
-        const state = await leaderView(gateway);
+        const state = await leaderView(servicesFor(gateway, request).operations);
         const risk = stopRisk(state, worker, gateway.config.minReplicas);
         if (risk === null) return Response.json({ status: "safe to stop", worker });
         throw new Refusal("PRECONDITION_FAILED", risk, { worker, hint: "Wait for repair, or drain the worker first" });

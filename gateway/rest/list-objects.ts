@@ -3,10 +3,10 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { describe, FROM_MASTERS } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
-import type { EntryInfo, ListPage } from "../ports/data-path.ts";
+import type { EntryInfo, ListPage } from "../ports/namespace.ts";
 import { ConsistencyQuery, consistencyHeaders, withFreshness } from "./consistency.ts";
 import { FileJson, fileJson } from "./file-json.ts";
 
@@ -64,8 +64,8 @@ export const listObjects = (gateway: Gateway) =>
     async ({ request }) => {
       const { prefix = "", delimiter, limit = 100, cursor, consistency } = readQuery(request.url, Query);
       const start = cursor === undefined ? { after: "" } : fromCursor(cursor, prefix);
-      const page = await gateway.data.masters
-        .list({ prefix, delimiter: delimiter !== undefined, ...start, limit, consistency })
+      const page = await servicesFor(gateway, request)
+        .namespace.list({ prefix, delimiter: delimiter !== undefined, ...start, limit, consistency })
         .catch((error) => {
           throw withFreshness(error, consistency);
         });

@@ -5,7 +5,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "../http/conditions.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { describe, FILE_PATH, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../http/describe.ts";
 import { readJson } from "../http/json-body.ts";
 import { readQuery } from "../http/query.ts";
@@ -28,7 +28,7 @@ export const moveObject = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).post(
     "/files/*",
     async ({ request }) => {
-      const { masters } = gateway.data;
+      const { namespace } = servicesFor(gateway, request);
       const path = pathFromUrl(request.url);
       readQuery(request.url, NO_QUERY);
       const idempotencyKey = readIdempotencyKey(request.headers);
@@ -44,7 +44,7 @@ export const moveObject = (gateway: Gateway) =>
         );
       if (order.mkdir) {
         refuseConditions(request.headers, "a directory has no versions");
-        const { created } = await masters.makeDirectory(path, { idempotencyKey });
+        const { created } = await namespace.makeDirectory(path, { idempotencyKey });
         return Response.json(
           { path: `${path}/`, kind: "directory" },
           { status: created ? 201 : 200, ...(created ? { headers: { location: urlOfFile(path) } } : {}) },
@@ -53,11 +53,13 @@ export const moveObject = (gateway: Gateway) =>
       const to = checkPath((order.rename ?? order.copy) as string);
       const options = {
         overwrite: order.overwrite ?? false,
-        condition: await readCondition(gateway, request.headers, path),
+        condition: await readCondition(namespace, request.headers, path),
         idempotencyKey,
       };
       const { entry, replaced } =
-        order.rename === undefined ? await masters.copy(path, to, options) : await masters.rename(path, to, options);
+        order.rename === undefined
+          ? await namespace.copy(path, to, options)
+          : await namespace.rename(path, to, options);
       return Response.json(
         { ...entryJson(entry), replaced },
         { status: replaced || to === path ? 200 : 201, headers: { location: urlOfFile(to) } },

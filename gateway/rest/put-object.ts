@@ -3,24 +3,25 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../http/context.ts";
+import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";
 import { readDigests } from "../http/digests.ts";
 import { readQuery } from "../http/query.ts";
 import { readContentLength, readFileHeaders, readIdempotencyKey } from "../http/request-headers.ts";
-import { readCondition, readStorageClass, StorageClassQuery } from "./file-attributes.ts";
+import type { Namespace } from "../ports/namespace.ts";
+import { FileLayoutQuery, readCondition, readFileLayout } from "./file-attributes.ts";
 import { FileJson, storedResponse } from "./file-json.ts";
 import { pathFromUrl } from "./path.ts";
 
 /** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
 async function refuseEarly(
-  gateway: Gateway,
+  namespace: Namespace,
   path: string,
   condition: WriteCondition | undefined,
   idempotencyKey: string | undefined,
 ): Promise<void> {
   if (!condition || idempotencyKey !== undefined) return;
-  const entry = await gateway.data.masters.stat(path);
+  const entry = await namespace.stat(path);
   if (condition.ifNoneMatchAny && entry)
     throw new Refusal("PRECONDITION_FAILED", `"${path}" exists`, { path, kind: entry.kind });
   if (condition.ifMatch && (entry?.kind !== "file" || !condition.ifMatch.includes(entry.etag)))
@@ -38,27 +39,28 @@ export const putObject = (gateway: Gateway) =>
           header: "Content-Range",
           hint: "POST /uploads starts an upload in parts",
         });
-      const storageClass = readStorageClass(readQuery(request.url, StorageClassQuery), gateway.config);
+      const layout = readFileLayout(readQuery(request.url, FileLayoutQuery), gateway.config);
       const idempotencyKey = readIdempotencyKey(headers);
-      const condition = await readCondition(gateway, headers, path);
+      const { namespace, transfers } = servicesFor(gateway, request);
+      const condition = await readCondition(namespace, headers, path);
       const put = {
         path,
         body: request.body,
         lengthBytes: readContentLength(headers),
         ...readFileHeaders(headers, gateway.config.limits.maxUserMetadataBytes),
         condition,
-        ...storageClass,
+        ...layout,
         idempotencyKey,
         ...readDigests(headers),
         signal: request.signal,
       };
-      await refuseEarly(gateway, path, condition, idempotencyKey);
-      return storedResponse(await gateway.data.transfers.put(put));
+      await refuseEarly(namespace, path, condition, idempotencyKey);
+      return storedResponse(await transfers.put(put));
     },
     {
       parse: "none",
       detail: describe({
-        query: StorageClassQuery,
+        query: FileLayoutQuery,
         summary: "Create or replace a file",
         description: "The body is streamed, of any size. The file becomes visible at once and whole, or not at all.",
         tag: "files",

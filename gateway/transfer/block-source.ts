@@ -10,7 +10,7 @@ import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 import type { Hedges } from "./hedges.ts";
 
 /** A replica that has not answered by then gets a competitor. */

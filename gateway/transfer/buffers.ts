@@ -3,7 +3,7 @@
  * however many there are; more than one only while the sum stays below the limit, in order of asking.
  */
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 import { ByteBudget, type Place } from "./byte-budget.ts";
 
 const bufferIsGivenOnce: Invariant = declareInvariant("buffers: a buffer is given back once, by the one that took it");

@@ -17,7 +17,7 @@ import type { BlockWrite } from "../nodes/block-write.ts";
 import type { Copies, PlacedChunk } from "../nodes/grants.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
-import type { Bytes } from "../ports/data-path.ts";
+import type { Bytes } from "../ports/transfers.ts";
 import { Pulse } from "./pulse.ts";
 import { type StragglerPatience, Stragglers } from "./stragglers.ts";
 

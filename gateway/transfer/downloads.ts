@@ -1,9 +1,11 @@
 /** Downloads under way, files open for them, and what happens when they want more memory than there is. */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { nameOf, type Principal } from "../access/principal.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
-import type { ByteRange, Consistency, DownloadActivity, OpenFile, StreamOptions } from "../ports/data-path.ts";
+import type { Consistency } from "../ports/namespace.ts";
+import type { ByteRange, DownloadActivity, OpenFile, StreamOptions } from "../ports/transfers.ts";
 import { BlockSource } from "./block-source.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { Hedges } from "./hedges.ts";
@@ -66,6 +68,7 @@ export class Downloads {
   }
 
   async open(
+    by: Principal,
     path: string,
     { etag, consistency }: { etag?: string; consistency?: Consistency } = {},
   ): Promise<OpenFile> {
@@ -75,12 +78,13 @@ export class Downloads {
     return {
       file: located.file,
       ageMs: located.ageMs,
-      stream: (start, endExclusive, options) => this.#stream(located, [{ start, endExclusive }], options),
-      streamRanges: (ranges, options) => this.#stream(located, ranges, options),
+      stream: (start, endExclusive, options) => this.#stream(by, located, [{ start, endExclusive }], options),
+      streamRanges: (ranges, options) => this.#stream(by, located, ranges, options),
     };
   }
 
   #stream(
+    by: Principal,
     located: LocatedFile,
     ranges: readonly ByteRange[],
     { passing = false, cut }: StreamOptions = {},
@@ -88,6 +92,7 @@ export class Downloads {
     this.#slots.refuseUnlessFree();
     const { masters, workers, config, hedgeAfterMs, patience } = this.#tools;
     const activity: DownloadActivity = {
+      by: nameOf(by),
       path: located.file.path,
       start: Math.min(...ranges.map(({ start }) => start)),
       endExclusive: Math.max(...ranges.map(({ endExclusive }) => endExclusive)),

@@ -4,8 +4,8 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
-import type { Consistency } from "../ports/data-path.ts";
-import { VersionGone } from "./version-gone.ts";
+import type { Consistency } from "../ports/namespace.ts";
+import { VersionGone } from "../ports/version-gone.ts";
 
 /** Enough for 8 GiB of full-size chunks; a longer file asks for more, in larger pages. */
 const FIRST_PAGE = 64;

@@ -8,7 +8,7 @@ import type { LocatedChunk } from "../../actors/messages/master.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
-import type { ByteRange, Bytes } from "../ports/data-path.ts";
+import type { ByteRange, Bytes } from "../ports/transfers.ts";
 import type { BlockSource, ChunkLayout } from "./block-source.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import type { LocatedFile } from "./located-file.ts";

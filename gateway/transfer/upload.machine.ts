@@ -6,6 +6,8 @@ import { assign, setup } from "xstate";
 
 export interface UploadInput {
   id: string;
+  /** Name of the principal whose request it is. */
+  by: string;
   path: string;
   lengthBytes: number | null;
   startedAt: number;

@@ -7,6 +7,7 @@ import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts"
 import { inspector } from "../../actors/node/record/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
+import { nameOf, type Principal } from "../access/principal.ts";
 import type { ExecuteOptions } from "../nodes/command-session.ts";
 import type { PlacedChunk } from "../nodes/grants.ts";
 import type { Patience } from "../nodes/patience.ts";
@@ -18,7 +19,7 @@ import type {
   PutRequest,
   UploadActivity,
   UploadInfo,
-} from "../ports/data-path.ts";
+} from "../ports/transfers.ts";
 import { BodyReader } from "./body-reader.ts";
 import { Slots } from "./slots.ts";
 import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
@@ -68,6 +69,7 @@ interface Source {
 
 /** What it is for. */
 interface Run<T> {
+  by: Principal;
   id: string;
   path: string;
   plan: Pick<BodyPlan, "copies" | "chunkSizeBytes" | "hashes" | "keepPartial" | "onSealed">;
@@ -103,7 +105,7 @@ export class Uploads {
     for (const { cancel } of this.#active.values()) cancel(new Refusal("OVERLOADED", "The gateway is stopping"));
   }
 
-  async put(request: PutRequest): Promise<PutOutcome> {
+  async put(by: Principal, request: PutRequest): Promise<PutOutcome> {
     const attributes = this.#attributes(request);
     const { idempotencyKey } = request;
     const { masters } = this.#tools;
@@ -115,14 +117,15 @@ export class Uploads {
       held = [];
     };
     const stage = async () => {
-      uploadId ??= await this.#open(request, attributes, { underWay: true });
+      uploadId ??= await this.#open(request, attributes, { by, underWay: true });
       const chunks = held.map(({ chunk }) => chunk);
-      stagedBytes = await this.#stage(uploadId, stagedBytes, chunks);
+      stagedBytes = await this.#stage(by, uploadId, stagedBytes, chunks);
       release();
       return uploadId;
     };
     try {
       return await this.#run(request, {
+        by,
         id: `put-${this.#nextId++}`,
         path: request.path,
         plan: {
@@ -142,24 +145,25 @@ export class Uploads {
           if (uploadId === null) {
             const chunks = held.map(({ chunk }) => chunk);
             const command = { type: "PUT_FILE", ...attributes, chunks, sizeBytes, crc32, sha256 } as const;
-            return masters.execute<CommandOf<"PUT_FILE">>(command, { idempotencyKey, underWay });
+            return masters.execute<CommandOf<"PUT_FILE">>(command, { by, idempotencyKey, underWay });
           }
           if (held.length > 0) await stage();
           const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256 } as const;
-          return this.#commit(command, { idempotencyKey, underWay });
+          return this.#commit(command, { by, idempotencyKey, underWay });
         },
       });
     } catch (error) {
       if (uploadId !== null && !isOutcomeUnknown(error))
-        masters.execute({ type: "ABORT_UPLOAD", uploadId }).catch(() => {});
+        masters.execute({ type: "ABORT_UPLOAD", uploadId }, { by }).catch(() => {});
       throw error;
     } finally {
       release();
     }
   }
 
-  async open(request: FileRequest): Promise<UploadInfo> {
+  async open(by: Principal, request: FileRequest): Promise<UploadInfo> {
     const uploadId = await this.#open(request, this.#attributes(request), {
+      by,
       idempotencyKey: request.idempotencyKey,
     });
     return this.status(uploadId);
@@ -177,6 +181,7 @@ export class Uploads {
   }
 
   async append(
+    by: Principal,
     uploadId: number,
     offset: number,
     body: ReadableStream<Uint8Array> | null,
@@ -195,11 +200,12 @@ export class Uploads {
       let sealedTo = offset;
       let stagedTo = offset;
       const stage = async (chunks: StoredChunk[]) => {
-        stagedTo = await this.#stage(uploadId, stagedTo, chunks);
+        stagedTo = await this.#stage(by, uploadId, stagedTo, chunks);
       };
       const written = await this.#run<WrittenBody>(
         { body, ...options, silentAfterMs: this.#silentAfterMs, turn },
         {
+          by,
           id: `upload-${uploadId}`,
           path: upload.path,
           plan: {
@@ -231,6 +237,7 @@ export class Uploads {
   }
 
   async complete(
+    by: Principal,
     uploadId: number,
     sizeBytes: number,
     { expectedCrc32, idempotencyKey }: { expectedCrc32?: number; idempotencyKey?: string } = {},
@@ -245,7 +252,7 @@ export class Uploads {
     }
     const crc32 = expectedCrc32 ?? null;
     const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256: null } as const;
-    return this.#commit(command, { idempotencyKey });
+    return this.#commit(command, { by, idempotencyKey });
   }
 
   async #commit(command: CommandOf<"COMMIT_UPLOAD">, options: ExecuteOptions): Promise<PutOutcome> {
@@ -258,18 +265,18 @@ export class Uploads {
       }
   }
 
-  async abort(uploadId: number): Promise<void> {
+  async abort(by: Principal, uploadId: number): Promise<void> {
     await this.#turns.endAll(uploadId, "discard");
-    await this.#tools.masters.execute({ type: "ABORT_UPLOAD", uploadId });
+    await this.#tools.masters.execute({ type: "ABORT_UPLOAD", uploadId }, { by });
   }
 
   /** Runs a body through a writer, with an `upload` machine that says how far it is. */
   async #run<T>(
     { body, lengthBytes, signal, silentAfterMs, turn }: Source,
-    { id, path, plan, commit }: Run<T>,
+    { by, id, path, plan, commit }: Run<T>,
   ): Promise<T> {
     this.#slots.refuseUnlessFree();
-    const input = { id, path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
+    const input = { id, by: nameOf(by), path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
     const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
     const tell = (event: UploadEvent) => actor.send(event);
     const reader = new BodyReader(body, lengthBytes, signal, silentAfterMs);
@@ -337,10 +344,10 @@ export class Uploads {
   }
 
   /** @returns where the upload stands then */
-  async #stage(uploadId: number, offset: number, chunks: StoredChunk[]): Promise<number> {
+  async #stage(by: Principal, uploadId: number, offset: number, chunks: StoredChunk[]): Promise<number> {
     const { uploadLeaseMs: leaseMs } = this.#config;
     const command = { type: "STAGE_CHUNKS", uploadId, offset, chunks, leaseMs } as const;
-    return (await this.#tools.masters.execute<CommandOf<"STAGE_CHUNKS">>(command, { underWay: true })).offset;
+    return (await this.#tools.masters.execute<CommandOf<"STAGE_CHUNKS">>(command, { by, underWay: true })).offset;
   }
 
   async #existing(uploadId: number, patience?: Patience) {

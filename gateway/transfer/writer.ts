@@ -11,7 +11,7 @@ import { declareInvariant, type Invariant } from "../../actors/rules/invariant.t
 import type { Copies, Grants, PlacedChunk } from "../nodes/grants.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
-import type { Bytes, HashName } from "../ports/data-path.ts";
+import type { Bytes, HashName } from "../ports/transfers.ts";
 import type { BodyReader } from "./body-reader.ts";
 import type { BlockBuffers, BufferShare } from "./buffers.ts";
 import { ChunkWriter } from "./chunk-writer.ts";

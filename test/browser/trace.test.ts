@@ -168,10 +168,10 @@ test("links lead back to the folder, the instant and the event they were copied 
 
 test("latency between two looks is what grew, not what was there", () => {
   const metrics = (fast: number, slow: number): string =>
-    `dfs_http_request_seconds_bucket{le="0.1",method="GET",route="/files/{path}"} ${fast}
-dfs_http_request_seconds_bucket{le="0.5",method="GET",route="/files/{path}"} ${fast + slow}
-dfs_http_request_seconds_bucket{le="+Inf",method="GET",route="/files/{path}"} ${fast + slow}
-dfs_http_request_seconds_bucket{le="0.1",method="GET",route="/metrics"} 1000`;
+    `dfs_gateway_http_request_seconds_bucket{le="0.1",method="GET",route="/files/{path}"} ${fast}
+dfs_gateway_http_request_seconds_bucket{le="0.5",method="GET",route="/files/{path}"} ${fast + slow}
+dfs_gateway_http_request_seconds_bucket{le="+Inf",method="GET",route="/files/{path}"} ${fast + slow}
+dfs_gateway_http_request_seconds_bucket{le="0.1",method="GET",route="/metrics"} 1000`;
   const before = latencyBuckets(metrics(10, 0));
   expect(quantile(before, before, 0.5)).toBeNull();
   expect(quantile(before, latencyBuckets(metrics(10, 4)), 0.5)).toBeCloseTo(0.3);

@@ -249,7 +249,7 @@ test("of thousands of brief uploads a few are told, the others counted; one that
   const upload = (id: string) =>
     createActor(uploadMachine, {
       id: `upload:${id}`,
-      input: { id, path: id, lengthBytes: 1, startedAt: 0 },
+      input: { id, by: "system", path: id, lengthBytes: 1, startedAt: 0 },
       inspect: recorder.inspect,
       clock: time,
     }).start();

@@ -48,7 +48,7 @@ describe("a delete during a read", () => {
     await put();
     const chunkIds = cluster.chunkIds("file");
     const reader = await reading();
-    await cluster.data.masters.delete("file");
+    await cluster.data.namespace.delete("file");
     expect(await codeOf(cluster.data.transfers.openFile("file"))).toBe("NO_SUCH_FILE");
     await cluster.until("every copy is in the trash", all(chunkIds, "trash"));
     await reader.toTheEnd();
@@ -76,14 +76,14 @@ describe("a worker that was away", () => {
     await put();
     const chunkIds = cluster.chunkIds("file");
     await cluster.stopWorker("worker-3");
-    await cluster.data.masters.delete("file");
+    await cluster.data.namespace.delete("file");
     await cluster.until("the others have trashed theirs", all(chunkIds, "trash"));
     await cluster.until("only its own are left to do", () => garbage() === chunkIds.length);
     await cluster.startWorker("worker-3");
     await cluster.until("it has, too", all(chunkIds, "trash"));
     await cluster.until("nothing is left to do", () => garbage() === 0);
-    expect(await cluster.data.masters.stat("file")).toBeNull();
-    expect((await cluster.data.masters.clusterState()).redundancy.chunks).toBe(0);
+    expect(await cluster.data.namespace.stat("file")).toBeNull();
+    expect((await cluster.data.operations.clusterState()).redundancy.chunks).toBe(0);
   });
 
   test("60b. and comes back when the deletes are forgotten: its copies are unknown, and go to the trash", async () => {
@@ -92,7 +92,7 @@ describe("a worker that was away", () => {
     await put("kept", sampleBytes(CHUNK, 3));
     const chunkIds = cluster.chunkIds("file");
     await cluster.stopWorker("worker-3");
-    await cluster.data.masters.delete("file");
+    await cluster.data.namespace.delete("file");
     // As after a restore from a backup that knows nothing of them.
     const items = chunkIds.map((chunkId) => ({ chunkId, workerId: "worker-3" }));
     await cluster.engine.propose({ type: "FORGET_GARBAGE", items });
@@ -102,7 +102,7 @@ describe("a worker that was away", () => {
     });
     await cluster.startWorker("worker-3");
     await cluster.until("all copies are in the trash", all(chunkIds, "trash"));
-    expect(await cluster.data.masters.stat("file")).toBeNull();
+    expect(await cluster.data.namespace.stat("file")).toBeNull();
     expect(await readBack(cluster.data, "kept")).toEqual(sampleBytes(CHUNK, 3));
     expect(all(cluster.chunkIds("kept"), "sealed")()).toBe(true);
   });
@@ -111,7 +111,7 @@ describe("a worker that was away", () => {
     await start({ config: { trash: { keepMs: 3_600_000, deleteGraceMs: 60_000 } } });
     await put();
     const chunkIds = cluster.chunkIds("file");
-    await cluster.data.masters.delete("file");
+    await cluster.data.namespace.delete("file");
     await cluster.stopWorker("worker-2");
     await cluster.startWorker("worker-2");
     cluster.openOffice();
@@ -193,7 +193,7 @@ describe("chunks of no file", () => {
     await cluster.until("it is collected", all([1], "trash"));
     goOn.resolve();
     expect(["GRANT_EXPIRED", "TOO_FEW_REPLICAS"]).toContain(await codeOf(putting));
-    expect(await cluster.data.masters.stat("file")).toBeNull();
+    expect(await cluster.data.namespace.stat("file")).toBeNull();
   });
 });
 

@@ -29,7 +29,7 @@ for (const size of [0, 1, 1 << 14, 1 << 16, MIB, MIB + 1, 12 * MIB + 345])
     const { file } = await nodes.data.transfers.put({ path: `sizes/${size}`, body });
     expect(file).toMatchObject({ sizeBytes: size, crc32: Bun.hash.crc32(bytes), chunkCount: Math.ceil(size / MIB) });
     expect(Bun.hash(await readBack(nodes.data, `sizes/${size}`))).toBe(Bun.hash(bytes));
-    const { chunks } = await nodes.data.masters.explain(`sizes/${size}`, 0, 1000);
+    const { chunks } = await nodes.data.operations.explain(`sizes/${size}`, 0, 1000);
     for (const { replicas } of chunks) expect(replicas.filter(({ state }) => state === "good")).toHaveLength(3);
   });
 

@@ -10,7 +10,7 @@ test("50e. a worker that is drained in the middle of an upload: the upload ends 
   cluster = await WholeCluster.start({ workers: 4 });
   const bytes = sampleBytes(6 * CHUNK);
   const stateOf = async (id: string) => {
-    const { workers } = await cluster.data.masters.clusterState();
+    const { workers } = await cluster.data.operations.clusterState();
     return workers.find((worker) => worker.id === id)?.state;
   };
   const openOn = (id: string) => cluster.worker(id).store.totals.openChunks;
@@ -19,7 +19,7 @@ test("50e. a worker that is drained in the middle of an upload: the upload ends 
     const busy = ["worker-1", "worker-2", "worker-3", "worker-4"].find((id) => openOn(id) > 0);
     if (drained !== "" || !busy) return;
     drained = busy;
-    await cluster.data.masters.setWorkerMode(drained, "draining");
+    await cluster.data.operations.setWorkerMode(drained, "draining");
     await cluster.until("it knows", () => !cluster.worker(drained).store.takesNew);
     expect(await stateOf(drained)).toBe("draining");
   };

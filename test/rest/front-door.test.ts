@@ -66,12 +66,12 @@ test("every answer has a request id, the client's own if it sends a plain one", 
 
 test("our own failure is INTERNAL with the request id and no stack", async () => {
   const { call, data } = start();
-  data.masters.stat = async () => {
+  data.namespace.stat = async () => {
     throw new TypeError("secret detail");
   };
   const response = await call("HEAD", "/files/x");
   expect(response.status).toBe(500);
-  data.masters.list = async () => {
+  data.namespace.list = async () => {
     throw new TypeError("secret detail");
   };
   const list = await call("GET", "/files");
@@ -214,15 +214,15 @@ test("metrics count requests by route and tell redundancy, or that no leader ans
   await call("GET", "/files/some/name");
   const text = await (await call("GET", "/metrics")).text();
   expect(text).toContain(
-    'dfs_http_requests_total{method="GET",route="/files/{path}",status="404",gateway="gateway-1"} 1',
+    'dfs_gateway_http_requests_total{method="GET",route="/files/{path}",status="404",gateway="gateway-1"} 1',
   );
-  expect(text).toContain('dfs_chunks_full{gateway="gateway-1"} 1');
-  expect(text).toContain('dfs_leader_reachable{gateway="gateway-1"} 1');
+  expect(text).toContain('dfs_cluster_chunks_full{gateway="gateway-1"} 1');
+  expect(text).toContain('dfs_gateway_leader_reachable{gateway="gateway-1"} 1');
   expect(text).toMatch(/process_resident_memory_bytes\{.*\} \d{6,}/);
   data.refusal = new Refusal("NO_LEADER", "gone");
   const without = await (await call("GET", "/metrics")).text();
-  expect(without).toContain('dfs_leader_reachable{gateway="gateway-1"} 0');
-  expect(without).not.toContain('dfs_chunks_full{gateway="gateway-1"}');
+  expect(without).toContain('dfs_gateway_leader_reachable{gateway="gateway-1"} 0');
+  expect(without).not.toContain('dfs_cluster_chunks_full{gateway="gateway-1"}');
 });
 
 test("a body cut short stores nothing, on a real connection", async () => {
@@ -322,14 +322,14 @@ test("a download that fails midway is cut, never ended as if whole", async () =>
 test("F15. whatever a node refuses this gateway as a node does not reach the client as its own fault", async () => {
   const { call, data } = start();
   for (const code of ["UNAUTHENTICATED", "WRONG_CLUSTER", "INVALID_MESSAGE", "CHUNK_INCOMPLETE", "NOT_LEADER"]) {
-    data.masters.list = async () => {
+    data.namespace.list = async () => {
       throw refusalFrom({ status: 400, value: { code, message: "no", details: {} } }, "http://worker-1");
     };
     const answer = await call("GET", "/files");
     expect([code, answer.status]).toEqual([code, 503]);
     expect((await problemOf(answer)).detail).toContain("http://worker-1");
   }
-  data.masters.list = async () => {
+  data.namespace.list = async () => {
     throw refusalFrom({ status: 503, value: { code: "NOT_ENOUGH_WORKERS", message: "too few", details: {} } }, "m");
   };
   expect((await problemOf(await call("GET", "/files"))).code).toBe("NOT_ENOUGH_WORKERS");

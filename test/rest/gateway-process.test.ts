@@ -75,7 +75,7 @@ test("without a master it lives, is not ready and says why; a signal ends it wit
     expect((await untilAnswers(`${url}/health/live`)).status).toBe(200);
     const ready = await fetch(`${url}/health/ready`);
     expect([ready.status, (await problemOf(ready)).code]).toEqual([503, "NO_LEADER"]);
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain("dfs_leader_reachable");
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain("dfs_gateway_leader_reachable");
   } finally {
     gateway.kill("SIGTERM");
   }

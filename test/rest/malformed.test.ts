@@ -100,9 +100,9 @@ test("F7. a second Host, or one that is none, is refused", async () => {
 });
 
 test("F7. pipelining: Bun hangs up when a request comes before the last one is answered, and does not carry it out", async () => {
-  const { list } = gateway.data.masters;
+  const { list } = gateway.data.namespace;
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
-  gateway.data.masters.list = async (page) => {
+  gateway.data.namespace.list = async (page) => {
     await released;
     return list(page);
   };
@@ -112,7 +112,7 @@ test("F7. pipelining: Bun hangs up when a request comes before the last one is a
     text: "",
   });
   release();
-  gateway.data.masters.list = list;
+  gateway.data.namespace.list = list;
   expect((await ask("GET /files")).status).toBe(200);
   expect(gateway.data.files.has("pipelined")).toBe(false);
 });

@@ -34,6 +34,6 @@ test("a backup is a stream of bytes, kept by no cache", async () => {
 
 test("metrics tell each master's role and lag", async () => {
   const text = await (await call("GET", "/metrics")).text();
-  expect(text).toContain('dfs_master_role{master="master-1",role="leader",gateway="gateway-1"} 1');
-  expect(text).toContain('dfs_master_lag_entries{master="master-1",gateway="gateway-1"} 0');
+  expect(text).toContain('dfs_cluster_master_role{master="master-1",role="leader",gateway="gateway-1"} 1');
+  expect(text).toContain('dfs_cluster_master_lag_entries{master="master-1",gateway="gateway-1"} 0');
 });

@@ -303,7 +303,7 @@ test("listing pages through names, rolls up directories, and its cursor fits its
 
 test("68c. a page tells the index that it reflects, and the next page asks for no earlier one", async () => {
   for (const name of ["a", "b", "c"]) await put(`/files/${name}`);
-  const asked = spyOn(gateway.data.masters, "list");
+  const asked = spyOn(gateway.data.namespace, "list");
   const first = (await (await get("/files?limit=2")).json()) as { index: number; cursor: string };
   await get(`/files?limit=2&cursor=${first.cursor}`);
   expect(asked.mock.calls.map(([{ after, minIndex }]) => [after, minIndex])).toEqual([
@@ -344,7 +344,7 @@ test("F17. a copy is verified when its worker last read it back; one that was on
   const copy = { chunkId: 255, state: "sealed" as const, lengthBytes: 65_536, crc32: 1, blockSizeBytes: 4096 };
   const { data } = gateway;
   const told = async (times: { sealedAt: number; verifiedAt: number | null } | null) => {
-    data.transfers.describeReplica = async () => {
+    data.operations.describeReplica = async () => {
       if (times === null) throw new Refusal("TIMEOUT", "It does not say");
       return { ...copy, blockCrcs: new Uint8Array(), ...times };
     };
@@ -396,11 +396,11 @@ test("F16. what an eventual read refuses tells the age of what it knew, too, and
   const { data } = gateway;
   await put("/files/f");
   await put("/files/d/f");
-  const { look, list } = data.masters;
+  const { look, list } = data.namespace;
   const { openFile } = data.transfers;
-  data.masters.look = async (path, consistency) => ({ ...(await look(path, consistency)), ageMs: 700 });
+  data.namespace.look = async (path, consistency) => ({ ...(await look(path, consistency)), ageMs: 700 });
   data.transfers.openFile = async (path, options) => {
-    const entry = await data.masters.stat(path);
+    const entry = await data.namespace.stat(path);
     if (entry === null) throw new Refusal("NO_SUCH_FILE", "Not there", { path, ageMs: 700 });
     return { ...(await openFile(path, options)), ageMs: 700 };
   };
@@ -422,12 +422,12 @@ test("F16. what an eventual read refuses tells the age of what it knew, too, and
   const noLeader = (details: Record<string, unknown>) => async () => {
     throw new Refusal("NO_LEADER", "No master answers", details);
   };
-  data.masters.list = noLeader({ ageMs: 9000 });
+  data.namespace.list = noLeader({ ageMs: 9000 });
   expect(await told("GET", "/files?consistency=eventual")).toEqual([503, "eventual", "9000"]);
-  data.masters.list = noLeader({});
+  data.namespace.list = noLeader({});
   expect(await told("GET", "/files?consistency=eventual")).toEqual([503, "eventual", "unknown"]);
   expect(await told("GET", "/files")).toEqual([503, null, null]);
-  data.masters.list = list;
+  data.namespace.list = list;
   expect(await told("GET", "/files?consistency=eventual")).toEqual([200, "eventual", "0"]);
 });
 
@@ -480,7 +480,7 @@ test("F11. forms, new directories and open uploads refuse a condition, and chang
     ]);
   }
   expect((await gateway.data.transfers.uploadStatus(upload.uploadId)).offset).toBe(0);
-  expect([gateway.data.files.size, await gateway.data.masters.stat("d")]).toEqual([0, null]);
+  expect([gateway.data.files.size, await gateway.data.namespace.stat("d")]).toEqual([0, null]);
 });
 
 test("F8. a number beyond what a number holds is refused by name wherever one is read, and changes nothing", async () => {

@@ -1,7 +1,7 @@
 /** `Prefer: wait=SECONDS`: how long a client is willing to wait for a leader. */
 import { expect, test } from "bun:test";
 import { preferredWait } from "../../gateway/http/prefer-wait.ts";
-import { askedWaitMs } from "../../gateway/nodes/patience.ts";
+import { askedWaitMs } from "../../gateway/ports/asked-wait.ts";
 import { restGateway } from "../support/rest-gateway.ts";
 
 test("F13. the preference is read among others, in whole seconds up to a minute; what is ill-formed is passed over, as RFC 7240 wants", () => {
@@ -23,8 +23,8 @@ test("F13. the preference is read among others, in whole seconds up to a minute;
 test("F13. it reaches the search for a leader, for the request that carries it alone, and the answer says that it was heard", async () => {
   const { call, data } = restGateway();
   const asked: (number | null)[] = [];
-  const { list } = data.masters;
-  data.masters.list = async (page) => {
+  const { list } = data.namespace;
+  data.namespace.list = async (page) => {
     await Bun.sleep(1);
     asked.push(askedWaitMs());
     return list(page);

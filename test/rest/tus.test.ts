@@ -96,11 +96,11 @@ test("F5. in tus a file is there when its last byte is, and a client that did no
       is_confidential: "",
     }),
   );
-  expect(await cluster.data.masters.stat("dir/ü.txt")).toBeNull();
+  expect(await cluster.data.namespace.stat("dir/ü.txt")).toBeNull();
   const last = await patch(url, 6, "world");
   expect([last.status, last.headers.get("upload-offset")]).toEqual([204, "11"]);
   expect(await textOf("dir/ü.txt")).toBe("hello world");
-  expect(await cluster.data.masters.stat("dir/ü.txt")).toMatchObject({
+  expect(await cluster.data.namespace.stat("dir/ü.txt")).toMatchObject({
     contentType: "text/plain",
     userMetadata: { author: "Zoë", is_confidential: "", "Cache-Control": "no-cache", "Content-Language": "de" },
   });
@@ -121,7 +121,7 @@ test("F5. what was cut off between the last byte and the file is done by the nex
       0,
       new Response("abc").body as ReadableStream<Uint8Array>,
     );
-    expect(await cluster.data.masters.stat(path)).toBeNull();
+    expect(await cluster.data.namespace.stat(path)).toBeNull();
     expect((await next(url)).headers.get("upload-offset")).toBe("3");
     expect(await textOf(path)).toBe("abc");
   }
@@ -141,7 +141,7 @@ test("F5. tus creates with the first bytes, with all of them, and empty", async 
     };
     const created = await tus("POST", "/uploads", headers, body);
     expect([created.status, created.headers.get("upload-offset")]).toEqual([201, String(body.length)]);
-    const entry = await cluster.data.masters.stat(path);
+    const entry = await cluster.data.namespace.stat(path);
     expect(entry === null ? null : "there").toBe(status);
     if (entry) expect([await textOf(path), entry]).toMatchObject([body, { userMetadata: { filename: "other" } }]);
   }
@@ -180,7 +180,7 @@ test("F5. a body with another checksum is 460 and not kept, in one chunk or in s
     },
     "abc",
   );
-  expect([refused.status, await cluster.data.masters.stat("never")]).toEqual([460, null]);
+  expect([refused.status, await cluster.data.namespace.stat("never")]).toEqual([460, null]);
 });
 
 test("F5. orders that make no sense in tus are refused, and no file and no byte comes of them", async () => {
@@ -219,7 +219,7 @@ test("F5. orders that make no sense in tus are refused, and no file and no byte 
   ];
   for (const [n, [answer, status, code]] of appended.entries())
     expect([n, (await answer).status, (await problemOf(await answer)).code]).toEqual([n, status, code]);
-  expect([await offsetOf(url), await cluster.data.masters.stat("bad")]).toEqual([0, null]);
+  expect([await offsetOf(url), await cluster.data.namespace.stat("bad")]).toEqual([0, null]);
 });
 
 test("F5. tus ends an upload by DELETE, or by a POST that means it", async () => {
@@ -266,7 +266,7 @@ test("F5. tus-js-client uploads in pieces, stops in the middle, and another goes
     restarted.listen(port);
     expect(await outcome).toBe("whole");
     expect(await readBack(second, "by tus-js-client")).toEqual(bytes);
-    expect(await second.masters.stat("by tus-js-client")).toMatchObject({ contentType: "image/png" });
+    expect(await second.namespace.stat("by tus-js-client")).toMatchObject({ contentType: "image/png" });
     expect(await run({ uploadUrl: stored }).outcome).toBe("whole");
     const inOne = { uploadDataDuringCreation: true, metadata: { filename: "in one" } };
     expect(await run(inOne).outcome).toBe("whole");

@@ -1,5 +1,5 @@
 /** Bodies to put and ways to read them back. */
-import type { DataPath } from "../../gateway/ports/data-path.ts";
+import type { Services } from "../../gateway/ports/backend.ts";
 
 /** Bytes that look random and are the same each time. */
 export function sampleBytes(lengthBytes: number, seed = 1): Uint8Array<ArrayBuffer> {
@@ -33,7 +33,7 @@ export function bodyOf(
   });
 }
 
-export async function readBack(data: DataPath, path: string, start = 0, end?: number): Promise<Uint8Array> {
+export async function readBack(data: Services, path: string, start = 0, end?: number): Promise<Uint8Array> {
   const { file, stream } = await data.transfers.openFile(path);
   return new Uint8Array(await new Response(stream(start, end ?? file.sizeBytes)).arrayBuffer());
 }

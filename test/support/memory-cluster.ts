@@ -21,11 +21,11 @@ import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { crc32OfBlocks, formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { MetadataStore, Queries } from "../../databases/metadata/store.ts";
-import type { DataPath } from "../../gateway/ports/data-path.ts";
-import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { openBackend } from "../../gateway/backend.ts";
 import type { DownloadPatience } from "../../gateway/transfer/downloads.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
+import { asSystem, type SystemBackend } from "./system-backend.ts";
 
 export const BLOCK = 4096;
 export const CHUNK = 16 * BLOCK;
@@ -265,9 +265,9 @@ export interface ClusterOptions {
 export class MemoryCluster {
   readonly config: Config;
   readonly workers: MemoryWorker[];
-  readonly data: DataPath;
+  readonly data: SystemBackend;
   /** Another gateway of the cluster; to be closed by the test. */
-  readonly openGateway: (gatewayId: string) => DataPath;
+  readonly openGateway: (gatewayId: string) => SystemBackend;
   readonly reports: { chunkId: number; workerId: string; problem: string }[] = [];
   readonly asked: Record<string, number> = {};
   /** So many answers to commands get lost from now on. */
@@ -315,16 +315,18 @@ export class MemoryCluster {
     this.#metadata = this.#engine.store;
     this.#queries = this.#engine.queries;
     this.openGateway = (gatewayId) =>
-      openDataPath({
-        config: this.config,
-        gatewayId,
-        secret: SECRET,
-        log,
-        timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 5000 },
-        hedgeAfterMs,
-        downloadPatience,
-        silentAfterMs,
-      });
+      asSystem(
+        openBackend({
+          config: this.config,
+          gatewayId,
+          secret: SECRET,
+          log,
+          timeouts: { blockMs: blockTimeoutMs, sealMs: 20_000, messageMs: 5000 },
+          hedgeAfterMs,
+          downloadPatience,
+          silentAfterMs,
+        }),
+      );
     this.data = this.openGateway("gateway-1");
   }
 

@@ -3,21 +3,18 @@
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
+import type { Backend, Services } from "../../gateway/ports/backend.ts";
+import type { DirectoryInfo, EntryInfo, FileInfo, Namespace } from "../../gateway/ports/namespace.ts";
+import type { ClusterStateAnswer, Operations } from "../../gateway/ports/operations.ts";
 import type {
   Activity,
   Bytes,
-  ClusterStateAnswer,
-  DataPath,
-  DirectoryInfo,
-  EntryInfo,
-  FileInfo,
   FileRequest,
   HashName,
-  Masters,
   PutOutcome,
   Transfers,
   UploadInfo,
-} from "../../gateway/ports/data-path.ts";
+} from "../../gateway/ports/transfers.ts";
 
 interface MemoryFile {
   info: FileInfo;
@@ -32,7 +29,7 @@ interface MemoryUpload {
 export const CHUNK_BYTES = 1 << 16;
 const BLOCK_BYTES = 1 << 12;
 
-export interface MemoryDataPath extends DataPath {
+export interface MemoryDataPath extends Backend, Services {
   files: Map<string, MemoryFile>;
   /** Set to have every call refused so. */
   refusal: Refusal | null;
@@ -227,10 +224,6 @@ export function memoryDataPath(): MemoryDataPath {
           streamBlocks(ranges.map(({ start, endExclusive }) => file.content.subarray(start, endExclusive))),
       };
     },
-    async describeReplica(_url, chunkId) {
-      refuseIfToldTo();
-      throw new Refusal("NO_SUCH_CHUNK", `No chunk ${chunkId} here`);
-    },
     activity: (): Activity => ({
       uploads: [],
       downloads: [],
@@ -274,7 +267,7 @@ export function memoryDataPath(): MemoryDataPath {
     return { entry: entryAt(to) as EntryInfo, replaced: target !== null };
   }
 
-  const masters: Masters = {
+  const namespace: Namespace = {
     async stat(path) {
       refuseIfToldTo();
       return entryAt(path);
@@ -334,6 +327,12 @@ export function memoryDataPath(): MemoryDataPath {
       if (!entry) directories.set(path, { kind: "directory", path, createdAt: now() });
       return { created: entry === null };
     },
+    async look(path) {
+      return { entry: await namespace.stat(path), ageMs: 0 };
+    },
+  };
+
+  const operations: Operations = {
     async explain(path, fromIndex, limit) {
       refuseIfToldTo();
       const file = files.get(path);
@@ -364,22 +363,23 @@ export function memoryDataPath(): MemoryDataPath {
         next: end < count ? end : null,
       };
     },
+    async describeReplica(_url, chunkId) {
+      refuseIfToldTo();
+      throw new Refusal("NO_SUCH_CHUNK", `No chunk ${chunkId} here`);
+    },
     async clusterState() {
       refuseIfToldTo();
       return memory.cluster;
     },
-    async look(path) {
-      return { entry: await masters.stat(path), ageMs: 0 };
-    },
-    async view() {
+    async viewMasters() {
       const { leader, term, masters: known } = memory.cluster;
       const of = (role: string) => ({ role, member: "voter" as const, leader, lastIndex: 1, stateAgeMs: 0 });
       return { leader, term, masters: known.map((master) => ({ ...master, ...of(master.role) })) };
     },
-    async order(order) {
+    async orderMasters(order) {
       if ("remove" in order && !memory.cluster.masters.some(({ id }) => id === order.remove))
         throw new Refusal("NO_SUCH_MASTER", `${order.remove} does not belong to the masters`);
-      return masters.view();
+      return operations.viewMasters();
     },
     backup: async () => new Response("a backup").body as ReadableStream<Uint8Array>,
     async setWorkerMode(workerId, mode) {
@@ -391,7 +391,9 @@ export function memoryDataPath(): MemoryDataPath {
 
   const memory: MemoryDataPath = {
     transfers,
-    masters,
+    namespace,
+    operations,
+    as: () => memory,
     files,
     refusal: null,
     cluster: clusterOf(3),

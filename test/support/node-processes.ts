@@ -6,16 +6,16 @@ import type { Config } from "../../actors/messages/config.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { loadSecret } from "../../actors/node/identity/secret.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import type { DataPath } from "../../gateway/ports/data-path.ts";
-import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { openBackend } from "../../gateway/backend.ts";
 import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
+import { asSystem, type SystemBackend } from "./system-backend.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 
 export class NodeProcesses {
   readonly config: Config;
-  readonly data: DataPath;
+  readonly data: SystemBackend;
   readonly #directory = mkdtempSync(join(tmpdir(), "dfs-nodes-"));
   readonly #configPath = join(this.#directory, "config.json");
   readonly #processes = new Map<string, Bun.Subprocess>();
@@ -51,7 +51,7 @@ export class NodeProcesses {
     this.config = loadConfig(this.#configPath);
     const secret = loadSecret(this.#directory);
     const log = createLogger("gateway-1", this.config.logLevel);
-    this.data = openDataPath({ config: this.config, gatewayId: "gateway-1", secret, log });
+    this.data = asSystem(openBackend({ config: this.config, gatewayId: "gateway-1", secret, log }));
   }
 
   /** Starts all of them, and waits until every worker can take chunks. */
@@ -60,7 +60,7 @@ export class NodeProcesses {
     for (const { id } of this.config.workers) this.startNode(id);
     await this.until(async () => {
       if (!(await this.data.ready())) return false;
-      const { workers } = await this.data.masters.clusterState();
+      const { workers } = await this.data.operations.clusterState();
       return workers.filter(({ state }) => state === "live").length === this.config.workers.length;
     });
     return this;

@@ -5,25 +5,25 @@ import { serve } from "../../actors/node/http/entrance.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import configJson from "../../config.json";
 import type { Gateway } from "../../gateway/http/context.ts";
-import type { DataPath } from "../../gateway/ports/data-path.ts";
-import { createRestServer } from "../../gateway/server.ts";
+import type { Backend } from "../../gateway/ports/backend.ts";
+import { createGatewayServer } from "../../gateway/server.ts";
 import { memoryDataPath } from "./memory-transfers.ts";
 
 const SMALL = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };
 
 export const restGateway = (options: { token?: string } = {}) => restGatewayOver(memoryDataPath(), options);
 
-export function restGatewayOver<D extends DataPath>(data: D, options: { token?: string } = {}) {
+export function restGatewayOver<D extends Backend>(data: D, options: { token?: string } = {}) {
   const config = checkConfig({ ...configJson, ...SMALL });
   const gateway: Gateway = {
     id: "gateway-1",
     config,
-    data,
+    backend: data,
     log: createLogger("gateway-1", config.logLevel),
     token: options.token ?? null,
     stopping: false,
   };
-  const app = createRestServer(gateway);
+  const app = createGatewayServer(gateway);
   return {
     gateway,
     data,

@@ -24,11 +24,11 @@ import {
   SERVER_OPTIONS,
 } from "../../actors/node/messaging/mailbox.ts";
 import { startWorker, type WorkerNode } from "../../actors/worker/host.ts";
-import type { DataPath } from "../../gateway/ports/data-path.ts";
-import { openDataPath } from "../../gateway/transfer/data-path.ts";
+import { openBackend } from "../../gateway/backend.ts";
 import { until } from "./fair-time.ts";
 import { freePorts } from "./free-ports.ts";
 import { leapingClock, loneEngine, untilReady } from "./lone-engine.ts";
+import { asSystem, type SystemBackend } from "./system-backend.ts";
 
 export const BLOCK = 4096;
 export const CHUNK = 16 * BLOCK;
@@ -48,7 +48,7 @@ export class WholeCluster {
   readonly clock = leapingClock();
   readonly config: Config;
   readonly engine: RaftMetadata;
-  readonly data: DataPath;
+  readonly data: SystemBackend;
   readonly #folder = mkdtempSync(join(tmpdir(), "dfs-whole-cluster-"));
   readonly #places = new Map<string, Place>();
   #office: Office | null = null;
@@ -86,14 +86,14 @@ export class WholeCluster {
     cluster.openOffice();
     for (const id of cluster.#places.keys()) await cluster.startWorker(id);
     await cluster.until("every worker has registered", async () => {
-      const { workers: known } = await cluster.data.masters.clusterState();
+      const { workers: known } = await cluster.data.operations.clusterState();
       return known.length === workers && known.every(({ state }) => state === "live");
     });
     return cluster;
   }
 
-  openGateway(gatewayId: string): DataPath {
-    return openDataPath({ config: this.config, gatewayId, secret: SECRET, log });
+  openGateway(gatewayId: string): SystemBackend {
+    return asSystem(openBackend({ config: this.config, gatewayId, secret: SECRET, log }));
   }
 
   get identity(): Identity {

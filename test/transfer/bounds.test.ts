@@ -4,6 +4,7 @@ import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { CHUNK, SECRET } from "../support/memory-cluster.ts";
+import { namesOf } from "../support/system-backend.ts";
 import { bytes, cluster, put, startCluster, stopAfterEach } from "./one-file.ts";
 
 stopAfterEach();
@@ -63,13 +64,14 @@ test("67d. more downloads than config.json allows are refused, and those under w
 test("67e. requests that wait for the masters are bounded; what a transfer under way needs is let through", async () => {
   await startCluster();
   const masters = new MasterClient(cluster.config, "gateway-2", SECRET, 10);
+  const names = namesOf(masters);
   cluster.stopMaster();
-  const waiting = Array.from({ length: 10 }, (_, n) => masters.makeDirectory(`d${n}`));
-  const refused = [masters.stat("d"), masters.look("d", "eventual"), masters.makeDirectory("d")];
+  const waiting = Array.from({ length: 10 }, (_, n) => names.makeDirectory(`d${n}`));
+  const refused = [names.stat("d"), names.look("d", "eventual"), names.makeDirectory("d")];
   const needed = masters.ask({ type: "CLUSTER_STATE" }, { underWay: true });
   expect(await Promise.all(refused.map(codeOf))).toEqual(Array(3).fill("OVERLOADED"));
   cluster.startMaster();
   expect((await needed).clusterId).toBe("memory-cluster");
   await Promise.all(waiting);
-  expect(await masters.stat("d9")).toMatchObject({ kind: "directory" });
+  expect(await names.stat("d9")).toMatchObject({ kind: "directory" });
 });

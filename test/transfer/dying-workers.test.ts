@@ -66,7 +66,7 @@ test("when all workers of a chunk die, the upload fails with the reason and leav
   await startCluster();
   for (const worker of cluster.workers) killAt(worker, ({ kind, block }) => kind === "put" && block === 7);
   expect(await codeOf(put())).toBe("TOO_FEW_REPLICAS");
-  expect(await cluster.data.masters.stat("file")).toBeNull();
+  expect(await cluster.data.namespace.stat("file")).toBeNull();
 });
 
 test("fewer live workers than minReplicas are told at once", async () => {

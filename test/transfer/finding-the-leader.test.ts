@@ -5,9 +5,11 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SYSTEM } from "../../gateway/access/principal.ts";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
-import { withWait } from "../../gateway/nodes/patience.ts";
+import { withWait } from "../../gateway/ports/asked-wait.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { namesOf } from "../support/system-backend.ts";
 
 const SECRET = "ab".repeat(32);
 
@@ -109,7 +111,7 @@ afterEach(() => {
 const [first, second] = [() => masters[0] as Master, () => masters[1] as Master];
 const makeDirectory = (budgetMs: number) =>
   client
-    .execute({ type: "MAKE_DIRECTORY", path: "d" }, { budgetMs })
+    .execute({ type: "MAKE_DIRECTORY", path: "d" }, { by: SYSTEM, budgetMs })
     .then(({ created }) => `created: ${created}`)
     .catch((refusal: Refusal) => `${refusal.status} ${refusal.code}`);
 const openSession = async () => {
@@ -184,11 +186,11 @@ test("F13. masters of which none hears a majority: reads, eventual ones too, and
   for (const master of masters) if (master !== last) master.stop();
   last.hearsMajority = false;
   const asked = [
-    client.stat("f"),
-    client.look("f", "eventual"),
-    client.list({ prefix: "", delimiter: false, after: "", limit: 1 }),
+    namesOf(client).stat("f"),
+    namesOf(client).look("f", "eventual"),
+    namesOf(client).list({ prefix: "", delimiter: false, after: "", limit: 1 }),
     client.clusterState(),
-    client.makeDirectory("d"),
+    namesOf(client).makeDirectory("d"),
   ];
   for (const { code, waitedMs } of await Promise.all(asked.map(waited))) {
     expect(code).toBe("NO_LEADER");
@@ -202,25 +204,25 @@ test("F13. masters that answer nothing at all: the same, though every question w
     master.role = "leader";
     master.isCutOff = true;
   }
-  const { code, waitedMs } = await waited(client.stat("f"));
+  const { code, waitedMs } = await waited(namesOf(client).stat("f"));
   expect(code).toBe("NO_LEADER");
   expect(waitedMs).toBeLessThan(SOON_MS);
 });
 
 test("F13. a request may ask to wait longer, and gets its answer when somebody leads again; one under way need not ask", async () => {
   for (const master of masters) master.hearsMajority = false;
-  const patient = withWait(30_000, () => client.stat("f"));
-  const impatient = withWait(0, () => waited(client.stat("f")));
+  const patient = withWait(30_000, () => namesOf(client).stat("f"));
+  const impatient = withWait(0, () => waited(namesOf(client).stat("f")));
   const underWay = client.ask({ type: "STAT", path: "f" }, { underWay: true });
   expect((await impatient).code).toBe("NO_LEADER");
-  expect((await waited(client.stat("f"))).code).toBe("NO_LEADER");
+  expect((await waited(namesOf(client).stat("f"))).code).toBe("NO_LEADER");
   second().role = "leader";
   expect(await patient).toBeNull();
   expect((await underWay).entry).toBeNull();
 });
 
 test("F13. while masters that hear each other elect one, nobody is refused, however long it takes", async () => {
-  const asked = [client.stat("f"), client.stat("g"), client.makeDirectory("d")].map(waited);
+  const asked = [namesOf(client).stat("f"), namesOf(client).stat("g"), namesOf(client).makeDirectory("d")].map(waited);
   second().execute = () => accepted({ created: true });
   await Bun.sleep(2500);
   second().role = "leader";
@@ -233,7 +235,7 @@ test("F13. more commands than may be under way at once are refused together, not
     throw notLeader(true);
   };
   for (const master of masters) master.hearsMajority = false;
-  const all = await Promise.all(Array.from({ length: 500 }, (_, n) => waited(client.makeDirectory(`d${n}`))));
+  const all = await Promise.all(Array.from({ length: 500 }, (_, n) => waited(namesOf(client).makeDirectory(`d${n}`))));
   expect(new Set(all.map(({ code }) => code))).toEqual(new Set(["NO_LEADER"]));
   expect(Math.max(...all.map(({ waitedMs }) => waitedMs))).toBeLessThan(SOON_MS);
 });
@@ -243,19 +245,19 @@ test("F14. a leader that answers this gateway nothing is reached through a maste
   first().role = "leader";
   second().follows = first();
   first().isCutOff = true;
-  expect(await client.stat("f")).toBeNull();
+  expect(await namesOf(client).stat("f")).toBeNull();
   expect(second().passed).toEqual(["STAT"]);
   expect(await makeDirectory(10_000)).toBe("created: true");
   expect(second().passed).toEqual(["STAT", "MAKE_DIRECTORY"]);
   first().isCutOff = false;
   for (let n = 0; n < 200 && second().passed.length < 50; n++) {
     const before = second().passed.length;
-    await client.stat("f");
+    await namesOf(client).stat("f");
     if (second().passed.length === before) break;
     await Bun.sleep(50);
   }
   const passed = second().passed.length;
-  await client.stat("f");
+  await namesOf(client).stat("f");
   expect(second().passed.length).toBe(passed);
 });
 

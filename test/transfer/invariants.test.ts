@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
 import { InvariantBroken } from "../../actors/rules/invariant.ts";
-import type { Bytes } from "../../gateway/ports/data-path.ts";
+import type { Bytes } from "../../gateway/ports/transfers.ts";
 import type { BlockSource } from "../../gateway/transfer/block-source.ts";
 import { BlockBuffers } from "../../gateway/transfer/buffers.ts";
 import { ByteBudget } from "../../gateway/transfer/byte-budget.ts";

@@ -5,9 +5,11 @@ import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SYSTEM } from "../../gateway/access/principal.ts";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { codeOf } from "../support/codes.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { namesOf } from "../support/system-backend.ts";
 
 const SECRET = "7".repeat(64);
 const stops: (() => unknown)[] = [];
@@ -88,7 +90,7 @@ test("65. masters that name each other as leader: three hops, a pause, then a ra
   b.answers = [notLeader(a.url)];
   const paused = pauses();
   stopTime();
-  expect(await client.stat("f")).toBeNull();
+  expect(await namesOf(client).stat("f")).toBeNull();
   expect(asked.slice(0, 4)).toEqual([a.url, b.url, a.url, b.url]);
   expect(asked.at(-1)).toBe(leader.url);
   expect(paused()).toBeGreaterThan(0);
@@ -101,9 +103,9 @@ test("65b. a hint to a leader that is right costs one hop and no pause", async (
   a.answers = [notLeader(leader.url)];
   const paused = pauses();
   stopTime();
-  await client.stat("f");
+  await namesOf(client).stat("f");
   expect([asked, paused()]).toEqual([[a.url, leader.url], 0]);
-  await client.stat("f");
+  await namesOf(client).stat("f");
   expect(asked.at(-1)).toBe(leader.url);
 });
 
@@ -120,12 +122,12 @@ test("66c. a command whose answer was lost and whose session has ended is unknow
   const { masters, client } = scripted(1);
   const [only] = masters as [Scripted];
   only.answers = [new Refusal("NOT_READY", "lost"), new Refusal("SESSION_EXPIRED", "ended"), "done"];
-  expect(await codeOf(client.makeDirectory("d"))).toBe("OUTCOME_UNKNOWN");
+  expect(await codeOf(namesOf(client).makeDirectory("d"))).toBe("OUTCOME_UNKNOWN");
   expect(only.commands).toEqual([
     { sessionId: 1, seq: 1 },
     { sessionId: 1, seq: 1 },
   ]);
-  expect(await codeOf(client.makeDirectory("e"))).toBe("fine");
+  expect(await codeOf(namesOf(client).makeDirectory("e"))).toBe("fine");
   expect(only.commands.at(-1)).toEqual({ sessionId: 2, seq: 1 });
 });
 
@@ -133,14 +135,14 @@ test("66d. a command that was refused for its session at the first try was not a
   const { masters, client } = scripted(1);
   const [only] = masters as [Scripted];
   only.answers = [new Refusal("SESSION_EXPIRED", "ended"), "done"];
-  expect(await codeOf(client.makeDirectory("d"))).toBe("fine");
+  expect(await codeOf(namesOf(client).makeDirectory("d"))).toBe("fine");
   expect(only.commands.map(({ sessionId }) => sessionId)).toEqual([1, 2]);
 });
 
 test("commands that wait for their turn are let in one by one, and all are told when there is no session for them", async () => {
   const { masters, client } = scripted(1);
   const [only] = masters as [Scripted];
-  const make = (n: number) => codeOf(client.makeDirectory(`d${n}`));
+  const make = (n: number) => codeOf(namesOf(client).makeDirectory(`d${n}`));
   expect(new Set(await Promise.all(Array.from({ length: 300 }, (_, n) => make(n))))).toEqual(new Set(["fine"]));
   expect(only.commands.length).toBe(300);
   only.answers = [new Refusal("SESSION_EXPIRED", "ended")];
@@ -158,6 +160,6 @@ for (const [first, told] of [
     const [only] = masters as [Scripted];
     only.answers = [new Refusal(first, "first"), new Refusal("OVERLOADED", "ever after")];
     const command = { type: "MAKE_DIRECTORY", path: "d" } as const;
-    expect(await codeOf(client.execute(command, { budgetMs: 3000 }))).toBe(told);
+    expect(await codeOf(client.execute(command, { by: SYSTEM, budgetMs: 3000 }))).toBe(told);
     expect(only.commands.length).toBeGreaterThan(1);
   });

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
 import { listenOptions } from "../../actors/node/messaging/mailbox.ts";
-import { createRestServer } from "../../gateway/server.ts";
+import { createGatewayServer } from "../../gateway/server.ts";
 import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until as untilFair } from "../support/fair-time.ts";
@@ -25,12 +25,12 @@ const content = sampleBytes(40 * BLOCK + 77);
 const large = sampleBytes(40 * BIG_BLOCK);
 
 let cluster: MemoryCluster;
-let app: ReturnType<typeof createRestServer>;
+let app: ReturnType<typeof createGatewayServer>;
 const start = async (options: ClusterOptions = {}) => {
   cluster = await new MemoryCluster({ blockTimeoutMs: 20_000, ...options }).start();
   const { data, config } = cluster;
   const log = createLogger("gateway-1", "silent");
-  app = createRestServer({ id: "gateway-1", config, data, log, token: null, stopping: false });
+  app = createGatewayServer({ id: "gateway-1", config, backend: data, log, token: null, stopping: false });
 };
 const listen = (): string => {
   const [port] = freePorts(1);

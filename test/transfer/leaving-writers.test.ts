@@ -112,7 +112,7 @@ test(`F2. an upload whose client leaves at any moment leaves nothing behind, or 
     expect(["stored", "BODY_INCOMPLETE"]).toContain(outcome);
     expect(isIdle()).toBe(true);
     if (outcome === "stored") expect(Bun.hash(await readBack(cluster.data, path))).toBe(Bun.hash(content));
-    else expect(await cluster.data.masters.stat(path)).toBeNull();
+    else expect(await cluster.data.namespace.stat(path)).toBeNull();
   }
   await until("no chunk lies open", () => cluster.openChunks() === 0);
 });

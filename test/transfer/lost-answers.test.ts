@@ -26,8 +26,8 @@ test("when no master takes a connection, nothing was done, and that is told with
   await put(sampleBytes(10));
   cluster.stopMaster();
   const elapsed = stopwatch();
-  const { masters } = cluster.data;
-  const attempts = [masters.stat("file"), masters.makeDirectory("folder"), put(), put(sampleBytes(10))];
+  const { namespace } = cluster.data;
+  const attempts = [namespace.stat("file"), namespace.makeDirectory("folder"), put(), put(sampleBytes(10))];
   expect(await Promise.all(attempts.map(codeOf))).toEqual(Array(4).fill("NO_LEADER"));
   expect(elapsed()).toBeLessThan(5000);
 });
@@ -52,19 +52,19 @@ test("66b. a session that ends while a command is under way makes its outcome un
   await put(sampleBytes(10));
   cluster.loseAnswers = 1;
   cluster.onLostAnswer = () => cluster.endSessions();
-  expect(await codeOf(cluster.data.masters.makeDirectory("folder"))).toBe("OUTCOME_UNKNOWN");
-  expect(await codeOf(cluster.data.masters.makeDirectory("folder"))).toBe("fine");
+  expect(await codeOf(cluster.data.namespace.makeDirectory("folder"))).toBe("OUTCOME_UNKNOWN");
+  expect(await codeOf(cluster.data.namespace.makeDirectory("folder"))).toBe("fine");
 });
 
 test("hundreds of commands at once keep within the session's window", async () => {
   await startCluster();
-  await Promise.all(Array.from({ length: 600 }, (_, n) => cluster.data.masters.makeDirectory(`d/${n}`)));
+  await Promise.all(Array.from({ length: 600 }, (_, n) => cluster.data.namespace.makeDirectory(`d/${n}`)));
   expect(cluster.mostInFlight).toBeLessThanOrEqual(64);
 });
 
 test("56g. a commit waits for the repair of chunks that lost copies since they were staged", async () => {
   await startCluster();
-  const { transfers, masters } = cluster.data;
+  const { transfers, namespace } = cluster.data;
   const { uploadId } = await transfers.openUpload({ path: "file" });
   await transfers.appendUpload(uploadId, 0, bodyOf(bytes));
   const chunkIds = cluster.worker("worker-3").sealedChunks();
@@ -76,7 +76,7 @@ test("56g. a commit waits for the repair of chunks that lost copies since they w
   const before = cluster.asked.EXECUTE ?? 0;
   const completing = transfers.completeUpload(uploadId, bytes.length);
   while ((cluster.asked.EXECUTE ?? 0) < before + 2) await Bun.sleep(10);
-  expect(await masters.stat("file")).toBeNull();
+  expect(await namespace.stat("file")).toBeNull();
   for (const chunkId of chunkIds) {
     const copy = cluster.worker("worker-3").chunks.get(chunkId);
     if (copy) cluster.worker("worker-4").chunks.set(chunkId, copy);

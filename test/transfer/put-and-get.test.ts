@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { HashName } from "../../gateway/ports/data-path.ts";
+import type { HashName } from "../../gateway/ports/transfers.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
@@ -70,18 +70,18 @@ test("F10. every digest is of all bytes, in one block or many chunks; one that i
     }
     const expectedCrc32 = Bun.hash.crc32(bytes);
     expect(await codeOf(put("digest", bytes, { expectedCrc32: expectedCrc32 ^ 1 }))).toBe("DIGEST_MISMATCH");
-    expect(await cluster.data.masters.stat("digest")).toBeNull();
+    expect(await cluster.data.namespace.stat("digest")).toBeNull();
     expect((await put("digest", bytes, { expectedHashes: right, expectedCrc32 })).file.sha256).toBe(hexOf("sha256"));
-    await cluster.data.masters.delete("digest");
+    await cluster.data.namespace.delete("digest");
     expect((await put("digest", bytes, { wantSha256: true })).file.sha256).toBe(hexOf("sha256"));
-    await cluster.data.masters.delete("digest");
+    await cluster.data.namespace.delete("digest");
   }
 });
 
 test("a body shorter than announced leaves nothing behind", async () => {
   for (const size of [10, BLOCK + 1, CHUNK + 5 * BLOCK, 12 * CHUNK]) {
     expect(await codeOf(put("short", sampleBytes(size), { lengthBytes: size + 1 }))).toBe("BODY_INCOMPLETE");
-    expect(await cluster.data.masters.stat("short")).toBeNull();
+    expect(await cluster.data.namespace.stat("short")).toBeNull();
     await Bun.sleep(20);
     expect(cluster.openChunks()).toBe(0);
     expect(cluster.data.transfers.activity()).toMatchObject({ bufferBytesInUse: 0, uploads: [] });

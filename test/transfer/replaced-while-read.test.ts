@@ -1,7 +1,7 @@
 /** A file that is replaced after a GET looked it up, and whose old bytes are gone before they were read. */
 import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
-import { createRestServer } from "../../gateway/server.ts";
+import { createGatewayServer } from "../../gateway/server.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, MemoryCluster } from "../support/memory-cluster.ts";
 
@@ -11,7 +11,7 @@ const start = async () => {
   cluster = await new MemoryCluster({}).start();
   const { data, config } = cluster;
   const log = createLogger("gateway-1", "silent");
-  const app = createRestServer({ id: "gateway-1", config, data, log, token: null, stopping: false });
+  const app = createGatewayServer({ id: "gateway-1", config, backend: data, log, token: null, stopping: false });
   get = async (headers = {}) => app.handle(new Request("http://localhost/files/f", { headers }));
 };
 afterEach(async () => {
@@ -81,7 +81,7 @@ for (const [size, length] of Object.entries({ small: 100, large: 20 * BLOCK })) 
     let isDeleted = false;
     for (const worker of cluster.workers)
       worker.fault = async () => {
-        if (!isDeleted) await cluster.data.masters.delete("f");
+        if (!isDeleted) await cluster.data.namespace.delete("f");
         isDeleted = true;
         for (const { chunks } of cluster.workers) chunks.clear();
       };

@@ -20,7 +20,7 @@ test("an upload in pieces becomes one file", async () => {
     expect(upload).toMatchObject({ offset: end, crc32: Bun.hash.crc32(bytes.slice(0, end)), path: "pieces" });
     at = end;
   }
-  expect(await cluster.data.masters.stat("pieces")).toBeNull();
+  expect(await cluster.data.namespace.stat("pieces")).toBeNull();
   const { file, created } = await transfers.completeUpload(uploadId, bytes.length);
   expect({ created, crc32: file.crc32, type: file.contentType }).toEqual({
     created: true,

@@ -1,16 +1,16 @@
 /** A resumable upload whose connection hangs: a newer request takes it over at once, and no byte is lost or comes twice. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
-import type { DataPath } from "../../gateway/ports/data-path.ts";
 import { UploadTurns } from "../../gateway/transfer/upload-turns.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
 import { restGatewayOver } from "../support/rest-gateway.ts";
+import type { SystemBackend } from "../support/system-backend.ts";
 
 let cluster: MemoryCluster;
-let other: DataPath;
+let other: SystemBackend;
 beforeAll(async () => {
   cluster = await new MemoryCluster().start();
   other = cluster.openGateway("gateway-2");

@@ -9,7 +9,7 @@ const ended: UploadEvent = { type: "BODY_ENDED" };
 const failed: UploadEvent = { type: "FAILED", code: "BODY_INCOMPLETE", message: "gone" };
 
 const after = (...events: UploadEvent[]) => {
-  const input = { id: "put-1", path: "a", lengthBytes: null, startedAt: 0 };
+  const input = { id: "put-1", by: "system", path: "a", lengthBytes: null, startedAt: 0 };
   const actor = createActor(uploadMachine, { input }).start();
   for (const event of events) actor.send(event);
   return actor.getSnapshot();

@@ -2,14 +2,15 @@
 import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { refuseConditions } from "../../http/conditions.ts";
-import type { Gateway } from "../../http/context.ts";
+import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";
 import { readQuery } from "../../http/query.ts";
+import type { Transfers } from "../../ports/transfers.ts";
 import { inTus, speaksTus } from "./tus.ts";
 import { parseUploadName, SET_AT_OPENING, TUS_RESUMABLE, UPLOAD_ID } from "./upload-json.ts";
 
-export async function abort(gateway: Gateway, name: string): Promise<Response> {
-  await gateway.data.transfers.abortUpload(parseUploadName(name).uploadId);
+export async function abort(transfers: Transfers, name: string): Promise<Response> {
+  await transfers.abortUpload(parseUploadName(name).uploadId);
   return new Response(null, { status: 204 });
 }
 
@@ -19,7 +20,8 @@ export const abortUpload = (gateway: Gateway) =>
     async ({ params, request }) => {
       readQuery(request.url, NO_QUERY);
       refuseConditions(request.headers, SET_AT_OPENING);
-      return speaksTus(request) ? inTus(() => abort(gateway, params.id)) : abort(gateway, params.id);
+      const { transfers } = servicesFor(gateway, request);
+      return speaksTus(request) ? inTus(() => abort(transfers, params.id)) : abort(transfers, params.id);
     },
     {
       parse: "none",

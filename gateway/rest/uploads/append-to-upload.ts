@@ -3,12 +3,12 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { refuseConditions } from "../../http/conditions.ts";
-import type { Gateway } from "../../http/context.ts";
+import { type Gateway, servicesFor } from "../../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";
 import { refuseDigests } from "../../http/digests.ts";
 import { readQuery } from "../../http/query.ts";
 import { readContentLength } from "../../http/request-headers.ts";
-import type { UploadInfo } from "../../ports/data-path.ts";
+import type { Transfers, UploadInfo } from "../../ports/transfers.ts";
 import { complete, completedHeaders, inTus, requireTusBody, speaksTus, tusHeaders } from "./tus.ts";
 import { asChecksumRefusal, readUploadChecksum } from "./upload-checksum.ts";
 import {
@@ -33,7 +33,11 @@ function readOffset(headers: Headers): number {
   return offset;
 }
 
-async function append(gateway: Gateway, request: Request, { uploadId, lengthBytes }: UploadName): Promise<UploadInfo> {
+async function append(
+  transfers: Transfers,
+  request: Request,
+  { uploadId, lengthBytes }: UploadName,
+): Promise<UploadInfo> {
   const { headers, body } = request;
   readQuery(request.url, NO_QUERY);
   refuseConditions(headers, SET_AT_OPENING);
@@ -44,19 +48,19 @@ async function append(gateway: Gateway, request: Request, { uploadId, lengthByte
     throw new Refusal("PAYLOAD_TOO_LARGE", `${bodyBytes} bytes at ${offset} go beyond the ${lengthBytes} announced`);
   const options = { lengthBytes: bodyBytes, endOffset: lengthBytes ?? undefined, ...readUploadChecksum(headers) };
   try {
-    return await gateway.data.transfers.appendUpload(uploadId, offset, body, options);
+    return await transfers.appendUpload(uploadId, offset, body, options);
   } catch (error) {
     throw asChecksumRefusal(error);
   }
 }
 
 /** The last byte completes the upload. */
-export async function appendInTus(gateway: Gateway, request: Request, name: UploadName): Promise<Response> {
+export async function appendInTus(transfers: Transfers, request: Request, name: UploadName): Promise<Response> {
   requireTusBody(request.headers);
-  const upload = await append(gateway, request, name);
+  const upload = await append(transfers, request, name);
   const isWhole = upload.offset === name.lengthBytes;
   const headers = isWhole
-    ? completedHeaders(await complete(gateway, name.uploadId, upload.offset))
+    ? completedHeaders(await complete(transfers, name.uploadId, upload.offset))
     : tusHeaders(upload, name.lengthBytes);
   return new Response(null, { status: 204, headers });
 }
@@ -66,8 +70,9 @@ export const appendToUpload = (gateway: Gateway) =>
     "/uploads/:id",
     async ({ params, request }) => {
       const name = parseUploadName(params.id);
-      if (speaksTus(request)) return inTus(() => appendInTus(gateway, request, name));
-      return uploadResponse(await append(gateway, request, name));
+      const { transfers } = servicesFor(gateway, request);
+      if (speaksTus(request)) return inTus(() => appendInTus(transfers, request, name));
+      return uploadResponse(await append(transfers, request, name));
     },
     {
       parse: "none",

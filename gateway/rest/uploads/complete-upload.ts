@@ -5,12 +5,13 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { refuseConditions } from "../../http/conditions.ts";
-import type { Gateway } from "../../http/context.ts";
+import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../../http/describe.ts";
 import { parseCrc32 } from "../../http/digests.ts";
 import { readJson } from "../../http/json-body.ts";
 import { readQuery } from "../../http/query.ts";
 import { readIdempotencyKey } from "../../http/request-headers.ts";
+import type { Transfers } from "../../ports/transfers.ts";
 import { FileJson, storedResponse } from "../file-json.ts";
 import { abort } from "./abort-upload.ts";
 import { appendInTus } from "./append-to-upload.ts";
@@ -26,10 +27,10 @@ const CompleteUpload = Type.Object(
 );
 
 /** Some networks let no PATCH and no DELETE through: a tus client behind one sends a POST and says what it means. */
-function overridden(gateway: Gateway, request: Request, name: string, method: string): Promise<Response> {
-  if (method === "PATCH") return appendInTus(gateway, request, parseUploadName(name));
+function overridden(transfers: Transfers, request: Request, name: string, method: string): Promise<Response> {
+  if (method === "PATCH") return appendInTus(transfers, request, parseUploadName(name));
   refuseConditions(request.headers, SET_AT_OPENING);
-  if (method === "DELETE") return abort(gateway, name);
+  if (method === "DELETE") return abort(transfers, name);
   throw new Refusal("INVALID_HEADER", `X-HTTP-Method-Override is ${method.slice(0, 40)}; allowed: PATCH, DELETE`, {
     header: "X-HTTP-Method-Override",
   });
@@ -39,17 +40,16 @@ export const completeUpload = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).post(
     "/uploads/:id",
     async ({ params, request }) => {
+      const { transfers } = servicesFor(gateway, request);
       const meant = speaksTus(request) ? request.headers.get("x-http-method-override") : null;
-      if (meant !== null) return inTus(() => overridden(gateway, request, params.id, meant));
+      if (meant !== null) return inTus(() => overridden(transfers, request, params.id, meant));
       readQuery(request.url, NO_QUERY);
       refuseConditions(request.headers, SET_AT_OPENING);
       const { uploadId } = parseUploadName(params.id);
       const idempotencyKey = readIdempotencyKey(request.headers);
       const { size, crc32 } = await readJson(request, CompleteUpload);
       const expectedCrc32 = crc32 === undefined ? undefined : parseCrc32(crc32, "crc32");
-      return storedResponse(
-        await gateway.data.transfers.completeUpload(uploadId, size, { expectedCrc32, idempotencyKey }),
-      );
+      return storedResponse(await transfers.completeUpload(uploadId, size, { expectedCrc32, idempotencyKey }));
     },
     {
       parse: "none",

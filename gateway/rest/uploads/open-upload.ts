@@ -5,7 +5,7 @@ import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { CONTENT_HEADER_FIELDS } from "../../../actors/rules/file-headers.ts";
 import { checkPath } from "../../../actors/rules/path.ts";
-import type { Gateway } from "../../http/context.ts";
+import { type Gateway, servicesFor } from "../../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../../http/describe.ts";
 import { refuseDigests } from "../../http/digests.ts";
 import { readJson } from "../../http/json-body.ts";
@@ -16,7 +16,7 @@ import {
   readContentLength,
   readIdempotencyKey,
 } from "../../http/request-headers.ts";
-import { readCondition, readStorageClass, StorageClass } from "../file-attributes.ts";
+import { FileLayout, readCondition, readFileLayout } from "../file-attributes.ts";
 import { ContentHeaderFields } from "../file-json.ts";
 import {
   complete,
@@ -38,7 +38,7 @@ const OpenUpload = Type.Object(
     path: Type.String({ description: "not percent-encoded" }),
     contentType: Type.Optional(Type.String({ description: "type/subtype" })),
     ...ContentHeaderFields,
-    ...StorageClass,
+    ...FileLayout,
     overwrite: Type.Optional(Type.Boolean({ description: "default true; false: only if nothing is there" })),
     meta: Type.Optional(Type.Record(Type.String(), Type.String(), { description: "user metadata" })),
   },
@@ -57,7 +57,7 @@ function saidIn(order: Static<typeof OpenUpload>): FileHeaders {
 
 /** Opens an upload and takes the first bytes, if the request brings some; what brings the last ones makes the file. */
 async function openInTus(gateway: Gateway, request: Request): Promise<Response> {
-  const { transfers } = gateway.data;
+  const { namespace, transfers } = servicesFor(gateway, request);
   const { headers } = request;
   const lengthBytes = readUploadLength(headers);
   const { path, ...fileHeaders } = readUploadMetadata(headers, gateway.config.limits.maxUserMetadataBytes);
@@ -68,7 +68,7 @@ async function openInTus(gateway: Gateway, request: Request): Promise<Response> 
   refuseDigests(headers, "Send Upload-Checksum.");
   if ((bodyBytes ?? 0) > lengthBytes)
     throw new Refusal("PAYLOAD_TOO_LARGE", `${bodyBytes} bytes go beyond the ${lengthBytes} of Upload-Length`);
-  const condition = await readCondition(gateway, headers, path);
+  const condition = await readCondition(namespace, headers, path);
   const idempotencyKey = readIdempotencyKey(headers);
   const opened = await transfers.openUpload({ path, ...fileHeaders, condition, idempotencyKey });
   const { uploadId } = opened;
@@ -77,7 +77,7 @@ async function openInTus(gateway: Gateway, request: Request): Promise<Response> 
     const upload = bringsBytes ? await transfers.appendUpload(uploadId, 0, request.body, options) : opened;
     const isWhole = upload.offset === lengthBytes;
     const told = isWhole
-      ? completedHeaders(await complete(gateway, uploadId, lengthBytes))
+      ? completedHeaders(await complete(transfers, uploadId, lengthBytes))
       : tusHeaders(upload, lengthBytes);
     return new Response(null, { status: 201, headers: { ...told, location: uploadUrl(uploadId, lengthBytes) } });
   } catch (error) {
@@ -98,13 +98,14 @@ export const openUpload = (gateway: Gateway) =>
       const idempotencyKey = readIdempotencyKey(request.headers);
       const order = await readJson(request, OpenUpload);
       const path = checkPath(order.path);
-      const storageClass = readStorageClass(order, gateway.config);
+      const layout = readFileLayout(order, gateway.config);
       const fileHeaders = checkFileHeaders(saidIn(order), gateway.config.limits.maxUserMetadataBytes);
-      const condition = await readCondition(gateway, request.headers, path);
-      const upload = await gateway.data.transfers.openUpload({
+      const { namespace, transfers } = servicesFor(gateway, request);
+      const condition = await readCondition(namespace, request.headers, path);
+      const upload = await transfers.openUpload({
         path,
         ...fileHeaders,
-        ...storageClass,
+        ...layout,
         condition: order.overwrite === false ? { ...condition, ifNoneMatchAny: true } : condition,
         idempotencyKey,
       });

@@ -8,11 +8,10 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { httpDate } from "../../http/conditions.ts";
-import type { Gateway } from "../../http/context.ts";
 import { describe, NO_QUERY } from "../../http/describe.ts";
 import { RefusalWithHeaders } from "../../http/problem.ts";
-import { asClientHears } from "../../nodes/inner-refusal.ts";
-import type { FileInfo, UploadInfo } from "../../ports/data-path.ts";
+import type { FileInfo } from "../../ports/namespace.ts";
+import type { Transfers, UploadInfo } from "../../ports/transfers.ts";
 import { CHECKSUM_ALGORITHMS } from "./upload-checksum.ts";
 import { uploadMetadata } from "./upload-metadata.ts";
 
@@ -41,8 +40,7 @@ export async function inTus(answer: () => Promise<Response>): Promise<Response> 
     return response;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    const { code, message, details } = asClientHears(error);
-    throw new RefusalWithHeaders(code, message, details, SPOKEN);
+    throw RefusalWithHeaders.adding(error, SPOKEN);
   }
 }
 
@@ -96,9 +94,9 @@ export const completedHeaders = (file: FileInfo): Record<string, string> => ({
  *
  * @throws NO_SUCH_UPLOAD if it was aborted or has expired, and what the commit is refused with
  */
-export async function complete(gateway: Gateway, uploadId: number, lengthBytes: number): Promise<FileInfo> {
+export async function complete(transfers: Transfers, uploadId: number, lengthBytes: number): Promise<FileInfo> {
   const idempotencyKey = `tus ${uploadId}`;
-  return (await gateway.data.transfers.completeUpload(uploadId, lengthBytes, { idempotencyKey })).file;
+  return (await transfers.completeUpload(uploadId, lengthBytes, { idempotencyKey })).file;
 }
 
 const capabilities = () =>

@@ -1,6 +1,6 @@
 /** `Upload-Checksum`: what a client says of the bytes of one request. */
 import { Refusal } from "../../../actors/messages/errors.ts";
-import type { AppendOptions, HashName } from "../../ports/data-path.ts";
+import type { AppendOptions, HashName } from "../../ports/transfers.ts";
 
 /** By tus's names: how many bytes a sum has. */
 export const CHECKSUM_ALGORITHMS: ReadonlyMap<HashName | "crc32", number> = new Map([

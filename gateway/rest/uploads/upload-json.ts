@@ -2,7 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { formatCrc32 } from "../../../actors/rules/crc32.ts";
-import type { UploadInfo } from "../../ports/data-path.ts";
+import type { UploadInfo } from "../../ports/transfers.ts";
 
 export const UploadJson = Type.Object({
   id: Type.String(),

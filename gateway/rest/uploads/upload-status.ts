@@ -2,10 +2,10 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
-import type { Gateway } from "../../http/context.ts";
+import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "../../http/describe.ts";
 import { readQuery } from "../../http/query.ts";
-import type { UploadInfo } from "../../ports/data-path.ts";
+import type { Transfers, UploadInfo } from "../../ports/transfers.ts";
 import { complete, completedHeaders, inTus, speaksTus, tusHeaders } from "./tus.ts";
 import {
   parseUploadName,
@@ -17,16 +17,16 @@ import {
 } from "./upload-json.ts";
 
 /** All bytes may be there and no file yet, if the request that brought the last ones was cut off; then it is made now. */
-async function statusInTus(gateway: Gateway, { uploadId, lengthBytes }: UploadName): Promise<Response> {
+async function statusInTus(transfers: Transfers, { uploadId, lengthBytes }: UploadName): Promise<Response> {
   const answer = (headers: Record<string, string>) => new Response(null, { status: 200, headers });
   let upload: UploadInfo;
   try {
-    upload = await gateway.data.transfers.settleUpload(uploadId);
+    upload = await transfers.settleUpload(uploadId);
   } catch (error) {
     if (lengthBytes === null || !(error instanceof Refusal) || error.code !== "NO_SUCH_UPLOAD") throw error;
-    return answer(completedHeaders(await complete(gateway, uploadId, lengthBytes)));
+    return answer(completedHeaders(await complete(transfers, uploadId, lengthBytes)));
   }
-  if (upload.offset === lengthBytes) return answer(completedHeaders(await complete(gateway, uploadId, lengthBytes)));
+  if (upload.offset === lengthBytes) return answer(completedHeaders(await complete(transfers, uploadId, lengthBytes)));
   return answer(tusHeaders(upload, lengthBytes));
 }
 
@@ -36,10 +36,11 @@ export const uploadStatus = (gateway: Gateway) =>
     async ({ params, request }) => {
       readQuery(request.url, NO_QUERY);
       const name = parseUploadName(params.id);
-      if (speaksTus(request)) return inTus(() => statusInTus(gateway, name));
-      const { transfers } = gateway.data;
+      const { transfers } = servicesFor(gateway, request);
+      if (speaksTus(request)) return inTus(() => statusInTus(transfers, name));
+      const { uploadId } = name;
       const isHead = request.method === "HEAD";
-      return uploadResponse(await (isHead ? transfers.settleUpload : transfers.uploadStatus)(name.uploadId));
+      return uploadResponse(await (isHead ? transfers.settleUpload(uploadId) : transfers.uploadStatus(uploadId)));
     },
     {
       detail: describe({

@@ -3,7 +3,9 @@
  * masters' log and the namespace alone; stats and pages are strong, so the leader answers them.
  */
 import type { Config } from "../../../actors/messages/config.ts";
+import { SYSTEM } from "../../../gateway/access/principal.ts";
 import { MasterClient } from "../../../gateway/nodes/master-client.ts";
+import { namesOf } from "../../support/system-backend.ts";
 import { inParallel, type Latency, latencyOf, runAsLoad } from "./load-process.ts";
 import { createEmpty, nameOf } from "./numbered-files.ts";
 
@@ -38,17 +40,22 @@ await runAsLoad<CommandPathTask, CommandPathResult>(async (task) => {
   );
   const pathOf = (n: number): string => `${directory}/${nameOf(n)}`;
   const create = async (gateway: MasterClient, n: number): Promise<void> => {
-    await gateway.execute(createEmpty(pathOf(n)));
+    await gateway.execute(createEmpty(pathOf(n)), { by: SYSTEM });
   };
   const stat = async (gateway: MasterClient, n: number): Promise<void> => {
     const path = pathOf(n % names);
-    if ((await gateway.stat(path))?.kind !== "file") throw new Error(`${path} is not there`);
+    if ((await namesOf(gateway).stat(path))?.kind !== "file") throw new Error(`${path} is not there`);
   };
   const pages = Math.floor(names / pageSize);
   const list = async (gateway: MasterClient, n: number): Promise<void> => {
     const page = n % pages;
     const after = page === 0 ? "" : pathOf(page * pageSize - 1);
-    const { entries } = await gateway.list({ prefix: `${directory}/`, delimiter: true, after, limit: pageSize });
+    const { entries } = await namesOf(gateway).list({
+      prefix: `${directory}/`,
+      delimiter: true,
+      after,
+      limit: pageSize,
+    });
     if (entries.length !== pageSize) throw new Error(`${entries.length} of ${pageSize} names came`);
   };
   const act = { create, stat, list }[verb];

@@ -1,6 +1,7 @@
 /** What a whole cluster may hold in memory and in its books: bounded at every moment, and given back when nobody asks any more. */
 import { lastIndex } from "../../../actors/rules/raft/log-tail.ts";
-import type { DataPath } from "../../../gateway/ports/data-path.ts";
+import { SYSTEM } from "../../../gateway/access/principal.ts";
+import type { Backend } from "../../../gateway/ports/backend.ts";
 import { Violation } from "../raft-checks.ts";
 import type { Program } from "./computer.ts";
 import { type Node, type System, sqliteOf } from "./system.ts";
@@ -16,8 +17,8 @@ const MAX_EARLIER_CONFIGURATIONS = 8;
 const LOG_SLACK = 200;
 
 /** By the gateway's own clock: by ours it would forgive workers that failed it, earlier or later than it does itself. */
-const activityOf = ({ computer }: Node, gateway: DataPath) =>
-  (computer.program as Program).within(() => gateway.transfers.activity());
+const activityOf = ({ computer }: Node, gateway: Backend) =>
+  (computer.program as Program).within(() => gateway.as(SYSTEM).transfers.activity());
 
 /** I15. @throws Violation */
 export function checkLimits(system: System): void {

@@ -14,9 +14,9 @@ import { listenOptions } from "../../../actors/node/messaging/mailbox.ts";
 import { whenBroken } from "../../../actors/rules/invariant.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
 import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
-import type { DataPath } from "../../../gateway/ports/data-path.ts";
-import { createRestServer } from "../../../gateway/server.ts";
-import { openDataPath } from "../../../gateway/transfer/data-path.ts";
+import { openBackend } from "../../../gateway/backend.ts";
+import type { Backend } from "../../../gateway/ports/backend.ts";
+import { createGatewayServer } from "../../../gateway/server.ts";
 import { RecordedLoad } from "../../support/recorded-load.ts";
 import { Violation } from "../raft-checks.ts";
 import type { World } from "../world.ts";
@@ -36,7 +36,7 @@ export interface Node {
   directory: string;
   master: Master | null;
   worker: WorkerNode | null;
-  gateway: DataPath | null;
+  gateway: Backend | null;
   /** Started with an empty folder into a group that exists. */
   joins: boolean;
   /** Why it did not start, or ended by itself. */
@@ -246,9 +246,9 @@ export class System {
       });
       if (program.isAlive) node.worker = worker;
     } else if (node.kind === "gateway") {
-      const data = openDataPath({ config, gatewayId: id, secret: SECRET, log });
-      node.gateway = data;
-      createRestServer({ id, config, data, log, token: null, stopping: false }).listen(listenOptions(url));
+      const backend = openBackend({ config, gatewayId: id, secret: SECRET, log });
+      node.gateway = backend;
+      createGatewayServer({ id, config, backend, log, token: null, stopping: false }).listen(listenOptions(url));
     } else this.load.start();
   }
 

@@ -5,7 +5,7 @@ export type Counts = Map<number, number>;
 /** Cumulative counts of requests for files by upper bound in seconds. */
 export function latencyBuckets(metrics: string): Counts {
   const counts: Counts = new Map();
-  for (const [, labels = "", count] of metrics.matchAll(/^dfs_http_request_seconds_bucket\{(.*)\} (\d+)/gm)) {
+  for (const [, labels = "", count] of metrics.matchAll(/^dfs_gateway_http_request_seconds_bucket\{(.*)\} (\d+)/gm)) {
     if (!labels.includes('route="/files')) continue;
     const bound = /le="([^"]+)"/.exec(labels)?.[1] ?? "";
     const le = bound === "+Inf" ? Number.POSITIVE_INFINITY : Number(bound);

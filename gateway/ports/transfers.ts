@@ -1,14 +1,11 @@
 /**
- * What the data path offers to the doors above it (REST, and later others): whole files in and out as streams of bytes,
- * and metadata as calls. Types only. Whatever is refused is thrown as a `Refusal` with its code.
+ * Transfers of bytes, as the doors ask for them: whole files in and out as streams, and uploads that outlive
+ * connections. Types only. A refusal is thrown as a `Refusal` with its code.
  */
-import type { DirectoryInfo, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
-import type { ClusterStateAnswer, ExplainAnswer, ListAnswer } from "../../actors/messages/master.ts";
-import type { WorkerMode, WriteCondition } from "../../actors/messages/primitives.ts";
-import type { ChunkDescription } from "../../actors/messages/worker.ts";
+import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import type { ContentHeaders } from "../../actors/rules/file-headers.ts";
+import type { Consistency, FileInfo } from "./namespace.ts";
 
-export type { ClusterStateAnswer, DirectoryInfo, EntryInfo, ExplainAnswer, FileInfo, ListAnswer };
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** What a client says about a file it writes. Left out = the default of config.json, or none. */
@@ -111,6 +108,8 @@ export interface OpenFile {
 /** One upload under way, as its `upload` machine shows it. */
 export interface UploadActivity {
   id: string;
+  /** Name of the principal whose request it is. */
+  by: string;
   path: string;
   /** State of the machine: opening, writing, sealing, committing, done, failed. */
   state: string;
@@ -122,6 +121,8 @@ export interface UploadActivity {
 }
 
 export interface DownloadActivity {
+  /** Name of the principal whose request it is. */
+  by: string;
   path: string;
   start: number;
   endExclusive: number;
@@ -189,98 +190,5 @@ export interface Transfers {
    * @throws NO_SUCH_FILE, IS_A_DIRECTORY; OVERLOADED above limits.maxDownloads
    */
   openFile(path: string, options?: { etag?: string; consistency?: Consistency }): Promise<OpenFile>;
-  /**
-   * A worker's own account of its copy of a chunk, for ?explain. Waits a second at most.
-   *
-   * @throws NO_SUCH_CHUNK if it holds none; PEER_UNREACHABLE or TIMEOUT if it does not say
-   */
-  describeReplica(workerUrl: string, chunkId: number): Promise<ChunkDescription>;
   activity(): Activity;
-}
-
-export interface ChangeOptions {
-  condition?: WriteCondition;
-  idempotencyKey?: string;
-}
-
-/** `eventual`: from any master, as old as it says, up to `raft.maxStaleMs`. */
-export type Consistency = "strong" | "eventual";
-
-export interface ListPage {
-  prefix: string;
-  delimiter: boolean;
-  /** The last name of the page before; "": the first page. */
-  after: string;
-  /** The index of the page before: this one reflects that index or a later one. */
-  minIndex?: number;
-  limit: number;
-  consistency?: Consistency;
-}
-
-/** One master, by its own account; null where it did not answer. */
-export interface MasterView {
-  id: string;
-  url: string;
-  /** Of the group; `none`: waits to be added. */
-  member: "voter" | "learner" | "removed" | "none" | "unknown";
-  role: string;
-  term: number | null;
-  /** Whom it holds for the leader. */
-  leader: string | null;
-  commitIndex: number | null;
-  appliedIndex: number | null;
-  lastIndex: number | null;
-  /** Committed entries that it has not applied yet. */
-  lag: number | null;
-  /** How old its state is at most. */
-  stateAgeMs: number | null;
-}
-export interface MastersView {
-  leader: string | null;
-  term: number;
-  masters: MasterView[];
-}
-
-/** What an operator asks of the group of masters. */
-export type MastersOrder = { add: string; url: string } | { remove: string } | { transfer: string };
-
-/** Metadata, asked of the leader unless told otherwise. */
-export interface Masters {
-  /** null: nothing there. */
-  stat(path: string): Promise<EntryInfo | null>;
-  /** The same, with the age of the answer: 0 where the leader gave it. */
-  look(path: string, consistency: Consistency): Promise<{ entry: EntryInfo | null; ageMs: number }>;
-  list(page: ListPage): Promise<ListAnswer>;
-  rename(
-    from: string,
-    to: string,
-    options?: ChangeOptions & { overwrite?: boolean },
-  ): Promise<{ entry: EntryInfo; replaced: boolean }>;
-  copy(
-    from: string,
-    to: string,
-    options?: ChangeOptions & { overwrite?: boolean },
-  ): Promise<{ entry: EntryInfo; replaced: boolean }>;
-  delete(path: string, options?: ChangeOptions & { recursive?: boolean }): Promise<{ entry: EntryInfo }>;
-  makeDirectory(path: string, options?: { idempotencyKey?: string }): Promise<{ created: boolean }>;
-  /** One page of at most 1000 chunks from `fromIndex`; `file` null: no such file. */
-  explain(path: string, fromIndex: number, limit: number): Promise<ExplainAnswer>;
-  clusterState(patience?: { budgetMs?: number }): Promise<ClusterStateAnswer>;
-  /** Every master asked by itself: answers even while nobody leads. */
-  view(): Promise<MastersView>;
-  /** @throws MASTERS_UNCHANGED, NO_SUCH_MASTER */
-  order(order: MastersOrder): Promise<MastersView>;
-  /** The whole metadata as it is at some moment of the call, as `databases/metadata/backup.ts` describes it. */
-  backup(signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
-  setWorkerMode(workerId: string, mode: WorkerMode, options?: { idempotencyKey?: string }): Promise<void>;
-}
-
-/** What `transfer/data-path.ts` builds from configuration and secret, and the gateway's server passes to its routes. */
-export interface DataPath {
-  transfers: Transfers;
-  masters: Masters;
-  /** true once a leader has answered; for /health/ready. */
-  ready(): Promise<boolean>;
-  /** Gives back unused grants and stops timers. Uploads under way are failed. */
-  close(): Promise<void>;
 }
