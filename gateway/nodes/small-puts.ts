@@ -4,7 +4,7 @@
  */
 import type { Refusal } from "../../actors/messages/errors.ts";
 import type { PutSmallChunks, SmallChunkOutcome } from "../../actors/messages/worker.ts";
-import type { BlockWrite } from "./block-write.ts";
+import type { BlockToPut } from "../../actors/node/http/block-requests.ts";
 
 /** Larger chunks travel alone. */
 export const MAX_SMALL_BYTES = 1 << 16;
@@ -15,7 +15,7 @@ const USUAL_IN_FLIGHT = 1;
 const QUEUE_MS = 20;
 
 interface Waiting {
-  write: BlockWrite;
+  write: BlockToPut;
   settle(outcome: SmallChunkOutcome): void;
 }
 
@@ -31,7 +31,7 @@ export class SmallPuts {
   }
 
   /** @returns what became of it, never thrown; soon after `cancelled` fires at the latest */
-  put(write: BlockWrite, cancelled?: AbortSignal): Promise<SmallChunkOutcome> {
+  put(write: BlockToPut, cancelled?: AbortSignal): Promise<SmallChunkOutcome> {
     return new Promise((resolve) => {
       const giveUp = () => {
         this.#queue = this.#queue.filter((other) => other !== waiting);

@@ -4,18 +4,11 @@
  */
 import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
 import type { WorkerAddress } from "../../actors/messages/master.ts";
-import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES, type WorkerMailbox } from "../../actors/messages/worker.ts";
-import { refusalOf } from "../../actors/node/http/answers.ts";
-import { request } from "../../actors/node/http/request.ts";
-import { SHORT_ANSWER_BYTES, wholeBody } from "../../actors/node/http/whole-body.ts";
-import { decode } from "../../actors/node/http/wire.ts";
-import { blockContent, sign } from "../../actors/node/identity/signature.ts";
+import type { BlockOutcomes, WorkerMailbox } from "../../actors/messages/worker.ts";
+import { type BlockToPut, getBlocks, type Hop, putBlock } from "../../actors/node/http/block-requests.ts";
 import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
-import { formatChunkId } from "../../actors/rules/chunk-id.ts";
-import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { Bytes } from "../ports/transfers.ts";
-import type { BlockWrite } from "./block-write.ts";
 import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 
 type Mailbox = typeof WorkerMailbox;
@@ -116,7 +109,7 @@ export class WorkerClients {
    * @param patience how much of the usual time it may take
    * @returns the outcome of every worker of the leg; a failure is an outcome, never thrown
    */
-  async putBlock(leg: readonly string[], write: BlockWrite, patience: number, cancelled?: AbortSignal) {
+  async putBlock(leg: readonly string[], write: BlockToPut, patience: number, cancelled?: AbortSignal) {
     const timeoutMs = patience * (write.seal ? this.#timeouts.sealMs : this.#timeouts.blockMs);
     const deadline = performance.now() + timeoutMs;
     for (;;) {
@@ -129,28 +122,18 @@ export class WorkerClients {
 
   async #putOnce(
     leg: readonly string[],
-    write: BlockWrite,
+    write: BlockToPut,
     timeoutMs: number,
     cancelled?: AbortSignal,
   ): Promise<BlockOutcomes> {
-    const [first = "", ...rest] = leg;
-    const small = rest.length === 0 && write.seal && write.bytes.length <= MAX_SMALL_BYTES;
+    const [first = ""] = leg;
+    const small = leg.length === 1 && write.seal && write.bytes.length <= MAX_SMALL_BYTES;
     const smallPuts = small && this.#known.get(first)?.smallPuts;
     if (smallPuts) return [{ workerId: first, ...(await smallPuts.put(write, cancelled)) }];
-    const path = `/chunks/${formatChunkId(write.chunkId)}/blocks/${write.block}`;
-    const headers = new Headers({
-      [BlockHeader.crc32]: formatCrc32(write.crc32),
-      [BlockHeader.blockSize]: String(write.blockSizeBytes),
-    });
-    if (rest.length > 0) headers.set(BlockHeader.route, rest.map((id) => `${id}=${this.#urlOf(id)}`).join(","));
-    if (write.seal) headers.set(BlockHeader.seal, "1");
+    const [to, ...route] = leg.map((id) => ({ id, url: this.#urlOf(id) })) as [Hop, ...Hop[]];
     try {
-      return await this.#request(first, "PUT", path, headers, timeoutMs, cancelled, write.bytes, async (response) => {
-        if (response.status !== 207) return leg.map((workerId) => ({ workerId, stored: true }));
-        const told = decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
-        const toldOf = (id: string) => told.find(({ workerId }) => workerId === id);
-        return leg.map((id) => toldOf(id) ?? notStored(id, "PEER_UNREACHABLE"));
-      });
+      const told = await putBlock(this.#identity, to, route, write, { timeoutMs, signal: cancelled });
+      return leg.map((id) => told.find(({ workerId }) => workerId === id) ?? notStored(id, "PEER_UNREACHABLE"));
     } catch (error) {
       const { code, message } = error as Refusal;
       return leg.map((id) => (id === first ? notStored(id, code, message) : notStored(id, "PEER_UNREACHABLE")));
@@ -169,21 +152,13 @@ export class WorkerClients {
     count: number,
     cancelled?: AbortSignal,
   ): Promise<Bytes> {
-    const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}?count=${count}`;
     const known = this.#known.get(workerId);
     const startedAt = performance.now();
     if (known) known.reading++;
     try {
-      const bytes = await this.#request(
-        workerId,
-        "GET",
-        path,
-        new Headers(),
-        this.#timeouts.blockMs,
-        cancelled,
-        null,
-        (response) => wholeBody(response, count * MAX_BLOCK_BYTES),
-      );
+      const url = this.#urlOf(workerId);
+      const options = { timeoutMs: this.#timeouts.blockMs, signal: cancelled };
+      const bytes = await getBlocks(this.#identity, url, chunkId, first, count, options, workerId);
       if (known) known.latencyMs += (performance.now() - startedAt - known.latencyMs) * LATENCY_WEIGHT;
       return bytes;
     } catch (error) {
@@ -233,32 +208,6 @@ export class WorkerClients {
     signal?: AbortSignal,
   ): Promise<AnswerOf<Mailbox, T>> {
     return send<Mailbox, T>(this.#identity, this.#urlOf(workerId), message, { timeoutMs, signal });
-  }
-
-  async #request<T>(
-    workerId: string,
-    method: "GET" | "PUT",
-    path: string,
-    headers: Headers,
-    timeoutMs: number,
-    cancelled: AbortSignal | undefined,
-    body: Bytes | null,
-    read: (response: Response) => Promise<T>,
-  ): Promise<T> {
-    const url = this.#urlOf(workerId);
-    const { secret, nodeId } = this.#identity;
-    const [signed = ""] = path.split("?", 1);
-    headers.set("authorization", sign(secret, nodeId, method, signed, blockContent(headers)));
-    return request(
-      `${url}${path}`,
-      { method, headers, body },
-      { timeoutMs, signal: cancelled },
-      async (response) => {
-        if (!response.ok) throw await refusalOf(response, url);
-        return read(response);
-      },
-      { who: workerId, what: `${method} ${path}` },
-    );
   }
 
   #urlOf(workerId: string): string {

@@ -8,12 +8,12 @@ import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import type { BlockOutcomes } from "../../actors/messages/worker.ts";
+import type { BlockToPut } from "../../actors/node/http/block-requests.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import { chooseRoute } from "../../actors/rules/redundancy/route.ts";
-import type { BlockWrite } from "../nodes/block-write.ts";
 import type { Copies, PlacedChunk } from "../nodes/grants.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
@@ -120,7 +120,7 @@ export class ChunkWriter {
     await Promise.all(this.#options.placed.workerIds.map((id) => this.#options.workers.abort(id, this.chunkId)));
   }
 
-  #append(bytes: Bytes, crc32: number, seal: boolean): BlockWrite {
+  #append(bytes: Bytes, crc32: number, seal: boolean): BlockToPut {
     const { blockSizeBytes } = this.#options;
     const block = this.#blockCrcs.push(crc32) - 1;
     onlyLastBlockIsShort.check(this.#lengthBytes === block * blockSizeBytes, { block, before: this.#lengthBytes });
@@ -129,12 +129,12 @@ export class ChunkWriter {
     return { chunkId: this.chunkId, block, bytes, crc32, blockSizeBytes, seal };
   }
 
-  async #spread(write: BlockWrite): Promise<void> {
+  async #spread(write: BlockToPut): Promise<void> {
     const { route: setting } = this.#options;
     const route = chooseRoute({
       setting,
       workers: [...this.#live.keys()],
-      sealing: write.seal,
+      sealing: write.seal === true,
       chainBroke: this.#chainBroke,
     });
     const left = await Promise.all(route.map((leg) => (leg.length > 1 ? this.#alongChain(leg, write) : leg)));
@@ -142,7 +142,7 @@ export class ChunkWriter {
   }
 
   /** @returns those whom the chain did not bring the block, as far as another attempt is of use */
-  async #alongChain(chain: readonly string[], write: BlockWrite): Promise<string[]> {
+  async #alongChain(chain: readonly string[], write: BlockToPut): Promise<string[]> {
     const outcomes = await this.#options.workers.putBlock(chain, write, PATIENCE.chain, this.#cancelled.signal);
     const missing = outcomes.filter(({ workerId, stored }) => !stored && this.#live.has(workerId));
     if (missing.length > 0) this.#chainBroke = true;
@@ -191,7 +191,7 @@ export class ChunkWriter {
   }
 
   /** A block that arrived damaged is sent once more. */
-  async #putDirectly(workerId: string, write: BlockWrite): Promise<boolean> {
+  async #putDirectly(workerId: string, write: BlockToPut): Promise<boolean> {
     const put = () =>
       this.#options.workers.putBlock([workerId], write, PATIENCE.direct, this.#live.get(workerId)?.signal);
     let [outcome] = await put();

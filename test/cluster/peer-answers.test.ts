@@ -1,8 +1,8 @@
 /** What a peer answers is taken with a bound: at a node's address something else may listen. */
 import { afterAll, expect, test } from "bun:test";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
+import { getBlocks } from "../../actors/node/http/block-requests.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
-import { getBlocks } from "../../actors/worker/blocks/block-client.ts";
 
 const MEBIBYTE = new Uint8Array(1 << 20);
 let sentPieces = 0;

@@ -1,8 +1,8 @@
 /** What is deleted or given up goes, wherever it lies and whoever was away; what may still be needed stays. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { putBlock } from "../../actors/node/http/block-requests.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
-import { putBlock } from "../../actors/worker/blocks/block-client.ts";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";

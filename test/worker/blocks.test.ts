@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { BlockHeader } from "../../actors/messages/worker.ts";
 import { refusalOf } from "../../actors/node/http/answers.ts";
+import { getBlocks, type Hop, putBlock } from "../../actors/node/http/block-requests.ts";
 import { blockContent, sign } from "../../actors/node/identity/signature.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
-import { getBlocks, type Hop, putBlock } from "../../actors/worker/blocks/block-client.ts";
 import { type BlockHost, blockRoutes, noTraffic } from "../../actors/worker/blocks/block-routes.ts";
 import type { WorkerNode } from "../../actors/worker/host.ts";
 import {

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { putBlock } from "../../actors/node/http/block-requests.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { inventoryDigest } from "../../actors/rules/redundancy/inventory-digest.ts";
-import { putBlock } from "../../actors/worker/blocks/block-client.ts";
 import type { WorkerOptions } from "../../actors/worker/host.ts";
 import { reconcilePage } from "../../actors/worker/leader/reconcile.ts";
 import { type StandInMaster, startStandInMaster } from "../support/stand-in-master.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync, writeSync } from "node:fs";
-import { getBlocks } from "../../actors/worker/blocks/block-client.ts";
+import { getBlocks } from "../../actors/node/http/block-requests.ts";
 import { Fence } from "../../actors/worker/leader/fence.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { startStandInMaster } from "../support/stand-in-master.ts";

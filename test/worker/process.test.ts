@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { getBlocks, putBlock } from "../../actors/node/http/block-requests.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import { getBlocks, putBlock } from "../../actors/worker/blocks/block-client.ts";
 import { spawnLogging, spawnWorker, untilListening } from "./spawn-worker.ts";
 import {
   BLOCK,

@@ -13,6 +13,7 @@ import {
   type SmallChunkOutcome,
 } from "../../messages/worker.ts";
 import { refusalResponse } from "../../node/http/answers.ts";
+import { type BlockToPut, type Hop, parseRoute, putBlock } from "../../node/http/block-requests.ts";
 import { encode, WIRE_TYPE } from "../../node/http/wire.ts";
 import { assertMaySend } from "../../node/identity/sender.ts";
 import { blockContent, verifySignature } from "../../node/identity/signature.ts";
@@ -22,7 +23,6 @@ import { declareWork } from "../../node/watchdog/current-work.ts";
 import { formatChunkId, parseChunkId } from "../../rules/chunk-id.ts";
 import { formatCrc32 } from "../../rules/crc32.ts";
 import type { ChunkStore } from "../store/chunk-store.ts";
-import { type BlockToPut, type Hop, parseRoute, putBlock } from "./block-client.ts";
 
 /** Requests and bytes being taken in at once; above either, OVERLOADED. */
 const MAX_REQUESTS = 512;

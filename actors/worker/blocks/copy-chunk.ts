@@ -6,6 +6,7 @@
 import type { Static } from "@sinclair/typebox";
 import { Refusal } from "../../messages/errors.ts";
 import type { CopiedChunk, CopyChunk, WorkerMailbox } from "../../messages/worker.ts";
+import { getBlocks, type Hop } from "../../node/http/block-requests.ts";
 import type { CallOptions } from "../../node/http/request.ts";
 import type { Identity } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
@@ -15,7 +16,6 @@ import { crc32OfBlocks } from "../../rules/crc32.ts";
 import type { ChunkStore } from "../store/chunk-store.ts";
 import { Pace } from "../store/pace.ts";
 import { unpackCrcs } from "../store/shelves/chunk-file.ts";
-import { getBlocks, type Hop } from "./block-client.ts";
 
 type Order = Static<typeof CopyChunk>;
 type Copied = Static<typeof CopiedChunk>;

@@ -1,14 +1,14 @@
-/** The block routes of a worker, as other workers call them. */
+/** Block requests to a worker, as gateways and other workers send them: path, headers and signature are spelled here alone. */
 import { Refusal } from "../../messages/errors.ts";
 import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES } from "../../messages/worker.ts";
-import { refusalOf } from "../../node/http/answers.ts";
-import { type CallOptions, request } from "../../node/http/request.ts";
-import { SHORT_ANSWER_BYTES, wholeBody } from "../../node/http/whole-body.ts";
-import { decode } from "../../node/http/wire.ts";
-import { blockContent, sign } from "../../node/identity/signature.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { formatCrc32 } from "../../rules/crc32.ts";
+import { blockContent, sign } from "../identity/signature.ts";
+import type { Identity } from "../messaging/mailbox.ts";
+import { refusalOf } from "./answers.ts";
+import { type CallOptions, request } from "./request.ts";
+import { SHORT_ANSWER_BYTES, wholeBody } from "./whole-body.ts";
+import { decode } from "./wire.ts";
 
 /** One worker on the way of a block. */
 export interface Hop {
@@ -33,6 +33,8 @@ export function parseRoute(route: string | null): Hop[] {
   });
 }
 
+const pathOf = (chunkId: number, block: number): string => `/chunks/${formatChunkId(chunkId)}/blocks/${block}`;
+
 export interface BlockToPut {
   chunkId: number;
   block: number;
@@ -56,7 +58,7 @@ export async function putBlock(
   block: BlockToPut,
   options: CallOptions,
 ): Promise<BlockOutcomes> {
-  const path = `/chunks/${formatChunkId(block.chunkId)}/blocks/${block.block}`;
+  const path = pathOf(block.chunkId, block.block);
   const headers = new Headers({
     [BlockHeader.crc32]: formatCrc32(block.crc32),
     [BlockHeader.blockSize]: String(block.blockSizeBytes),
@@ -64,17 +66,24 @@ export async function putBlock(
   if (route.length > 0) headers.set(BlockHeader.route, formatRoute(route));
   if (block.seal) headers.set(BlockHeader.seal, "1");
   headers.set("authorization", sign(identity.secret, identity.nodeId, "PUT", path, blockContent(headers)));
-  return request(`${to.url}${path}`, { method: "PUT", body: block.bytes, headers }, options, async (response) => {
-    if (response.status === 204) return [to, ...route].map(({ id }) => ({ workerId: id, stored: true }));
-    if (response.status === 207) return decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
-    throw await refusalOf(response, to.url);
-  });
+  return request(
+    `${to.url}${path}`,
+    { method: "PUT", body: block.bytes, headers },
+    options,
+    async (response) => {
+      if (response.status === 204) return [to, ...route].map(({ id }) => ({ workerId: id, stored: true }));
+      if (response.status === 207) return decode(await wholeBody(response, SHORT_ANSWER_BYTES)) as BlockOutcomes;
+      throw await refusalOf(response, to.url);
+    },
+    { who: to.id, what: `PUT ${path}` },
+  );
 }
 
 /**
  * Reads blocks `first … first+count-1`, fewer at the chunk's end. They are not checked here: compare each with a CRC that
  * ties it to the committed checksum, not with one from the same answer.
  *
+ * @param who what the error messages call the worker
  * @throws Refusal of the worker; PEER_UNREACHABLE or TIMEOUT
  */
 export async function getBlocks(
@@ -84,11 +93,19 @@ export async function getBlocks(
   first: number,
   count: number,
   options: CallOptions,
+  who: string = url,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const path = `/chunks/${formatChunkId(chunkId)}/blocks/${first}`;
+  const path = pathOf(chunkId, first);
   const authorization = sign(identity.secret, identity.nodeId, "GET", path, blockContent(new Headers()));
-  return request(`${url}${path}?count=${count}`, { headers: { authorization } }, options, async (response) => {
-    if (response.status !== 200) throw await refusalOf(response, url);
-    return wholeBody(response, count * MAX_BLOCK_BYTES);
-  });
+  const target = `${path}?count=${count}`;
+  return request(
+    `${url}${target}`,
+    { headers: { authorization } },
+    options,
+    async (response) => {
+      if (response.status !== 200) throw await refusalOf(response, url);
+      return wholeBody(response, count * MAX_BLOCK_BYTES);
+    },
+    { who, what: `GET ${target}` },
+  );
 }

@@ -1,0 +1,105 @@
+/** Who asks: the door names a principal, and nothing below it is asked in nobody's name. */
+import { afterEach, expect, test } from "bun:test";
+import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
+import { doorOf, tokenDoor } from "../../gateway/http/door.ts";
+import { bodyOf, sampleBytes } from "../support/bodies.ts";
+import { MemoryCluster } from "../support/memory-cluster.ts";
+import { memoryDataPath } from "../support/memory-transfers.ts";
+import { restGatewayOver } from "../support/rest-gateway.ts";
+
+let cluster: MemoryCluster | null = null;
+afterEach(async () => {
+  await cluster?.stop();
+  cluster = null;
+});
+
+/** A gateway that notes in whose name its backend is asked, from its first request on. */
+function watched(token?: string) {
+  const data = memoryDataPath();
+  const named: string[] = [];
+  const as = (principal: Principal) => {
+    named.push(nameOf(principal));
+    return data.as(principal);
+  };
+  const { call } = restGatewayOver({ ...data, as }, { token });
+  named.length = 0;
+  return { call, named: () => [...new Set(named.splice(0))] };
+}
+
+/** One request of each kind that reaches below the door. */
+const REQUESTS: [method: string, path: string, body?: string][] = [
+  ["PUT", "/files/f", "x"],
+  ["GET", "/files/f"],
+  ["HEAD", "/files/f"],
+  ["GET", "/files/f?explain"],
+  ["GET", "/files?prefix="],
+  ["POST", "/files/f", '{"copy": "g"}'],
+  ["DELETE", "/files/g"],
+  ["POST", "/uploads", '{"path": "u"}'],
+  ["GET", "/uploads/999"],
+  ["PATCH", "/uploads/999", "x"],
+  ["POST", "/uploads/999", '{"size": 1}'],
+  ["DELETE", "/uploads/999"],
+  ["GET", "/cluster"],
+  ["GET", "/cluster/masters"],
+  ["POST", "/cluster/masters", '{"transfer": "master-1"}'],
+  ["GET", "/cluster/backup"],
+  ["POST", "/cluster/workers/worker-1", '{"mode": "active"}'],
+  ["GET", "/health/stop?worker=worker-1"],
+];
+
+for (const [token, expected] of [
+  ["0123456789abcdef", TOKEN_HOLDER],
+  [undefined, LOCAL_USER],
+] satisfies [string | undefined, Principal][])
+  test(`whatever a client asks for is asked in the name of "${nameOf(expected)}" ${token ? "if it sent the token" : "if none is asked for"}`, async () => {
+    const { call, named } = watched(token);
+    for (const [method, path, body] of REQUESTS) {
+      const headers = {
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+        "content-type": "application/json",
+        "upload-offset": "0",
+      };
+      const { status } = await call(method, path, { body, headers });
+      expect([method, path, status === 500, named()]).toEqual([method, path, false, [nameOf(expected)]]);
+    }
+  });
+
+test("a request without the token is asked of nothing below the door, in any name", async () => {
+  const { call, named } = watched("0123456789abcdef");
+  for (const [method, path, body] of REQUESTS) expect((await call(method, path, { body })).status).toBe(401);
+  expect(named()).toEqual([]);
+});
+
+test("a probe that anyone may send is asked in the gateway's own name", async () => {
+  const { call, named } = watched("0123456789abcdef");
+  expect((await call("GET", "/health/ready")).status).toBe(200);
+  expect(named()).toEqual([nameOf(SYSTEM)]);
+});
+
+test("uploads and downloads under way tell whose they are", async () => {
+  cluster = await new MemoryCluster({}).start();
+  const { transfers } = cluster.data.as(TOKEN_HOLDER);
+  const seen: string[] = [];
+  const bytes = sampleBytes(20_000);
+  const before = () => void seen.push(...transfers.activity().uploads.map(({ by }) => `upload by ${by}`));
+  await transfers.put({ path: "f", body: bodyOf(bytes, { before }) });
+  const { file, stream } = await cluster.data.as(LOCAL_USER).transfers.openFile("f");
+  const reader = stream(0, file.sizeBytes).getReader();
+  await reader.read();
+  seen.push(...transfers.activity().downloads.map(({ by }) => `download by ${by}`));
+  await reader.cancel();
+  expect([...new Set(seen)]).toEqual(["upload by token", "download by local"]);
+});
+
+test("a path belongs to the door with the longest prefix, and a prefix ends at a segment's end", () => {
+  const [rest, console] = [tokenDoor("/", null, true), tokenDoor("/console", null, false)];
+  const prefixOf = (path: string) => doorOf([rest, console], path).prefix;
+  expect(["/", "/files/console", "/consoles", "/console", "/console/api/about"].map(prefixOf)).toEqual([
+    "/",
+    "/",
+    "/",
+    "/console",
+    "/console",
+  ]);
+});
