@@ -1,7 +1,7 @@
 /** Why did this happen? One record with the chain of its causes, what it caused, and the edge that let it pass. Pure. */
 import type { ActorState, Chart, StepRecord, Why } from "./api.ts";
+import { clockTime } from "./clock-time.ts";
 import { idOf } from "./order.ts";
-import { clockTime } from "./reports.ts";
 
 /** Where records are looked up: a store on the gateway, a map in a browser. */
 export interface RecordLookup {

@@ -1,4 +1,6 @@
 /** Numbers and times as people read them. */
+export { clockTime } from "../clock-time.ts";
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /** `1.5 GiB`; whole bytes below 1 KiB. */
@@ -19,14 +21,7 @@ export function durationInWords(ms: number): string {
   return `${Math.floor(size / 86_400_000)} days`;
 }
 
-const pad = (n: number, width = 2): string => String(n).padStart(width, "0");
-
-/** `23:14:05.312`, in the reader's own zone. */
-export function clockTime(ms: number, withMs = true): string {
-  const at = new Date(ms);
-  const time = `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
-  return withMs ? `${time}.${pad(at.getMilliseconds(), 3)}` : time;
-}
+const pad = (n: number): string => String(n).padStart(2, "0");
 
 /** `today 14:02`, `12 Mar 14:02`, `12 Mar 2025` */
 export function dateInWords(iso: string): string {

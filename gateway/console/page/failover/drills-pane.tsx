@@ -1,5 +1,6 @@
 /** Trouble on purpose, and whether the cluster took it within its budgets. */
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Drill, DrillKind, DrillList } from "../../api.ts";
 import { announce } from "../announce.ts";
@@ -20,12 +21,9 @@ const KINDS: Record<DrillKind, { verb: string; says: string }> = {
 };
 const EVERY_MS = 2000;
 
-export function DrillsPane() {
+/** What the gateway says of drills, asked again and again while the cluster is watched live. */
+function useDrillList(isLive: boolean): Signal<DrillList | null> {
   const list = useSignal<DrillList | null>(null);
-  const kind = useSignal<DrillKind>("kill");
-  const node = useSignal("leader");
-  const peer = useSignal("");
-  const isLive = source.value.kind === "live";
   useEffect(() => {
     if (!isLive) return;
     let isGone = false;
@@ -46,95 +44,19 @@ export function DrillsPane() {
       clearInterval(timer);
     };
   }, [isLive]);
+  return list;
+}
+
+export function DrillsPane() {
+  const isLive = source.value.kind === "live";
+  const list = useDrillList(isLive);
   if (!isLive) return <p class="empty small">This is a recording: nothing can be broken here.</p>;
   const answer = list.value;
   if (!answer) return null;
-  const start = async (): Promise<void> => {
-    const { verb, says } = KINDS[kind.peek()];
-    const yes = await confirmed({
-      title: `${verb}: ${node.peek()}${kind.peek() === "cut" ? ` from ${peer.peek()}` : ""}?`,
-      body: `${says} This is a real fault in this running cluster.`,
-      verb,
-      isDangerous: true,
-    });
-    if (!yes) return;
-    try {
-      const request = { kind: kind.peek(), node: node.peek(), ...(kind.peek() === "cut" ? { peer: peer.peek() } : {}) };
-      const drill: Drill = await (await postJson("/console/api/drills", request)).json();
-      drills.value = [drill, ...drills.peek().filter(({ id }) => id !== drill.id)];
-      announce(`The drill has begun: ${verb.toLowerCase()} ${drill.node}.`);
-    } catch (error) {
-      announce(sentenceOf(error), "problem");
-    }
-  };
-  const others = answer.nodes.filter(({ id }) => id !== node.value);
   return (
     <div class="drills">
       {answer.allowed ? (
-        <form
-          class="drill-form"
-          onSubmit={(event) => {
-            event.preventDefault();
-            void start();
-          }}
-        >
-          <label class="field">
-            <span>What</span>
-            <select
-              value={kind.value}
-              onChange={(event) => {
-                kind.value = event.currentTarget.value as DrillKind;
-              }}
-            >
-              {Object.entries(KINDS).map(([name, { verb }]) => (
-                <option key={name} value={name}>
-                  {verb}
-                </option>
-              ))}
-            </select>
-          </label>
-          <label class="field">
-            <span>Whom</span>
-            <select
-              value={node.value}
-              onChange={(event) => {
-                node.value = event.currentTarget.value;
-              }}
-            >
-              <option value="leader">the leader</option>
-              {answer.nodes.map(({ id, running, frozen }) => (
-                <option key={id} value={id}>
-                  {id}
-                  {running ? (frozen ? " (frozen)" : "") : " (not running)"}
-                </option>
-              ))}
-            </select>
-          </label>
-          {kind.value === "cut" && (
-            <label class="field">
-              <span>From</span>
-              <select
-                value={peer.value}
-                onChange={(event) => {
-                  peer.value = event.currentTarget.value;
-                }}
-              >
-                <option value="">choose</option>
-                {others.map(({ id }) => (
-                  <option key={id}>{id}</option>
-                ))}
-              </select>
-            </label>
-          )}
-          <button
-            type="submit"
-            class="button danger"
-            disabled={isStale.value || (kind.value === "cut" && peer.value === "")}
-          >
-            Start the drill
-          </button>
-          <p class="quiet">{KINDS[kind.value].says}</p>
-        </form>
+        <DrillForm nodes={answer.nodes} />
       ) : (
         <p class="empty small">Drills are not allowed here. {answer.reason}</p>
       )}
@@ -144,6 +66,91 @@ export function DrillsPane() {
         ))}
       </ol>
     </div>
+  );
+}
+
+/** Asks once more, then starts the drill. */
+async function start(kind: DrillKind, node: string, peer: string | null): Promise<void> {
+  const { verb, says } = KINDS[kind];
+  const yes = await confirmed({
+    title: `${verb}: ${node}${peer === null ? "" : ` from ${peer}`}?`,
+    body: `${says} This is a real fault in this running cluster.`,
+    verb,
+    isDangerous: true,
+  });
+  if (!yes) return;
+  try {
+    const request = { kind, node, ...(peer === null ? {} : { peer }) };
+    const drill: Drill = await (await postJson("/console/api/drills", request)).json();
+    drills.value = [drill, ...drills.peek().filter(({ id }) => id !== drill.id)];
+    announce(`The drill has begun: ${verb.toLowerCase()} ${drill.node}.`);
+  } catch (error) {
+    announce(sentenceOf(error), "problem");
+  }
+}
+
+function DrillForm({ nodes }: Pick<DrillList, "nodes">) {
+  const kind = useSignal<DrillKind>("kill");
+  const node = useSignal("leader");
+  const peer = useSignal("");
+  const isCut = kind.value === "cut";
+  return (
+    <form
+      class="drill-form"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void start(kind.peek(), node.peek(), isCut ? peer.peek() : null);
+      }}
+    >
+      <Choice label="What" chosen={kind as Signal<string>}>
+        {Object.entries(KINDS).map(([name, { verb }]) => (
+          <option key={name} value={name}>
+            {verb}
+          </option>
+        ))}
+      </Choice>
+      <Choice label="Whom" chosen={node}>
+        <option value="leader">the leader</option>
+        {nodes.map(({ id, running, frozen }) => (
+          <option key={id} value={id}>
+            {id}
+            {running ? (frozen ? " (frozen)" : "") : " (not running)"}
+          </option>
+        ))}
+      </Choice>
+      {isCut && (
+        <Choice label="From" chosen={peer}>
+          <option value="">choose</option>
+          {nodes.flatMap(({ id }) => (id === node.value ? [] : [<option key={id}>{id}</option>]))}
+        </Choice>
+      )}
+      <button type="submit" class="button danger" disabled={isStale.value || (isCut && peer.value === "")}>
+        Start the drill
+      </button>
+      <p class="quiet">{KINDS[kind.value].says}</p>
+    </form>
+  );
+}
+
+interface ChoiceProps {
+  label: string;
+  chosen: Signal<string>;
+  children: ComponentChildren;
+}
+
+function Choice({ label, chosen, children }: ChoiceProps) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <select
+        value={chosen.value}
+        onChange={(event) => {
+          chosen.value = event.currentTarget.value;
+        }}
+      >
+        {children}
+      </select>
+    </label>
   );
 }
 

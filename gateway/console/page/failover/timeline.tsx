@@ -1,14 +1,11 @@
-/** The timeline as one works with it: drag to scrub, wheel to zoom, arrows to step, space to play. */
+/** The timeline as one works with it: drag to scrub, wheel to zoom, arrows to step. */
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { Icon } from "../shell/icon.tsx";
 import { theme } from "../theme.ts";
-import { clockTime, durationInWords } from "../words.ts";
+import { clockTime } from "../words.ts";
 import { causesOf } from "./causes.ts";
-import { streamNow } from "./live.ts";
 import {
   cursor,
-  goLive,
   instant,
   isPlaying,
   liveEdge,
@@ -16,26 +13,17 @@ import {
   nodes,
   range,
   reports,
-  SPEEDS,
   seek,
   selected,
-  source,
   span,
-  speed,
-  step,
-  togglePlay,
   trace,
   version,
   visible,
 } from "./playback.ts";
 import { AXIS, laneHeightFor, type Palette, TimelineDrawing } from "./timeline-drawing.ts";
 import type { Tone } from "./tones.ts";
+import { Transport } from "./transport.tsx";
 
-const SPANS = [
-  { label: "10 s", ms: 10_000 },
-  { label: "1 min", ms: 60_000 },
-  { label: "10 min", ms: 600_000 },
-];
 const NARROWEST_MS = 20;
 const WIDEST_MS = 86_400_000;
 
@@ -72,59 +60,77 @@ export function pan(byShare: number): void {
   range.value = { from: from + by, to: to + by };
 }
 
-export function Timeline() {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const size = useSignal({ width: 0, ratio: 1 });
-  const pointed = useSignal<string | null>(null);
-  const palette = useRef<{ theme: string; palette: Palette } | null>(null);
-  const lanes = nodeIds.value;
-  const laneHeight = laneHeightFor(lanes.length);
-  const height = AXIS + Math.max(1, lanes.length) * laneHeight + 2;
-  const gutter = size.value.width < 560 ? 64 : 92;
+/** Left of the lanes: the names of the nodes. */
+const gutterOf = (width: number): number => (width < 560 ? 64 : 92);
 
+/** @returns the position on the timeline below a pointer */
+function positionOf(canvas: HTMLCanvasElement, { clientX }: { clientX: number }): number {
+  const box = canvas.getBoundingClientRect();
+  const left = gutterOf(box.width);
+  const { from, to } = visible.peek();
+  return from + ((clientX - box.left - left) / (box.width - left)) * (to - from);
+}
+
+function onWheel(event: WheelEvent): void {
+  event.preventDefault();
+  const at = (): number => positionOf(event.currentTarget as HTMLCanvasElement, event);
+  if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / 1000);
+  else zoom(1.0016 ** event.deltaY, range.peek() === null ? liveEdge.peek() : at());
+}
+
+interface CanvasRef {
+  current: HTMLCanvasElement | null;
+}
+
+/** Width of the canvas and pixels per CSS pixel, kept as they change; and the wheel, which must not scroll the page. */
+function useCanvas(canvas: CanvasRef) {
+  const size = useSignal({ width: 0, ratio: 1 });
   useEffect(() => {
     const element = canvas.current as HTMLCanvasElement;
     const observer = new ResizeObserver(() => {
       size.value = { width: element.clientWidth, ratio: devicePixelRatio };
     });
     observer.observe(element);
-    const wheel = (event: WheelEvent): void => {
-      event.preventDefault();
-      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / 1000);
-      else zoom(1.0016 ** event.deltaY, range.peek() === null ? liveEdge.peek() : positionOf(event));
-    };
-    element.addEventListener("wheel", wheel, { passive: false });
+    element.addEventListener("wheel", onWheel, { passive: false });
     return () => {
       observer.disconnect();
-      element.removeEventListener("wheel", wheel);
+      element.removeEventListener("wheel", onWheel);
     };
   }, []);
+  return size;
+}
 
-  const positionOf = (event: { clientX: number }): number => {
-    const element = canvas.current as HTMLCanvasElement;
-    const box = element.getBoundingClientRect();
-    const left = box.width < 560 ? 64 : 92;
-    const { from, to } = visible.peek();
-    return from + ((event.clientX - box.left - left) / (box.width - left)) * (to - from);
-  };
+interface CanvasSize {
+  width: number;
+  height: number;
+  ratio: number;
+}
 
+/** @returns the context, cleared and in CSS pixels */
+function contextOf(canvas: HTMLCanvasElement, { width, height, ratio }: CanvasSize): CanvasRenderingContext2D {
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return context;
+}
+
+/** Draws whenever something that is seen has changed. */
+function useDrawing(canvas: CanvasRef, size: CanvasSize, laneHeight: number): void {
+  const palette = useRef<{ theme: string; palette: Palette } | null>(null);
+  const lanes = nodeIds.value;
+  const { width, height } = size;
   useEffect(() => {
-    const element = canvas.current;
-    const { width, ratio } = size.value;
-    if (!element || width === 0) return;
-    if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
-      element.width = Math.round(width * ratio);
-      element.height = Math.round(height * ratio);
-    }
+    if (!canvas.current || width === 0) return;
     if (palette.current?.theme !== theme.value) palette.current = { theme: theme.value, palette: readPalette() };
-    const context = element.getContext("2d") as CanvasRenderingContext2D;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const record = selected.value === null ? null : (trace().get(selected.value) ?? null);
     const { from, to } = visible.value;
-    new TimelineDrawing(context, trace(), palette.current.palette, {
+    new TimelineDrawing(contextOf(canvas.current, size), trace(), palette.current.palette, {
       width,
       height,
-      gutter,
+      gutter: gutterOf(width),
       laneHeight,
       lanes,
       from,
@@ -138,9 +144,9 @@ export function Timeline() {
       nodes: nodes.value,
     }).draw();
   }, [
-    size.value,
+    width,
+    size.ratio,
     height,
-    gutter,
     lanes,
     visible.value,
     instant.value,
@@ -150,7 +156,15 @@ export function Timeline() {
     nodes.value,
     reports.value,
   ]);
+}
 
+export function Timeline() {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const size = useCanvas(canvas);
+  const lanes = nodeIds.value;
+  const laneHeight = laneHeightFor(lanes.length);
+  const height = AXIS + Math.max(1, lanes.length) * laneHeight + 2;
+  useDrawing(canvas, { ...size.value, height }, laneHeight);
   const at = trace().base === null ? "--:--:--" : clockTime(trace().timeOf(instant.value));
   return (
     <section class="panel timeline" aria-label="Timeline">
@@ -172,97 +186,15 @@ export function Timeline() {
             if (event.button !== 0) return;
             event.currentTarget.setPointerCapture(event.pointerId);
             isPlaying.value = false;
-            seek(positionOf(event));
+            seek(positionOf(event.currentTarget, event));
           }}
           onPointerMove={(event) => {
-            pointed.value = clockTime(trace().timeOf(positionOf(event)));
-            if (event.buttons === 1 && event.currentTarget.hasPointerCapture(event.pointerId)) seek(positionOf(event));
-          }}
-          onPointerLeave={() => {
-            pointed.value = null;
+            const { currentTarget, pointerId } = event;
+            if (event.buttons === 1 && currentTarget.hasPointerCapture(pointerId))
+              seek(positionOf(currentTarget, event));
           }}
         />
       </div>
     </section>
-  );
-}
-
-function Transport({ at }: { at: string }) {
-  const isLive = cursor.value === null && source.value.kind === "live";
-  const behind = liveEdge.value - instant.value;
-  return (
-    <div class="transport">
-      <div class="button-group">
-        <button type="button" class="icon-button" aria-label="Step back by one event" onClick={() => step(-1)}>
-          <Icon name="stepBack" />
-        </button>
-        <button
-          type="button"
-          class="icon-button strong"
-          aria-label={isPlaying.value ? "Pause" : "Play"}
-          onClick={togglePlay}
-        >
-          <Icon name={isPlaying.value ? "pause" : "play"} />
-        </button>
-        <button type="button" class="icon-button" aria-label="Step on by one event" onClick={() => step(1)}>
-          <Icon name="stepForward" />
-        </button>
-      </div>
-      <label class="speed">
-        <span class="visually-hidden">Speed</span>
-        <select
-          value={String(speed.value)}
-          onChange={(event) => {
-            speed.value = Number(event.currentTarget.value);
-          }}
-        >
-          {SPEEDS.map((value) => (
-            <option key={value} value={String(value)}>
-              {value}×
-            </option>
-          ))}
-        </select>
-      </label>
-      <output class="instant mono">{at}</output>
-      {source.value.kind === "live" &&
-        (isLive ? (
-          <span class={`live-pill ${streamNow.value.isLive ? "" : "silent"}`} role="status">
-            <Icon name={streamNow.value.isLive ? "live" : "warn"} /> {streamNow.value.text}
-          </span>
-        ) : (
-          <button type="button" class="button back-to-live" onClick={goLive}>
-            <Icon name="live" /> {durationInWords(behind)} ago, back to live
-          </button>
-        ))}
-      <span class="spacer" />
-      <fieldset class="button-group" aria-label="Span shown">
-        {SPANS.map(({ label, ms }) => (
-          <button
-            key={ms}
-            type="button"
-            class="button small"
-            aria-pressed={range.value === null && span.value === ms}
-            onClick={() => {
-              span.value = ms;
-              range.value =
-                cursor.peek() === null ? null : { from: instant.peek() - ms * 0.7, to: instant.peek() + ms * 0.3 };
-            }}
-          >
-            {label}
-          </button>
-        ))}
-        <button
-          type="button"
-          class="icon-button"
-          aria-label="Show everything"
-          onClick={() => {
-            const width = Math.max(1000, liveEdge.peek() - trace().first);
-            range.value = { from: trace().first - width * 0.01, to: liveEdge.peek() + width * 0.01 };
-          }}
-        >
-          <Icon name="fit" />
-        </button>
-      </fieldset>
-    </div>
   );
 }

@@ -20,7 +20,8 @@ type Answer = Explanation & {
 const REFRESH_MS = 5000;
 const GLYPH: Record<string, string> = { good: "✓", missing: "–", corrupt: "✕", stale: "≠", trash: "⌫" };
 
-export function FileDetails({ path, onClose }: { path: string; onClose: () => void }) {
+/** Asked again and again while it is seen. */
+function useExplanation(path: string): { answer: Answer | null; problem: string | null } {
   const file = useSignal<Answer | null>(null);
   const problem = useSignal<string | null>(null);
   useEffect(() => {
@@ -42,7 +43,11 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
       clearInterval(timer);
     };
   }, [path]);
-  const answer = file.value;
+  return { answer: file.value, problem: problem.value };
+}
+
+export function FileDetails({ path, onClose }: { path: string; onClose: () => void }) {
+  const { answer, problem } = useExplanation(path);
   return (
     <aside class="panel details" aria-label={`About ${nameOf(path)}`}>
       <header class="panel-head">
@@ -59,9 +64,9 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
           <Icon name="close" />
         </button>
       </header>
-      {problem.value && (
+      {problem && (
         <p class="inline-problem" role="alert">
-          <Icon name="warn" /> {problem.value}
+          <Icon name="warn" /> {problem}
         </p>
       )}
       {answer && (
