@@ -1,28 +1,21 @@
 /** `dfs get`: files and directories out of the cluster, into local files or to standard output. */
-import { mkdirSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { basename, relative, resolve } from "node:path";
 import { RunningCrc32 } from "../client/checked-bytes.ts";
 import { DfsError, type StoredFile } from "../client/client.ts";
-import { targetInside } from "./local-path.ts";
 import { counted, printable } from "./output.ts";
 import { shortName, startProgress } from "./progress.ts";
 import { speed } from "./put.ts";
 import { baseName, lookUp, parseRemotePath } from "./remote-path.ts";
 import { forget, recall, remember } from "./resume-state.ts";
 import { forEachItem, type Session } from "./session.ts";
+import { type WantedFile, WantedFiles } from "./wanted-files.ts";
 
 export interface GetCommandOptions {
   parallel: number;
   clobber: boolean;
   progress: boolean;
-}
-
-interface Fetching {
-  path: string;
-  sizeBytes: number;
-  /** Where it goes; throws when the name is unsafe. */
-  target: () => string;
 }
 
 export async function get(
@@ -31,52 +24,22 @@ export async function get(
   destination: string | undefined,
   options: GetCommandOptions,
 ): Promise<number> {
-  const { dfs, output, signal } = session;
   if (destination === "-") return getToStandardOutput(session, sources, options);
-  const to = destination ?? ".";
-  const isInto =
-    sources.length > 1 || /(^|\/)\.{0,2}$/.test(to) || statSync(to, { throwIfNoEntry: false })?.isDirectory() === true;
+  const { files, missing } = await WantedFiles.find(session, sources, destination ?? ".");
+  for (const error of missing) session.output.error(error);
+  const exitCode = await fetchAll(session, files, options);
+  if (missing.length === 0) return exitCode;
+  return files.length > 0 ? 1 : 3;
+}
 
-  const fetchings: Fetching[] = [];
-  const missing: DfsError[] = [];
-  for (const source of sources) {
-    const { path, isDirectory } = parseRemotePath(source);
-    const found = isDirectory ? ({ kind: "directory" } as const) : await lookUp(dfs, path, signal);
-    if (found.kind === "nothing") missing.push(found.error);
-    else if (found.kind === "file") {
-      const target = isInto ? () => targetInside(to, baseName(path)) : () => named(to);
-      fetchings.push({ path, sizeBytes: found.file.size, target });
-    } else {
-      const root = isInto && path !== "" ? join(to, baseName(path)) : to;
-      const before = fetchings.length;
-      const prefix = path === "" ? "" : `${path}/`;
-      let isThere = path === "";
-      for await (const entry of dfs.list(prefix, { byDirectory: false, pageSize: 1000, signal })) {
-        isThere = true;
-        const name = entry.path.slice(prefix.length);
-        if (name === "") continue;
-        if (entry.kind === "directory") mkdirSync(targetInside(root, name.replace(/\/$/, "")), { recursive: true });
-        else fetchings.push({ path: entry.path, sizeBytes: entry.size ?? 0, target: () => targetInside(root, name) });
-      }
-      if (fetchings.length === before) {
-        const there = isThere ? found : await lookUp(dfs, path, signal);
-        if (there.kind === "nothing") missing.push(there.error);
-        else if (there.kind === "file")
-          missing.push(
-            new DfsError("NOT_A_DIRECTORY", `${path} is a file.`, 0, `Leave out the slash: dfs get ${path}`),
-          );
-        else mkdirSync(root, { recursive: true });
-      }
-    }
-  }
-  for (const error of missing) output.error(error);
-
-  const [only] = fetchings.length === 1 ? fetchings : [];
+async function fetchAll(session: Session, files: WantedFile[], options: GetCommandOptions): Promise<number> {
+  const { output } = session;
+  const [only] = files.length === 1 ? files : [];
   const progress = startProgress({
     isShown: options.progress,
     label: only ? shortName(baseName(only.path)) : "get",
-    files: fetchings.length,
-    totalBytes: fetchings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    files: files.length,
+    totalBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
   });
   const startedMs = performance.now();
   const targets = new Set<string>();
@@ -84,7 +47,7 @@ export async function get(
   let doneFiles = 0;
   const exitCode = await forEachItem(
     session,
-    fetchings,
+    files,
     options.parallel,
     ({ path }) => ({ path }),
     async ({ path, target }) => {
@@ -106,13 +69,7 @@ export async function get(
   );
   progress.stop();
   if (doneFiles > 1) output.note(`${counted(doneFiles, "file")}, ${speed(doneBytes, performance.now() - startedMs)}.`);
-  if (missing.length === 0) return exitCode;
-  return fetchings.length > 0 ? 1 : 3;
-}
-
-function named(target: string): string {
-  mkdirSync(dirname(resolve(target)), { recursive: true });
-  return target;
+  return exitCode;
 }
 
 function partName(target: string, taken: Set<string>): string {

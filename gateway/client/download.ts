@@ -75,105 +75,164 @@ export async function download(transport: Transport, path: string, options: GetO
   const left = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   try {
-    return await begin(transport, path, { ...options, signal }, () => left.abort());
+    return await begin(new VersionReader(transport, path, signal), options, () => left.abort());
   } catch (error) {
     left.abort();
     throw error;
   }
 }
 
-/** @param leave ends every request, under way or still to come */
-async function begin(
-  transport: Transport,
-  path: string,
-  { range, resume, ifMatch, signal, onProgress }: GetOptions & { signal: AbortSignal },
-  leave: () => void,
-): Promise<Download> {
-  if (resume && ifMatch === undefined) throw new Error("resume needs ifMatch: the version that it belongs to");
-  const what = `Reading ${path}`;
+/** Requests for a file, of which one version is meant. */
+class VersionReader {
+  readonly transport: Transport;
+  readonly path: string;
+  /** Ends every request, under way or still to come. */
+  readonly signal: AbortSignal;
+  /** For messages. */
+  readonly what: string;
 
-  const open = async (headers: Record<string, string>): Promise<Response> => {
+  constructor(transport: Transport, path: string, signal: AbortSignal) {
+    this.transport = transport;
+    this.path = path;
+    this.signal = signal;
+    this.what = `Reading ${path}`;
+  }
+
+  /** @throws DfsError FILE_CHANGED if `headers` name a version that is not there any more */
+  async open(headers: Record<string, string>): Promise<Response> {
+    const { transport, path, what, signal } = this;
     try {
       return await transport.request(filesPath(path), { what, headers, signal });
     } catch (error) {
       if (error instanceof DfsError && error.code === "PRECONDITION_FAILED") throw changed(path);
       throw error;
     }
-  };
+  }
 
+  /** What the first answer says of the file. Some servers and proxies stream without a Content-Length; HEAD has it. */
+  async described(response: Response): Promise<StoredFile> {
+    const { transport, path, what, signal } = this;
+    const file = storedFileOf(path, response);
+    if (!Number.isNaN(file.size)) return file;
+    const told = storedFileOf(path, await transport.request(filesPath(path), { method: "HEAD", what, signal }));
+    if (told.etag !== file.etag) throw changed(path);
+    return { ...file, size: told.size };
+  }
+}
+
+/** @param leave ends every request of `version` */
+async function begin(
+  version: VersionReader,
+  { range, resume, ifMatch, onProgress }: GetOptions,
+  leave: () => void,
+): Promise<Download> {
+  if (resume && ifMatch === undefined) throw new Error("resume needs ifMatch: the version that it belongs to");
   const start = resume?.offset ?? range?.start ?? 0;
   const isPart = start !== 0 || range?.end !== undefined;
   const first: Record<string, string> = {};
   if (ifMatch !== undefined) first["if-match"] = ifMatch;
   if (isPart) first.range = rangeHeader(start, range?.end);
-  const response = await open(first);
-  const file = storedFileOf(path, response);
-  if (ifMatch !== undefined && file.etag !== ifMatch) throw changed(path);
-  if (Number.isNaN(file.size)) {
-    // Some servers and proxies stream without a Content-Length; HEAD has it.
-    const head = await transport.request(filesPath(path), { method: "HEAD", what, signal });
-    const told = storedFileOf(path, head);
-    if (told.etag !== file.etag) throw changed(path);
-    file.size = told.size;
-  }
+  const response = await version.open(first);
+  const file = await version.described(response);
+  if (ifMatch !== undefined && file.etag !== ifMatch) throw changed(version.path);
   const part = /^bytes (\d+)-(\d+)\//.exec(response.headers.get("content-range") ?? "");
-  if (isPart && !part) throw changed(path);
+  if (isPart && !part) throw changed(version.path);
   const offset = part ? Number(part[1]) : 0;
   const end = part ? Number(part[2]) + 1 : file.size;
-
   const sum = new RunningCrc32();
   if (resume) Object.assign(sum, { position: resume.offset, crc32: resume.crc32 });
   else sum.position = offset;
   const isWhole = (resume !== undefined || offset === 0) && end === file.size;
-  let reader = response.body?.getReader() ?? null;
-  let failures = 0;
-
-  const reopen = async () => {
-    const rest = await open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
-    if (rest.status === 206 && rest.headers.get("etag") === file.etag) return rest.body?.getReader() ?? null;
-    await dropBody(rest);
-    throw changed(path);
-  };
-
+  const reader = response.body?.getReader() ?? null;
+  const bytes = new CheckedDownload({ version, file, end, isWhole, sum, reader, leave, onProgress });
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>(
-    {
-      async pull(controller) {
-        while (sum.position < end) {
-          if (signal.aborted) throw connectionError(signal.reason, what, transport.url, signal);
-          reader ??= await reopen();
-          try {
-            const next = await reader?.read();
-            if (next === undefined || next.done)
-              throw new DfsError("UNREACHABLE", `${what}: the connection ended ${end - sum.position} bytes early`);
-            failures = 0;
-            sum.update(next.value);
-            if (sum.position > end) throw new DfsError("UNEXPECTED_ANSWER", `${what}: more bytes came than were told`);
-            onProgress?.(sum.position);
-            return controller.enqueue(next.value as Uint8Array<ArrayBuffer>);
-          } catch (cause) {
-            reader = null;
-            const error = connectionError(cause, what, transport.url, signal);
-            if (failures >= transport.retries || !isPassing(error)) throw error;
-            await transport.pause(failures++, signal);
-          }
-        }
-        await reader?.cancel().catch(() => undefined);
-        if (isWhole && formatCrc32(sum.crc32) !== file.crc32)
-          throw new DfsError(
-            "CHECKSUM_MISMATCH",
-            `${path} arrived with CRC-32 ${formatCrc32(sum.crc32)}; stored is ${file.crc32}`,
-          );
-        controller.close();
-      },
-      cancel: (reason) => {
-        leave();
-        // What is under way ends with an error then, which is no news to somebody who leaves.
-        return reader?.cancel(reason).catch(() => undefined);
-      },
-    },
+    { pull: (controller) => bytes.pull(controller), cancel: (reason) => bytes.cancel(reason) },
     { highWaterMark: 0 },
   );
   return { file, offset, length: end - offset, body };
+}
+
+interface DownloadParts extends Pick<GetOptions, "onProgress"> {
+  version: VersionReader;
+  file: StoredFile;
+  /** Behind the last byte that is wanted. */
+  end: number;
+  /** The bytes begin with the file's first and end with its last: their CRC-32 can be compared. */
+  isWhole: boolean;
+  /** Of the bytes before the first that comes. */
+  sum: RunningCrc32;
+  reader: ReadableStreamDefaultReader<Uint8Array> | null;
+  leave: () => void;
+}
+
+/** The bytes of one download, over as many connections as it takes. */
+class CheckedDownload {
+  readonly #parts: DownloadParts;
+  #reader: DownloadParts["reader"];
+  #failures = 0;
+
+  constructor(parts: DownloadParts) {
+    this.#parts = parts;
+    this.#reader = parts.reader;
+  }
+
+  async pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
+    const { version, end, sum, onProgress } = this.#parts;
+    const { transport, what, signal } = version;
+    while (sum.position < end) {
+      if (signal.aborted) throw connectionError(signal.reason, what, transport.url, signal);
+      this.#reader ??= await this.#reopened();
+      try {
+        const bytes = await this.#next();
+        onProgress?.(sum.position);
+        return controller.enqueue(bytes);
+      } catch (cause) {
+        this.#reader = null;
+        const error = connectionError(cause, what, transport.url, signal);
+        if (this.#failures >= transport.retries || !isPassing(error)) throw error;
+        await transport.pause(this.#failures++, signal);
+      }
+    }
+    await this.#reader?.cancel().catch(() => undefined);
+    this.#checkWhole();
+    controller.close();
+  }
+
+  async #next(): Promise<Uint8Array<ArrayBuffer>> {
+    const { version, end, sum } = this.#parts;
+    const next = await this.#reader?.read();
+    if (next === undefined || next.done)
+      throw new DfsError("UNREACHABLE", `${version.what}: the connection ended ${end - sum.position} bytes early`);
+    this.#failures = 0;
+    sum.update(next.value);
+    if (sum.position > end)
+      throw new DfsError("UNEXPECTED_ANSWER", `${version.what}: more bytes came than were announced`);
+    return next.value as Uint8Array<ArrayBuffer>;
+  }
+
+  /** The rest of the same version. @throws DfsError FILE_CHANGED */
+  async #reopened(): Promise<DownloadParts["reader"]> {
+    const { version, file, end, sum } = this.#parts;
+    const rest = await version.open({ range: rangeHeader(sum.position, end), "if-match": file.etag });
+    if (rest.status === 206 && rest.headers.get("etag") === file.etag) return rest.body?.getReader() ?? null;
+    await dropBody(rest);
+    throw changed(version.path);
+  }
+
+  #checkWhole(): void {
+    const { version, file, isWhole, sum } = this.#parts;
+    if (!isWhole || formatCrc32(sum.crc32) === file.crc32) return;
+    throw new DfsError(
+      "CHECKSUM_MISMATCH",
+      `${version.path} arrived with CRC-32 ${formatCrc32(sum.crc32)}; stored is ${file.crc32}`,
+    );
+  }
+
+  cancel(reason: unknown): Promise<void> | undefined {
+    this.#parts.leave();
+    // What is under way ends with an error then, which the caller who left need not hear.
+    return this.#reader?.cancel(reason).catch(() => undefined);
+  }
 }
 
 const rangeHeader = (start: number, end?: number): string =>

@@ -22,79 +22,126 @@ export async function uploadResumably(
   source: Blob,
   options: ResumableOptions = {},
 ): Promise<StoredFile> {
-  const { signal, onProgress, onUpload } = options;
-  const what = `Writing ${path}`;
   filesPath(path);
-  const sum = new RunningCrc32();
-  let { id, offset } = (await known(transport, options.uploadId, source, sum, signal)) ?? (await open());
-  onUpload?.(id);
+  return new ResumableUpload(transport, path, source, options).run();
+}
 
-  async function open(): Promise<OpenedUpload> {
-    const { contentType, replication, chunkSize, createOnly, meta, idempotencyKey } = options;
-    const response = await transport.request("/uploads", {
+class ResumableUpload {
+  readonly #transport: Transport;
+  readonly #path: string;
+  readonly #source: Blob;
+  readonly #options: ResumableOptions;
+  /** For messages. */
+  readonly #what: string;
+  readonly #sum = new RunningCrc32();
+
+  constructor(transport: Transport, path: string, source: Blob, options: ResumableOptions) {
+    this.#transport = transport;
+    this.#path = path;
+    this.#source = source;
+    this.#options = options;
+    this.#what = `Writing ${path}`;
+  }
+
+  async run(): Promise<StoredFile> {
+    const { uploadId, signal, onUpload } = this.#options;
+    const earlier = await known(this.#transport, uploadId, this.#source, this.#sum, signal);
+    const upload = earlier ?? (await this.#open());
+    onUpload?.(upload.id);
+    await this.#send(upload);
+    return this.#complete(upload.id);
+  }
+
+  async #open(): Promise<OpenedUpload> {
+    const { signal, idempotencyKey } = this.#options;
+    const response = await this.#transport.request("/uploads", {
       method: "POST",
-      what,
+      what: this.#what,
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        path,
-        ...(contentType ? { contentType } : {}),
-        ...Object.fromEntries(
-          CONTENT_HEADER_FIELDS.flatMap(([field]) => (options[field] ? [[field, options[field]]] : [])),
-        ),
-        ...(replication === undefined ? {} : { replication }),
-        ...(chunkSize === undefined ? {} : { chunkSize }),
-        ...(createOnly ? { overwrite: false } : {}),
-        ...(meta ? { meta } : {}),
-      }),
+      body: JSON.stringify(this.#order()),
       signal,
       idempotencyKey,
     });
     await dropBody(response);
     const location = response.headers.get("location");
-    if (!location) throw new DfsError("UNEXPECTED_ANSWER", `${what}: the upload has no Location`, response.status);
+    if (!location)
+      throw new DfsError("UNEXPECTED_ANSWER", `${this.#what}: the upload has no Location`, response.status);
     return { id: location.slice(location.lastIndexOf("/") + 1), offset: 0 };
   }
 
-  const size = source.size;
-  for (let failures = 0; offset < size; ) {
-    await sum.seek(offset, source);
-    onProgress?.(offset);
-    const before = offset;
-    try {
-      const response = await transport.request(uploadPath(id), {
-        method: "PATCH",
-        what,
-        headers: { "content-type": "application/octet-stream", "upload-offset": String(offset) },
-        body: observed(source.slice(offset).stream(), (bytes) => {
-          sum.update(bytes);
-          onProgress?.(sum.position);
-        }),
-        signal,
-        once: true,
-      });
-      await dropBody(response);
-      offset = Number(response.headers.get("upload-offset"));
-    } catch (error) {
-      if (!mayGoOn(error) || failures >= transport.retries) throw error;
-      await transport.pause(failures++, signal);
-      offset = (await statusOf(transport, id, signal)).offset;
-    }
-    if (!Number.isSafeInteger(offset) || offset > size)
-      throw new DfsError("FILE_CHANGED", `${what}: the upload stands at ${offset}, the source has ${size} bytes`);
-    if (offset > before) failures = 0;
+  /** What opens an upload: what was left out is left to the gateway. */
+  #order(): Record<string, unknown> {
+    const { contentType, replication, chunkSize, createOnly, meta } = this.#options;
+    const said = CONTENT_HEADER_FIELDS.flatMap(([field]) =>
+      this.#options[field] ? [[field, this.#options[field]]] : [],
+    );
+    return {
+      path: this.#path,
+      ...(contentType ? { contentType } : {}),
+      ...Object.fromEntries(said),
+      ...(replication === undefined ? {} : { replication }),
+      ...(chunkSize === undefined ? {} : { chunkSize }),
+      ...(createOnly ? { overwrite: false } : {}),
+      ...(meta ? { meta } : {}),
+    };
   }
 
-  await sum.seek(size, source);
-  const file = (await transport.json(uploadPath(id), {
-    method: "POST",
-    what,
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ size, crc32: formatCrc32(sum.crc32) }),
-    signal,
-  })) as StoredFile;
-  if (file.size !== size || file.crc32 !== formatCrc32(sum.crc32))
-    throw new DfsError("CHECKSUM_MISMATCH", `${path} was stored with CRC-32 ${file.crc32}, not the one sent`);
-  return file;
+  /** Sends what the cluster does not have yet, as often as connections break. */
+  async #send({ id, offset: start }: OpenedUpload): Promise<void> {
+    const { size } = this.#source;
+    let failures = 0;
+    for (let offset = start; offset < size; ) {
+      await this.#sum.seek(offset, this.#source);
+      this.#options.onProgress?.(offset);
+      const before = offset;
+      try {
+        offset = await this.#append(id, offset);
+      } catch (error) {
+        if (!mayGoOn(error) || failures >= this.#transport.retries) throw error;
+        await this.#transport.pause(failures++, this.#options.signal);
+        offset = (await statusOf(this.#transport, id, this.#options.signal)).offset;
+      }
+      if (!Number.isSafeInteger(offset) || offset > size)
+        throw new DfsError(
+          "FILE_CHANGED",
+          `${this.#what}: the upload stands at ${offset}, the source has ${size} bytes`,
+        );
+      if (offset > before) failures = 0;
+    }
+  }
+
+  /** @returns where the upload stands then */
+  async #append(id: string, offset: number): Promise<number> {
+    const { signal, onProgress } = this.#options;
+    const response = await this.#transport.request(uploadPath(id), {
+      method: "PATCH",
+      what: this.#what,
+      headers: { "content-type": "application/octet-stream", "upload-offset": String(offset) },
+      body: observed(this.#source.slice(offset).stream(), (bytes) => {
+        this.#sum.update(bytes);
+        onProgress?.(this.#sum.position);
+      }),
+      signal,
+      once: true,
+    });
+    await dropBody(response);
+    return Number(response.headers.get("upload-offset"));
+  }
+
+  async #complete(id: string): Promise<StoredFile> {
+    const { size } = this.#source;
+    await this.#sum.seek(size, this.#source);
+    const crc32 = formatCrc32(this.#sum.crc32);
+    const file = (await this.#transport.json(uploadPath(id), {
+      method: "POST",
+      what: this.#what,
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ size, crc32 }),
+      signal: this.#options.signal,
+    })) as StoredFile;
+    if (file.size === size && file.crc32 === crc32) return file;
+    throw new DfsError("CHECKSUM_MISMATCH", `${this.#path} was stored with CRC-32 ${file.crc32}, not the one sent`);
+  }
 }
 
 const uploadPath = (id: string): string => `/uploads/${encodeURIComponent(id)}`;
