@@ -9,17 +9,18 @@ import { filesPath } from "./file-url.ts";
 import { connectionError, isPassing, type Transport } from "./transport.ts";
 
 export interface GetOptions {
-  /** Bytes `[start, end)`; `end` left out: to the end. A negative `start` counts from the end. */
+  /** Bytes `[start, end)`; `end` left out: to the end. A negative `start` counts from the end. @default the whole file */
   range?: { start: number; end?: number };
-  /** Read this version or none: `FILE_CHANGED` if the file is another by now. */
+  /** Read this version or none: `FILE_CHANGED` if the file is another by now. @default the version that is there */
   ifMatch?: string;
   /**
    * Goes on with a download that was interrupted at `offset`, with the checksum up to there. Needs `ifMatch`: the rest
    * of another version would not fit.
    */
   resume?: { offset: number; crc32: number };
+  /** Ends the call, and the body with an error: ABORTED. */
   signal?: AbortSignal;
-  /** Bytes received so far, those before `resume.offset` included. */
+  /** Called with the bytes received so far, those before `resume.offset` included. */
   onProgress?: (bytes: number) => void;
 }
 

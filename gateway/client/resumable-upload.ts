@@ -10,7 +10,7 @@ import { filesPath } from "./file-url.ts";
 import { isPassing, type Transport } from "./transport.ts";
 
 export interface ResumableOptions extends Omit<PutOptions, "ifMatch"> {
-  /** An upload begun before, to go on with. If the cluster no longer knows it, a new one is begun. */
+  /** An upload begun before, to go on with. If the cluster no longer knows it, or holds other bytes, a new one is begun. */
   uploadId?: string;
   /** Told as soon as there is an upload to go on with: keep its id. */
   onUpload?: (uploadId: string) => void;

@@ -2,9 +2,17 @@
 import { DfsError, errorOf } from "./dfs-error.ts";
 
 export interface Attempts {
-  /** Repetitions after the first try. Default 4: about two seconds in all. */
+  /**
+   * Repetitions after the first try, of what is safe to repeat. 4 take about two seconds in all, if every answer is quick.
+   *
+   * @default 4
+   */
   retries?: number;
-  /** Pause before the first repetition; each next one is twice as long, up to five seconds. Default 120. */
+  /**
+   * Pause before the first repetition, ms. Each next one is twice as long, up to five seconds; chance varies it by a quarter.
+   *
+   * @default 120
+   */
   backoffMs?: number;
 }
 
