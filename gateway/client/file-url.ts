@@ -1,4 +1,5 @@
 /** Where a file is found under a gateway's address. */
+import { urlOfFile } from "../../actors/rules/file-url.ts";
 import { pathProblem } from "../../actors/rules/path.ts";
 import { DfsError } from "./dfs-error.ts";
 
@@ -6,5 +7,5 @@ import { DfsError } from "./dfs-error.ts";
 export function filesPath(path: string): string {
   const problem = pathProblem(path);
   if (problem) throw new DfsError("INVALID_PATH", `${problem}: ${JSON.stringify(path.slice(0, 200))}`, 400);
-  return `/files/${path.split("/").map(encodeURIComponent).join("/")}`;
+  return urlOfFile(path);
 }

@@ -3,6 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { boundedBody } from "../http/bounded-body.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 import { json, present } from "./answers.ts";
@@ -71,31 +72,17 @@ export const recordingRoutes = (console: Console | null) =>
 let isChecking = false;
 
 async function recordingChecked(request: Request): Promise<RecordingHeader> {
-  if (Number(request.headers.get("content-length") ?? 0) > RECORDING_LIMITS.packedBytes) throw tooLarge();
+  const { packedBytes } = RECORDING_LIMITS;
+  const tooLarge = `A recording has at most ${packedBytes} bytes`;
+  if (Number(request.headers.get("content-length") ?? 0) > packedBytes)
+    throw new Refusal("PAYLOAD_TOO_LARGE", tooLarge);
   if (isChecking) throw new Refusal("OVERLOADED", "Another recording is being checked here");
   isChecking = true;
   try {
-    const read = await checkRecording(bodyOf(request));
+    const read = await checkRecording(boundedBody(request, packedBytes, tooLarge));
     if (!read.ok) throw new Refusal(read.code, read.message);
     return read.header;
   } finally {
     isChecking = false;
   }
 }
-
-async function* bodyOf(request: Request): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
-  let bytes = 0;
-  try {
-    for await (const piece of request.body ?? []) {
-      bytes += piece.length;
-      if (bytes > RECORDING_LIMITS.packedBytes) throw tooLarge();
-      yield piece as Uint8Array<ArrayBuffer>;
-    }
-  } catch (cause) {
-    if (cause instanceof Refusal) throw cause;
-    throw new Refusal("BODY_INCOMPLETE", "The body broke off");
-  }
-}
-
-const tooLarge = (): Refusal =>
-  new Refusal("PAYLOAD_TOO_LARGE", `A recording has at most ${RECORDING_LIMITS.packedBytes} bytes`);

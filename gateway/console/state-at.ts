@@ -6,7 +6,8 @@ const NO_ACTOR = new Set(["sum", "refused", "mark", "gap"]);
 /** How long an ended actor is still shown. */
 export const ENDED_SHOWN_MS = 5000;
 
-const stateOf = ({ n, b, q, h, t, m, a, s, v, c, tm, z }: StepRecord): ActorState => ({
+/** The state of an actor, as this record leaves it. */
+export const stateOf = ({ n, b, q, h, t, m, a, s, v, c, tm, z }: StepRecord): ActorState => ({
   n,
   b,
   q,

@@ -1,7 +1,8 @@
 /** Why did this happen? One record with the chain of its causes, what it caused, and the edge that let it pass. Pure. */
-import type { ActorState, Chart, StepRecord, Why } from "./api.ts";
+import type { Chart, StepRecord, Why } from "./api.ts";
 import { clockTime } from "./clock-time.ts";
 import { idOf } from "./order.ts";
+import { stateOf } from "./state-at.ts";
 
 /** Where records are looked up: a store on the gateway, a map in a browser. */
 export interface RecordLookup {
@@ -61,12 +62,6 @@ export function lookupIn(records: readonly StepRecord[]): RecordLookup {
     before: (n, a, h) => records.findLast((one) => one.n === n && one.a === a && one.h < h) ?? null,
   };
 }
-
-const stateOf = ({ n, b, q, h, t, m, a, s, v, c, tm }: StepRecord): ActorState => ({
-  ...{ n, b, q, h, t, m, a, s, v },
-  ...(c && { c }),
-  ...(tm && { tm }),
-});
 
 /** In words: `worker-3 became heard.dead at master-1, 21:04:13.220 (after deadAfterSuspicionMs)` */
 export function sentence({ n, m, s, k, e, f, v, t, r, d }: StepRecord): string {

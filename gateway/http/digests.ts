@@ -6,6 +6,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { HashName, PutRequest } from "../ports/transfers.ts";
+import { invalidHeader } from "./request-headers.ts";
 
 export type Digests = Pick<PutRequest, "expectedHashes" | "expectedCrc32" | "wantSha256">;
 
@@ -31,17 +32,16 @@ const FIELDS = {
 const CRC32_HEADER = "x-crc32";
 export const DIGEST_HEADERS = [...Object.keys(FIELDS), "Content-MD5", CRC32_HEADER] as const;
 
-const invalid = (header: string, text: string): Refusal => new Refusal("INVALID_HEADER", text, { header });
-
 /** What the headers of a request say of its bytes. @throws INVALID_HEADER */
 export function readDigests(headers: Headers): Digests {
   const hashes = new Map<HashName, string>();
   const expect = (header: string, { hash, bytes }: Algorithm, base64: string): void => {
     const digest = Buffer.from(base64, "base64");
     if (digest.length !== bytes || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64))
-      throw invalid(header, `${header}: ${base64.slice(0, 100)} is not ${bytes} bytes of ${hash} in base64`);
+      throw invalidHeader(header, `${header}: ${base64.slice(0, 100)} is not ${bytes} bytes of ${hash} in base64`);
     const hex = digest.toString("hex");
-    if ((hashes.get(hash) ?? hex) !== hex) throw invalid(header, `The request has two different digests of ${hash}`);
+    if ((hashes.get(hash) ?? hex) !== hex)
+      throw invalidHeader(header, `The request has two different digests of ${hash}`);
     hashes.set(hash, hex);
   };
   for (const [header, member] of Object.entries(FIELDS)) {
@@ -63,14 +63,14 @@ function membersOf(field: string, header: string, member: RegExp): [Algorithm, s
   const members = field.split(",").map((text) => {
     const [, name, base64] = member.exec(text.trim()) ?? [];
     if (name === undefined || base64 === undefined)
-      throw invalid(header, `${header} is ${field.slice(0, 100)}, which is no list of digests`);
+      throw invalidHeader(header, `${header} is ${field.slice(0, 100)}, which is no list of digests`);
     return { algorithm: ALGORITHMS.get(name.toLowerCase()), base64 };
   });
   const known = members.flatMap(({ algorithm, base64 }): [Algorithm, string][] =>
     algorithm ? [[algorithm, base64]] : [],
   );
   if (known.length === 0)
-    throw invalid(
+    throw invalidHeader(
       header,
       `${header} is ${field.slice(0, 100)}; of its algorithms none can be checked. Known: ${KNOWN}`,
     );
@@ -86,7 +86,7 @@ function wantsSha256(field: string | null): boolean {
 /** @throws INVALID_HEADER if digests are sent where none is verified */
 export function refuseDigests(headers: Headers, hint: string): void {
   for (const header of DIGEST_HEADERS)
-    if (headers.has(header)) throw invalid(header, `${header} is not verified on this request. ${hint}`);
+    if (headers.has(header)) throw invalidHeader(header, `${header} is not verified on this request. ${hint}`);
 }
 
 /** Verifies the digests that came with a body that is held whole. @throws INVALID_HEADER, DIGEST_MISMATCH */
@@ -99,7 +99,8 @@ export function verifyDigests(headers: Headers, body: Uint8Array): void {
 }
 
 export function parseCrc32(text: string, header: string): number {
-  if (!/^[0-9a-f]{8}$/i.test(text)) throw invalid(header, `${header} is ${text.slice(0, 40)}; allowed: 8 hex digits`);
+  if (!/^[0-9a-f]{8}$/i.test(text))
+    throw invalidHeader(header, `${header} is ${text.slice(0, 40)}; allowed: 8 hex digits`);
   return Number.parseInt(text, 16);
 }
 

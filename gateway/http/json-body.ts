@@ -2,6 +2,7 @@
 import type { Static, TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { boundedBody } from "./bounded-body.ts";
 import { verifyDigests } from "./digests.ts";
 
 const MAX_JSON_BYTES = 256 << 10;
@@ -12,7 +13,8 @@ export async function readJson<S extends TSchema>(request: Request, schema: S): 
   if (type !== "application/json")
     throw new Refusal("UNSUPPORTED_MEDIA_TYPE", `Content-Type is ${type ?? "missing"}; allowed: application/json`);
   let value: unknown;
-  const bytes = await readBytes(request);
+  const tooLarge = `The body has more than ${MAX_JSON_BYTES} bytes`;
+  const bytes = Buffer.concat(await Array.fromAsync(boundedBody(request, MAX_JSON_BYTES, tooLarge)));
   verifyDigests(request.headers, bytes);
   try {
     value = JSON.parse(bytes.toString("utf8"));
@@ -26,21 +28,4 @@ export async function readJson<S extends TSchema>(request: Request, schema: S): 
       ...(wrong.schema.description ? { allowed: wrong.schema.description } : {}),
     });
   return value as Static<S>;
-}
-
-async function readBytes(request: Request): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  try {
-    for await (const part of request.body ?? []) {
-      bytes += part.byteLength;
-      if (bytes > MAX_JSON_BYTES)
-        throw new Refusal("PAYLOAD_TOO_LARGE", `The body has more than ${MAX_JSON_BYTES} bytes`);
-      parts.push(part);
-    }
-  } catch (cause) {
-    if (cause instanceof Refusal) throw cause;
-    throw new Refusal("BODY_INCOMPLETE", "The body broke off");
-  }
-  return Buffer.concat(parts);
 }

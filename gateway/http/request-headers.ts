@@ -14,7 +14,7 @@ import {
 } from "../../actors/rules/file-headers.ts";
 import type { FileRequest } from "../ports/transfers.ts";
 
-const invalid = (header: string, text: string): Refusal => new Refusal("INVALID_HEADER", text, { header });
+export const invalidHeader = (header: string, text: string): Refusal => new Refusal("INVALID_HEADER", text, { header });
 
 /** What comes back with a file as it was said. */
 export type FileHeaders = Pick<FileRequest, "contentType" | "contentHeaders" | "userMetadata">;
@@ -38,7 +38,7 @@ export function readFileHeaders(headers: Headers, maxBytes: number): FileHeaders
 export function checkFileHeaders(said: FileHeaders, maxBytes: number): FileHeaders {
   const { contentType, contentHeaders = {}, userMetadata = new Map<string, string>() } = said;
   const typeProblem = contentType === undefined ? null : contentTypeProblem(contentType);
-  if (typeProblem) throw invalid("Content-Type", `Content-Type ${typeProblem}`);
+  if (typeProblem) throw invalidHeader("Content-Type", `Content-Type ${typeProblem}`);
   for (const [field, value] of Object.entries(contentHeaders))
     checkValue(CONTENT_HEADERS[field as keyof ContentHeaders], value);
   for (const [name, value] of userMetadata) {
@@ -57,7 +57,7 @@ export function checkFileHeaders(said: FileHeaders, maxBytes: number): FileHeade
 /** @throws INVALID_HEADER */
 export function checkMetadataName(name: string): void {
   const problem = metadataNameProblem(name);
-  if (problem) throw invalid(`${META_PREFIX}${name.slice(0, 40)}`, `The name of the metadatum ${problem}`);
+  if (problem) throw invalidHeader(`${META_PREFIX}${name.slice(0, 40)}`, `The name of the metadatum ${problem}`);
 }
 
 /** @throws INVALID_HEADER, METADATA_TOO_LARGE */
@@ -65,7 +65,7 @@ export function checkValue(header: string, value: string): void {
   if (value.length > MAX_VALUE_LENGTH)
     throw new Refusal("METADATA_TOO_LARGE", `${header} has ${value.length} characters; allowed: ${MAX_VALUE_LENGTH}`);
   const problem = headerTextProblem(value);
-  if (problem) throw invalid(header, `The value of ${header} ${problem}`);
+  if (problem) throw invalidHeader(header, `The value of ${header} ${problem}`);
 }
 
 /**
@@ -77,7 +77,7 @@ function utf8OfHeader(value: string, name: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.from(value, "latin1"));
   } catch {
-    throw invalid(name, `The value of ${name} is not UTF-8`);
+    throw invalidHeader(name, `The value of ${name} is not UTF-8`);
   }
 }
 
@@ -87,13 +87,13 @@ export function readContentLength(headers: Headers): number | undefined {
   if (text === null) return undefined;
   const length = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(length))
-    throw invalid("Content-Length", `Content-Length is ${text.slice(0, 40)}; allowed: a whole number`);
+    throw invalidHeader("Content-Length", `Content-Length is ${text.slice(0, 40)}; allowed: a whole number`);
   return length;
 }
 
 export function readIdempotencyKey(headers: Headers): string | undefined {
   const key = headers.get("idempotency-key") ?? undefined;
   if (key !== undefined && !/^[\x21-\x7e]{1,255}$/.test(key))
-    throw invalid("Idempotency-Key", "Idempotency-Key has 1 to 255 visible ASCII characters");
+    throw invalidHeader("Idempotency-Key", "Idempotency-Key has 1 to 255 visible ASCII characters");
   return key;
 }

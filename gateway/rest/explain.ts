@@ -7,12 +7,11 @@ import type { ChunkDescription } from "../../actors/messages/worker.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { ExplainAnswer, Operations } from "../ports/operations.ts";
-import { FileJson, fileJson } from "./file-json.ts";
+import { FileJson, fileJson, IsoTime } from "./file-json.ts";
 
 /** Workers are asked about this many copies at once. */
 const QUESTIONS_AT_ONCE = 16;
 
-const IsoTime = Type.String({ format: "date-time" });
 const Decision = Type.Object({
   at: IsoTime,
   rule: Type.String({ description: "the rule that fired" }),

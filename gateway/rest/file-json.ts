@@ -10,13 +10,13 @@ import {
   META_PREFIX,
   saidHeaders,
 } from "../../actors/rules/file-headers.ts";
+import { urlOfFile } from "../../actors/rules/file-url.ts";
 import { httpDate } from "../http/conditions.ts";
 import { reprDigest } from "../http/digests.ts";
 import type { FileInfo } from "../ports/namespace.ts";
 import type { PutOutcome } from "../ports/transfers.ts";
-import { urlOfFile } from "./path.ts";
 
-const IsoTime = Type.String({ format: "date-time" });
+export const IsoTime = Type.String({ format: "date-time" });
 
 const Said = Type.Optional(Type.String({ description: "only if it was said" }));
 /** The standard headers in JSON: as a file is described, and as an upload is opened. */

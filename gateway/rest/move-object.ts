@@ -3,6 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { urlOfFile } from "../../actors/rules/file-url.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "../http/conditions.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";
@@ -12,7 +13,7 @@ import { readQuery } from "../http/query.ts";
 import { readIdempotencyKey } from "../http/request-headers.ts";
 import { readCondition } from "./file-attributes.ts";
 import { EntryJson, entryJson } from "./list-objects.ts";
-import { pathFromUrl, urlOfFile } from "./path.ts";
+import { pathFromUrl } from "./path.ts";
 
 const Move = Type.Object(
   {

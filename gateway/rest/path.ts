@@ -1,5 +1,5 @@
 /**
- * The file path in a URL, and a file path as a URL. Taken from the raw URL and percent-decoded once, so that `%2F` is a
+ * The file path in a URL. Taken from the raw URL and percent-decoded once, so that `%2F` is a
  * separator like `/`, and names with spaces, `?`, `#`, `+`, `%` or any Unicode travel unharmed.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
@@ -21,6 +21,3 @@ export function decodePercent(text: string): string {
     });
   }
 }
-
-/** @returns e.g. `/files/a%20b/c` */
-export const urlOfFile = (path: string): string => `/files/${path.split("/").map(encodeURIComponent).join("/")}`;

@@ -1,5 +1,7 @@
 /** How the page speaks with its gateway: one place that adds the token, reads refusals, and knows whether it answers. */
+
 import { signal } from "@preact/signals";
+import { urlOfFile } from "../../../actors/rules/file-url.ts";
 import { storedSignal } from "./signals-storage.ts";
 
 /** What the gateway refused, in its own words, or that it did not answer. */
@@ -87,8 +89,7 @@ export const postJson = (path: string, body: unknown): Promise<Response> =>
   ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
 
 /** Path of a file as a URL of the gateway. */
-export const fileUrl = (path: string): string =>
-  `/files/${path.replace(/\/$/, "").split("/").map(encodeURIComponent).join("/")}`;
+export const fileUrl = (path: string): string => urlOfFile(path.replace(/\/$/, ""));
 
 export const sentenceOf = (error: unknown): string =>
   error instanceof AskError
