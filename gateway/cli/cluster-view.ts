@@ -22,7 +22,7 @@ export function ratesBetween(before: Cluster, after: Cluster, ms: number): Rates
 
 const MANY_REPAIRS = 10;
 
-/** What the leader has not heard is told as such. */
+/** What the leader has not heard yet is shown as unknown. */
 const known = (value: number | null | undefined, inWords: (value: number) => string): string =>
   value === null || value === undefined ? "?" : inWords(value);
 

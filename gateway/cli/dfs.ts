@@ -45,7 +45,7 @@ function gatewayUrl(given?: string): string {
 }
 
 let interrupted = false;
-/** npm passes on the Ctrl-C that the terminal sent us already: that is one press, not two. */
+/** npm passes on the Ctrl-C that this process got from the terminal already: that is one press, not two. */
 const SAME_PRESS_MS = 400;
 
 /** Makes a command's action: opens a session, runs, and leaves with the right exit code. */

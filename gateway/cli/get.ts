@@ -79,7 +79,7 @@ function partName(target: string, taken: Set<string>): string {
   return part;
 }
 
-/** Writes beside the target and renames when every byte is there and right; what is there already is not asked again. */
+/** Writes beside the target and renames when every byte is there and right; what an earlier run has kept is not read again. */
 async function fetchFile(
   { dfs, signal }: Session,
   path: string,

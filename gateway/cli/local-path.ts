@@ -13,7 +13,7 @@ export interface LocalFile {
 
 export interface LocalTree {
   files: LocalFile[];
-  /** Directories without anything in them. */
+  /** Empty directories. */
   emptyDirectories: string[];
   /** Sockets, dangling links and the like, with the reason. */
   skipped: { path: string; reason: string }[];

@@ -33,7 +33,7 @@ function orderOf(order: string, id: string | undefined, url: string | undefined)
 }
 
 function toldOf(order: MastersOrder): string {
-  if ("transfer" in order) return `${order.transfer} was told to lead.`;
+  if ("transfer" in order) return `${order.transfer} was asked to lead.`;
   if ("remove" in order) return `${order.remove} does not belong to the masters any more; its process may be stopped.`;
   return (
     `${order.add} learns, and votes by itself once it has caught up. If it does not run yet, start it there:\n` +
@@ -102,7 +102,7 @@ export async function backup({ dfs, output, signal }: Session, path: string): Pr
   return ExitCode.ok;
 }
 
-/** What the manifest at the beginning of a backup says that the whole is long. */
+/** Length of the whole backup, as the manifest at its beginning says. */
 async function statedLength(path: string): Promise<number> {
   const head = Buffer.from(await Bun.file(path).slice(0, 12).arrayBuffer());
   const manifestBytes = head.length === 12 ? head.readUInt32LE(8) : 0;

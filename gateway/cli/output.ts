@@ -21,7 +21,7 @@ export function formatDuration(seconds: number): string {
 
 export { counted } from "../client/verdict.ts";
 
-/** Names come from anybody: what would steer the terminal is shown as its code. */
+/** Clients choose the names: characters that would steer the terminal are shown as their code. */
 export const printable = (text: string): string =>
   text.replace(/\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`);
 

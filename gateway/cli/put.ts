@@ -151,7 +151,7 @@ async function send(
       "FILE_CHANGED",
       `${local.path} was changed while it was sent; ${path} may hold a mixture.`,
       0,
-      "Put it again when nobody writes to it.",
+      "Put it again when no program writes to it.",
     );
   return file;
 }

@@ -29,7 +29,7 @@ export function remember<T>(key: TransferKey, value: T): void {
     writeFileSync(`${path}.${process.pid}`, JSON.stringify({ ...key, value }), { mode: 0o600 });
     renameSync(`${path}.${process.pid}`, path);
   } catch {
-    // told in the docstring
+    // as the docstring says
   }
 }
 

@@ -10,7 +10,7 @@ export interface Session {
 }
 
 /**
- * Does `work` for every item, at most `parallel` at once and in order of the list. A failure is told at once and does not
+ * Does `work` for every item, at most `parallel` at once and in order of the list. A failure is printed at once and does not
  * stop the others; an interruption does.
  *
  * @returns the exit code

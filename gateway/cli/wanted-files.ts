@@ -19,7 +19,7 @@ export class WantedFiles {
   readonly missing: DfsError[] = [];
   readonly #session: Session;
   readonly #to: string;
-  /** The local name is a directory for what is fetched, and no name for it. */
+  /** true: the local name is a directory that the files go into; false: it is the name of the one thing fetched. */
   readonly #isInto: boolean;
 
   private constructor(session: Session, to: string, isInto: boolean) {

@@ -15,7 +15,7 @@ export interface StoredFile extends ContentHeaders {
   /** ISO 8601 */
   modified: string;
   meta: Record<string, string>;
-  /** Number of chunks; a write tells it, `head` does not. */
+  /** Number of chunks; a write answers it, `head` does not. */
   chunks?: number;
   replication?: number;
   /** hex, if the file was stored with it */
@@ -58,7 +58,7 @@ export interface ExplainedChunk {
     workerState: string;
     /** ISO 8601: when the worker last read the copy back and found it right; null: never since it was written, or not known */
     verifiedAt: string | null;
-    /** ISO 8601: when it was written there; null: not known. Older gateways do not tell. */
+    /** ISO 8601: when it was written there; null: not known. Absent from older gateways. */
     sealedAt?: string | null;
     reason: string | null;
   }[];

@@ -10,7 +10,7 @@ export const ClientErrorCodes = {
   CHECKSUM_MISMATCH: "Do it again; if it happens again, `explain` shows where the copies are.",
   /** The file became another while it was read, or the local source while it was sent. */
   FILE_CHANGED: "Start again from the beginning.",
-  /** Whatever answered is no gateway of ours. */
+  /** The answer does not come from a gateway of this system. */
   UNEXPECTED_ANSWER: "Check the address: is it a gateway of this system?",
   ABORTED: "",
 } as const;
@@ -45,7 +45,7 @@ const nextOf = (code: string): string => {
 /** What stands before a gateway names no code; these pass. */
 const codeOfStatus: Record<number, string> = { 503: "OVERLOADED", 504: "TIMEOUT" };
 
-/** Turns an answer that is not 2xx into its error. HEAD has no body: there a header tells the code. */
+/** Turns an answer that is not 2xx into its error. An answer to HEAD has no body: a header has the code. */
 export async function errorOf(response: Response, what: string): Promise<DfsError> {
   const { status } = response;
   const isProblem = response.headers.get("content-type")?.includes("json") ?? false;

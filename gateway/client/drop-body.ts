@@ -1,2 +1,2 @@
-/** Frees the connection of an answer whose body nobody reads. That it may have broken already is no news then. */
+/** Frees the connection of an answer whose body is not read. A connection that is broken already is no error. */
 export const dropBody = async (response: Response): Promise<void> => response.body?.cancel().catch(() => undefined);

@@ -12,7 +12,7 @@ import { isPassing, type Transport } from "./transport.ts";
 export interface ResumableOptions extends Omit<PutOptions, "ifMatch"> {
   /** An upload begun before, to go on with. If the cluster no longer knows it, or holds other bytes, a new one is begun. */
   uploadId?: string;
-  /** Told as soon as there is an upload to go on with: keep its id. */
+  /** Called with the id of the upload, as soon as there is one: keep it to go on later. */
   onUpload?: (uploadId: string) => void;
 }
 

@@ -15,7 +15,7 @@ export function verdictOf({ leader, steward, workers, redundancy, reasons }: Clu
   const expected = workers.filter(({ mode }) => mode !== "removed");
   const live = expected.filter(({ state }) => state === "live").length;
   const ofWorkers = `${live} of ${counted(expected.length, "worker")} ${expected.length === 1 ? "is" : "are"} live`;
-  if (leader === null) return { level: "unknown", sentence: "Unknown: no master leads, so nobody can tell." };
+  if (leader === null) return { level: "unknown", sentence: "Unknown: no master leads." };
 
   const below = Object.entries(redundancy.below)
     .map(([copies, chunks]) => ({ copies: Number(copies), chunks }))

@@ -61,7 +61,7 @@ export const About = Type.Object({
 });
 export type About = Static<typeof About>;
 
-/** Whether a node can be asked, and what it said of itself. `unknown` is no verdict on the node: we cannot reach it. */
+/** Whether a node can be asked, and what it said of itself. `unknown` is no verdict on the node: this gateway cannot reach it. */
 export const NodeStatus = Type.Object({
   id: Type.String(),
   kind: Type.Union([Type.Literal("master"), Type.Literal("worker"), Type.Literal("gateway")]),
@@ -81,7 +81,7 @@ export type NodeStatus = Static<typeof NodeStatus>;
 // ── stream ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 2 s tells that it lives. `id:` is the
+ * `event:` names and the JSON in `data:`. Batches every 50 ms; a comment every 2 s shows that the stream is alive. `id:` is the
  * cursor; it comes with `records` only. After a restart of the gateway the cursor is still good.
  */
 export interface StreamEvents {
@@ -177,7 +177,7 @@ export type Damage = Static<typeof Damage>;
 export const Report = Type.Object({
   id: Type.String(),
   kind: Type.Union([Type.Literal("leaderLoss"), Type.Literal("workerDeath")]),
-  /** Who was lost, and for a leader who followed. */
+  /** The node that was lost. `successor`: the master that followed it as leader. */
   subject: Type.String(),
   successor: Nullable(Type.String()),
   term: Nullable(Type.Integer()),
@@ -192,7 +192,7 @@ export const Report = Type.Object({
     refused: Damage,
     longestWaitMs: Nullable(Type.Number({ description: "for the head of an answer; null: not recorded" })),
   }),
-  /** Refusals that nodes told each other, and tried again by themselves. */
+  /** Refusals between nodes, which try again by themselves. */
   between: Damage,
   /** Chunks with fewer good copies than wanted, as the leader counted them. */
   chunksAtRisk: Type.Object({
@@ -205,7 +205,7 @@ export const Report = Type.Object({
   copies: Type.Object({ healed: Type.Integer(), failed: Type.Integer(), cancelled: Type.Integer() }),
   /** "412 chunks short", "because worker-3 is dead", "because 10 heartbeats were missed", "since 21:04:13.220" */
   because: Type.Array(Type.String()),
-  /** The records that it rests on, in order. */
+  /** The records that the report rests on, in order. */
   records: Type.Array(RecordRef),
 });
 export type Report = Static<typeof Report>;
@@ -227,7 +227,7 @@ export const Why = Type.Object({
   before: Nullable(ActorState),
   /** Nearest first. */
   causes: Type.Array(StepRecord),
-  /** null: the chain ends where it began; otherwise the record that we do not have. */
+  /** null: the chain ends where it began; otherwise the record that is missing here. */
   chainBreaksAt: Nullable(RecordRef),
   effects: Type.Array(StepRecord),
   /** The same in words. */
@@ -243,14 +243,14 @@ export const RefusalEntry = Type.Object({
   request: Type.String({ description: "message type, or method and route" }),
   count: Type.Integer(),
   failed: Type.Boolean({ description: "our fault, not a refusal" }),
-  to: Type.Union([Type.Literal("client"), Type.Literal("node")], { description: "who was told" }),
+  to: Type.Union([Type.Literal("client"), Type.Literal("node")], { description: "who heard it" }),
   record: RecordRef,
 });
 export type RefusalEntry = Static<typeof RefusalEntry>;
 const CountByCode = { total: Type.Integer(), byCode: Type.Record(Type.String(), Type.Integer()) };
 export const RefusalList = Type.Object({
   minutes: Type.Number(),
-  /** What clients were told. */
+  /** What clients heard. */
   ...CountByCode,
   between: Type.Object(CountByCode),
   entries: Type.Array(RefusalEntry),

@@ -1,6 +1,6 @@
 /**
  * How long clients wait for the head of an answer: what a failover costs them. A sample a second goes into the records as
- * `clients`; the wait of a long body is the client's own, and is left out.
+ * `clients`; requests with a long body are left out, because their time is the client's.
  */
 import { Elysia } from "elysia";
 import { rawPath } from "../../actors/node/http/entrance.ts";

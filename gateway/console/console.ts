@@ -45,14 +45,14 @@ const REPORTED = new Set([
 const REPORTS_REACH_BACK_MS = 3_600_000;
 const REPORTS_EVERY_MS = 1000;
 const MOST_REPORTED = 20_000;
-/** Waits below this are what any second has. */
+/** Shorter waits occur in any second, and change no report. */
 const NOTED_WAIT_MS = 100;
 const MOST_ACTORS = 5000;
 const MOST_REPLAYED = 5000;
 const MOST_EXPORTED = 200_000;
 const PAGE = 5000;
 
-/** What one page that looks on is told. */
+/** One page that watches, and what it receives. */
 export interface Viewer {
   records(records: StreamedRecord[], cursor: string): void;
   nodes(nodes: NodeStatus[]): void;
@@ -175,9 +175,9 @@ export class Console {
   }
 
   /**
-   * Looks on. Everything after `after` that is still known comes first, in one go.
+   * Begins to watch. The viewer first gets all records after `after` that are still known, at once.
    *
-   * @returns what the page is told first, and the way out
+   * @returns what the page receives first, and how to end it
    */
   watch(after: string | null, viewer: Viewer): { cursor: string; resumed: boolean; stop: () => void } {
     const { store, follower } = this.#parts;
@@ -218,7 +218,7 @@ export class Console {
     };
   }
 
-  /** As this gateway found them then; what it did not ask at that time is unknown. */
+  /** The nodes as this gateway found them then; a node that it did not ask at that time is unknown. */
   #nodesAt(actors: StateAt["actors"]): NodeStatus[] {
     return this.#parts.follower.statuses().map((node) => {
       const reach = actors.find(({ m, s }) => m === "reach" && s === node.id);

@@ -16,14 +16,13 @@ import type { About, Drill, DrillList, DrillRequest } from "./api.ts";
 
 const WRITES_BACK_MS = 3000;
 const PROBE_EVERY_MS = 100;
-/** One write is tried no longer than this before it counts as failed. */
 const PROBE_BYTES = 2048;
-/** Not inline, so that there is a file to damage. */
+/** Too large to be kept inline, so that there is a file to damage. */
 const VICTIM_BYTES = 256 << 10;
 const READ_BACK_MS = 10_000;
 const MOST_REMEMBERED = 50;
 const MOST_VICTIMS = 12;
-/** For the copies themselves, on top of what it takes to find out. */
+/** Time allowed for making the copies, beyond the time to notice the loss. */
 const COPYING_MS = 30_000;
 
 type LauncherNode = DrillList["nodes"][number];
@@ -215,7 +214,7 @@ export class Drills {
     this.#step(drill, kind === "cut" ? "the link is whole again" : `${node} is back`);
   }
 
-  /** Twice in a row, because a loss is noticed only after a while. */
+  /** Three looks in a row must be good, because a loss is noticed only after a while. */
   async #untilWhole(node: string, before: { workers: { id: string }[] }, deadline: number): Promise<boolean> {
     const isWorker = before.workers.some(({ id }) => id === node);
     let good = 0;
@@ -233,7 +232,7 @@ export class Drills {
     return false;
   }
 
-  /** As a reader would who met the damaged copy. */
+  /** As a gateway does that reads the damaged copy. */
   async #report(chunkId: number, workerId: string): Promise<void> {
     const { leader, masters } = await this.#cluster();
     const url = masters.find(({ id }) => id === leader)?.url;

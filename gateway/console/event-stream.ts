@@ -1,9 +1,9 @@
-/** One page that looks on, as server-sent events: see `StreamEvents` in `api.ts`. */
+/** What one page watches, as server-sent events: see `StreamEvents` in `api.ts`. */
 import type { Console, Viewer } from "./console.ts";
 
-/** A page that hears nothing for three of these says that it shows what was. */
+/** After three of these without a word the page says that it shows the past. */
 const HEARTBEAT_MS = 2000;
-/** A page that falls this far behind is cut off; it comes back and resumes. */
+/** A page that falls this far behind is cut off. It reconnects and resumes. */
 const MOST_BUFFERED_BYTES = 4 << 20;
 
 class EventStream {

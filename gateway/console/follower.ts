@@ -1,7 +1,7 @@
 /**
- * Follows the records of every node, watched or not: at ease once a second, and closely while somebody looks. What it
- * gets goes, merged, into the gateway's own store, so that a dead node's last records can be read here, and a page that
- * comes later sees what came before.
+ * Follows the records of every node, watched or not: at ease once a second, and closely while a page watches. The
+ * merged records go into the gateway's own store, so that a dead node's last records can be read here, and a page that comes
+ * later sees what came before.
  */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
@@ -19,7 +19,7 @@ import { msOf } from "./order.ts";
 /** A record with its place in the stream. */
 export type ToldRecord = StepRecord & { id: number; late: boolean };
 
-/** The gateway's store of everybody's records; `databases/records.ts` has it. */
+/** The gateway's store of the records of all nodes; `databases/records.ts` has it. */
 export interface FollowedStore {
   readonly storeId: string;
   append(records: readonly (StepRecord & { late?: boolean })[]): ToldRecord[];
@@ -44,7 +44,7 @@ const TICK_MS = 50;
 const PAGE = 2000;
 const ASK_TIMEOUT_MS = 3000;
 const RETRY_MS = 500;
-/** A first look at a node that has recorded for long takes no more than this of its past along. */
+/** Records of the past that the first look at a node takes along at most. */
 const MOST_PAST = 20_000;
 
 interface Followed {
@@ -88,7 +88,7 @@ export class Follower {
     for (const { id, url, zone } of config.workers) this.#add(id, "worker", url, zone);
     for (const { id, url } of config.gateways) if (id === gatewayId) this.#add(id, "gateway", url, null);
     if (!this.#nodes.has(gatewayId)) this.#add(gatewayId, "gateway", "", null);
-    // Following is no consequence of whatever started it.
+    // Following is not an effect of the request that started it.
     this.#tick = withCause(undefined, () => setInterval(() => this.#release(), TICK_MS));
     for (const node of this.#nodes.values()) withCause(undefined, () => void this.#follow(node));
   }
@@ -122,7 +122,7 @@ export class Follower {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Is told every record too, but is nobody who watches: following stays at ease. @returns ends it */
+  /** Receives every record without switching the follower to fast polling. @returns ends it */
   observe(observer: (records: StreamedRecord[]) => void): () => void {
     this.#observers.add(observer);
     return () => this.#observers.delete(observer);
@@ -159,7 +159,7 @@ export class Follower {
           ? await recordsHandlers.RECORDS_AFTER(message)
           : await send<typeof RecordsMailbox, "RECORDS_AFTER">(this.#identity, node.url, message, {
               timeoutMs: ASK_TIMEOUT_MS,
-              // Its answer may be waited for: nobody else's is to wait with it.
+              // A long poll: send it in its own request so that it delays no other message.
               apart: true,
             });
         if (this.#stopped) return;
@@ -191,7 +191,7 @@ export class Follower {
     }
   }
 
-  /** Records of a first look at a long past are left to the node that has them. */
+  /** Older records than a first look takes stay with the node that has them. */
   #sensible(node: Followed, records: StepRecord[]): StepRecord[] {
     const state = records.findLast(({ m }) => m === "worker" || m === "raft");
     if (state) node.state = state.v;

@@ -1,16 +1,16 @@
 /**
- * When others last heard of a process: what it said itself may be lost with it, since its last records were not fetched
- * when it was killed. Pure; runs in a browser.
+ * When other nodes last heard of a process: its own last records may be lost with it, because they were not fetched before
+ * it was killed. Pure; runs in a browser.
  */
 import type { StepRecord } from "./api.ts";
 
-/** Of one process: a start of a node. */
+/** One process: one start of a node. */
 export interface Life {
   n: string;
   b: number;
 }
 
-/** Events that are the arrival of a message; other effects of it may come long after it was sent. */
+/** Events that a message causes as it arrives; its other effects may come much later. */
 const isArrival = ({ m, e }: StepRecord): boolean =>
   (m === "raft" && e.startsWith("rpc.")) ||
   (m === "liveness" && e === "HEARTBEAT") ||
@@ -18,7 +18,7 @@ const isArrival = ({ m, e }: StepRecord): boolean =>
 
 /**
  * @returns which process this record shows to have been alive, if it is another's: the sender of the message that arrived.
- *   `b` is 0 where the record does not tell which start of it that was.
+ *   `b` is 0 where the record does not say which start of it that was.
  */
 export function heardOf(record: StepRecord): Life | null {
   if (!isArrival(record)) return null;
@@ -31,7 +31,7 @@ export function heardOf(record: StepRecord): Life | null {
 /** How long after its own time a counted record was last true, ms. */
 export const repeatedMs = ({ t, l }: StepRecord): number => (l === undefined ? 0 : Math.max(0, l - t));
 
-/** @returns ms since the epoch, by the clocks of those who heard it; null: nobody did */
+/** @returns ms since the epoch, by the clocks of those who heard it; null: no node did */
 export function lastHeardMs(records: readonly StepRecord[], { n, b }: Life): number | null {
   let last: number | null = null;
   for (const record of records) {

@@ -1,6 +1,7 @@
 /**
- * Merges what the nodes tell into one causally ordered stream. A record waits until every node that answers has promised
- * to tell nothing older, or until it has waited long enough; one that comes later still is told at once, marked late.
+ * Merges the records of all nodes into one causally ordered stream. A record waits until every node that answers has
+ * promised to send nothing older, or until it has waited long enough. A record that comes still later is passed on at once,
+ * marked late.
  */
 import type { StepRecord } from "./api.ts";
 import { compareRecords } from "./order.ts";
@@ -17,7 +18,7 @@ export class Merger {
   #held: Held[] = [];
   #told = "";
 
-  /** Nobody waits for a node that does not answer. */
+  /** Records no longer wait for this node, which does not answer. */
   forget(node: string): void {
     this.#promises.delete(node);
   }
@@ -31,7 +32,7 @@ export class Merger {
     for (const record of records) this.#held.push({ record, since: now });
   }
 
-  /** What is due by now, in order; `late` ones are out of place, because others after them were told already. */
+  /** The records that are due, in order. A `late` one is out of place: later records were passed on before it. */
   take(now: number, holdMs: number = HOLD_MS): { record: StepRecord; late: boolean }[] {
     if (this.#held.length === 0) return [];
     let watermark = "~";

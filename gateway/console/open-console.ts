@@ -19,7 +19,7 @@ export interface ConsoleOptions {
   /** The state machines that run in a gateway, for the charts. */
   machines: readonly AnyStateMachine[];
   log: Logger;
-  /** The gateway's own records, and the store for everybody's. */
+  /** The gateway's own records, and the store for those of all nodes. */
   own: RecordStore;
   followed: FollowedStore;
 }
@@ -58,7 +58,7 @@ export function openConsole({
       clusterId = state.clusterId;
       follower.noticeWorkers(state.workers);
     } catch {
-      // no leader now: what config.json lists is followed all the same
+      // no leader now: the nodes of config.json are followed without it
     }
   };
   void notice();

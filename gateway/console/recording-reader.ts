@@ -1,6 +1,6 @@
 /**
- * Reads a recording as its bytes come: unpacked in small pieces, parsed line by line, each step with a bound, and never so
- * long in one go that a page or a gateway stands still. Pure but for `DecompressionStream` and one timer; runs in a browser.
+ * Reads a recording as its bytes come: unpacked in small pieces, parsed line by line, each step bounded. It yields often, so
+ * that a page or a gateway never stands still. Pure but for `DecompressionStream` and one timer; runs in a browser.
  */
 import type { ActorState, RecordingHeader, StepRecord } from "./api.ts";
 import { RECORDING_FORMAT, RECORDING_VERSION } from "./recording-format.ts";
@@ -17,7 +17,7 @@ const MOST_HEADER_BYTES = 2 << 20;
 const MOST_ITEM_BYTES = 256 << 10;
 /** A piece unpacks to a thousand times as much at worst. */
 const PIECE_BYTES = 16 << 10;
-/** The reader works no longer than this before everybody else has a turn. */
+/** The reader gives way to other work after this. */
 const TURN_MS = 8;
 
 /** What is wrong with a file, in words for the person who opens it. */
@@ -92,7 +92,7 @@ async function* unpacked(
   }
 }
 
-/** Two bytes tell a packed file, and a network may cut between them. */
+/** A packed file is known by its first two bytes, and a network may cut between them. */
 async function atLeastTwo(incoming: Pieces): Promise<Uint8Array<ArrayBuffer>[]> {
   let first = new Uint8Array(0);
   while (first.length < 2) {

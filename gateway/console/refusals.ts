@@ -1,5 +1,5 @@
 /**
- * What was refused or failed, told apart by who heard it: clients, or nodes, which try again by themselves. A master that
+ * What was refused or failed, by who heard it: clients, or nodes, which try again by themselves. A master that
  * does not lead says so to every node that asks; no client ever sees that. Pure; runs in a browser.
  */
 import { ErrorCodes, isErrorCode } from "../../actors/messages/errors.ts";
@@ -10,7 +10,7 @@ import { idOf, lastMs } from "./order.ts";
 /** Gateways name a client's request by method and route, nodes name a message by its type. */
 const isToClient = ({ d }: StepRecord): boolean => /^[A-Z]+ \//.test(String(d?.request ?? ""));
 
-/** Not the request's fault: it failed, or the cluster could not serve it then. */
+/** The request was not at fault: it failed, or the cluster could not serve it then. */
 const isError = ({ v, e }: StepRecord): boolean => v === "failed" || (isErrorCode(e) && ErrorCodes[e].status >= 500);
 
 const isRefusal = ({ k }: StepRecord): boolean => k === "refused";
@@ -35,7 +35,7 @@ export function damageAmong(records: readonly StepRecord[]): { errors: Damage; r
   };
 }
 
-/** @returns the longest that a client waited for an answer within a span, ms; null: these records tell nothing of that */
+/** @returns the longest that a client waited for an answer within a span, ms; null: these records do not say */
 export function longestWaitMs(records: readonly StepRecord[], from: number, to: number): number | null {
   const samples = records.filter(({ m, k }) => m === "clients" && k === "sum");
   if (samples.length === 0) return null;

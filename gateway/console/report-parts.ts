@@ -7,8 +7,8 @@ import { damageAmong, longestWaitMs } from "./refusals.ts";
 export type Step = [name: string, label: string, to: number | null, record: StepRecord | null];
 
 /**
- * Phases in a row: each begins where the one before ended, and none takes less than no time, whatever the clocks of the
- * nodes say that told of them. Their sum is the whole.
+ * Phases in a row: each begins where the one before ended, and none takes less than no time, whatever the clocks of
+ * the recording nodes say. Their sum is the whole.
  */
 export function chained(from: number, steps: readonly Step[]): Phase[] {
   const phases: Phase[] = [];

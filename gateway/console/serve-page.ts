@@ -78,7 +78,7 @@ export async function bundlePage(): Promise<PageBundle> {
   return { html: named.transform(html), assets };
 }
 
-/** Not kept by anybody: the nonce is good for one answer. */
+/** Not to be cached: the nonce is good for one answer. */
 function pageAnswer(html: string): Response {
   const nonce = crypto.getRandomValues(new Uint8Array(18)).toBase64();
   return new Response(html.replaceAll(NONCE, nonce), {

@@ -5,7 +5,7 @@
 import type { Bytes } from "../ports/transfers.ts";
 
 /**
- * Waits until the first piece is there: what fails before can still be told.
+ * Waits for the first piece: a failure before it can still be answered with a status.
  *
  * @param signal the client has left: the stream is cancelled
  * @throws that failure

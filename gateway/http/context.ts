@@ -11,7 +11,7 @@ export interface Gateway {
   log: Logger;
   /** Bearer token that every request must carry; null: none is asked for. */
   token: string | null;
-  /** true once the process was told to stop: no new work is taken. */
+  /** true once the process has begun to stop: it takes no new work. */
   stopping: boolean;
 }
 

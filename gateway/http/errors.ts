@@ -42,7 +42,7 @@ function note(request: Request, { isRecorded }: Door, code: ErrorCode, reason: s
 /** Elysia throws this where no route matched. */
 const isNotFound = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === "NOT_FOUND";
 
-/** Which routes there are is told only to a client that may use them. */
+/** Only a client that may use the routes learns which there are. */
 function nothingThere(request: Request, door: Door, routes: RouteTable): Refusal {
   try {
     door.authenticate(request);

@@ -26,7 +26,7 @@ export interface FrontDoorParts {
   routes: () => RouteTable;
   log: Logger;
   counter: AnswerCounter;
-  /** true once the process was told to stop: no new work is taken. */
+  /** true once the process has begun to stop: it takes no new work. */
   isStopping: () => boolean;
 }
 

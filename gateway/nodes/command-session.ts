@@ -6,7 +6,7 @@ import type { Principal } from "../access/principal.ts";
 import { type LeaderSearch, NeverTaken, type Tries } from "./leader-search.ts";
 import type { Patience } from "./patience.ts";
 
-/** The masters keep 256 results per session; staying well below keeps every answer there until it was read. */
+/** The masters keep 256 results per session. Staying well below keeps every answer there until it is read. */
 const MAX_IN_FLIGHT = 64;
 const MAX_SEQUENCE_SPAN = 192;
 
@@ -18,7 +18,7 @@ interface Session {
 }
 
 export interface ExecuteOptions extends Patience {
-  /** In whose name. The masters are not told yet. */
+  /** In whose name. It ends here: no message to the masters has a field for it yet. */
   by: Principal;
   idempotencyKey?: string;
 }
@@ -70,7 +70,7 @@ export class CommandSession {
       if (!(error instanceof Refusal) || error instanceof NeverTaken) throw error;
       if (error.code === "SESSION_EXPIRED") {
         if (this.#session === session) this.#session = null;
-        // Sent once and refused for its session: certainly not applied, so a new session may take it.
+        // Sent once and refused for its session: the command was not applied, so a new session may send it.
         if (attempts === 1) return await this.#execute(command, idempotencyKey, tries);
       }
       if (error.code === "OVERLOADED") throw error;
@@ -79,7 +79,7 @@ export class CommandSession {
       throw error;
     } finally {
       session.inFlight.delete(seq);
-      // Those whom the span of numbers still keeps out wait again, for whoever holds the lowest one.
+      // Commands that the span of numbers still keeps out wait again, until the lowest number is given back.
       this.#letIn(MAX_IN_FLIGHT - session.inFlight.size);
     }
   }
@@ -105,14 +105,14 @@ export class CommandSession {
       try {
         await this.#search.within(tries, promise);
       } catch (error) {
-        // It was let in just now, and leaves: the next may come in its place.
+        // It was let in just now and leaves: let the next one in.
         if (!this.#waiting.delete(resolve)) this.#letIn(1);
         throw error;
       }
     }
   }
 
-  /** All who wait share each try to open one, and each waits for as long as its own patience lasts. */
+  /** Commands that wait share each try to open a session; each waits for as long as its own patience lasts. */
   async #opened(tries: Tries): Promise<Session> {
     for (;;) {
       this.#opening ??= this.#open().finally(() => {
@@ -122,7 +122,7 @@ export class CommandSession {
         return await this.#search.within(tries, this.#opening);
       } catch (error) {
         await this.#search.again(tries, error, false).catch((refusal) => {
-          // No command of ours will end and let the others in.
+          // No command is under way whose end would let the others in.
           this.#letIn(this.#waiting.size);
           throw refusal;
         });
@@ -130,7 +130,7 @@ export class CommandSession {
     }
   }
 
-  /** One try. A session opened twice because an answer was lost costs a row that the masters expire. */
+  /** One try. If its answer is lost, a second session is opened; the masters expire the first. */
   async #open(): Promise<Session> {
     const tries = this.#search.begin("OPEN_SESSION", { underWay: true });
     await this.#learnCluster(tries);

@@ -1,5 +1,5 @@
 /**
- * Asks one after the other, the next when the one before has failed or takes long; the first answer counts.
+ * Asks several sources in a row: the next one as soon as the last one failed or is slow. The first answer counts.
  *
  * @param isFinal a failure after which the others need not be asked: it is thrown
  * @returns no answer if all have failed, and why each did

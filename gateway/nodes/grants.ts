@@ -19,7 +19,7 @@ const HOUSEKEEPING_MS = 1000;
 
 const placing = declareWork("place");
 
-/** Where a chunk shall go. `release` it when it was committed or given up. */
+/** Where a chunk goes. Call `release` when the chunk was committed or given up. */
 export interface PlacedChunk {
   chunkId: number;
   /** Best first. */
@@ -37,7 +37,7 @@ interface Grant {
   leaseMs: number;
   renewedAt: number;
   placedAt: number;
-  /** The count of failures of workers up to which its places are known to be good. */
+  /** The failure count of the workers up to which these places are known to be good. */
   checkedAt: number;
   /** Ready ids, taken from the end. */
   ready: { chunkId: number; workerIds: string[] }[];
@@ -84,7 +84,7 @@ export class Grants {
     return this.#take(grant);
   }
 
-  /** A place for a one-block chunk, usually without asking anybody. @throws NOT_ENOUGH_WORKERS, NO_LEADER */
+  /** A place for a one-block chunk, usually from the pool, without a request. @throws NOT_ENOUGH_WORKERS, NO_LEADER */
   async placeSmall(blockSizeBytes: number, copies: Copies): Promise<PlacedChunk> {
     const pool = this.#poolFor(copies);
     const { search } = this.#masters;
@@ -101,7 +101,7 @@ export class Grants {
         else await search.within(tries, refill).catch((error) => search.again(tries, error, false));
         continue;
       }
-      // Ahead of need, a refusal is nobody's yet: whoever finds the pool empty asks again and hears it.
+      // A failed prefetch is ignored: the caller that finds the pool empty retries and gets the error.
       pool.refill?.catch(() => {});
       pool.taken++;
       const taken = this.#take(grant);
@@ -110,7 +110,7 @@ export class Grants {
     }
   }
 
-  /** Gives back what is not used; the leader would find out by itself when the leases end. */
+  /** Gives back what is not used, rather than let the leases run out. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     const grantIds = [...this.#toClose, ...[...this.#held].map(({ grantId }) => grantId)];
@@ -170,7 +170,7 @@ export class Grants {
   }
 
   async #ask(count: number, chunkSizeBytes: number, copies: Copies, underWay = false): Promise<Grant> {
-    // Before the question: what fails while it is under way the leader cannot know yet.
+    // Read before the question: the leader cannot know failures that come while it answers.
     const { failureCount } = this.#workers;
     const exclude = Object.keys(this.#workers.avoided()).slice(0, 64);
     const { replicationFactor, minReplicas } = copies;
@@ -179,7 +179,7 @@ export class Grants {
     try {
       placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude }, { underWay });
     } catch (error) {
-      // The leader judges a worker's life better than one failed request does.
+      // The leader judges better than one failed request whether a worker lives.
       if (!(error instanceof Refusal && error.code === "NOT_ENOUGH_WORKERS" && exclude.length > 0)) throw error;
       placed = await this.#masters.ask({ type: "PLACE_CHUNKS", ...question, exclude: [] }, { underWay });
     }

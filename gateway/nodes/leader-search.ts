@@ -1,10 +1,10 @@
 /**
- * The way to the leader. What is asked goes to the master that is held for it, and elsewhere until one answers: to the
- * one that others name, to one that has taken over, or, past a cut link, through one that passes it on.
+ * The way to the leader. A request goes to the master that is taken for the leader, and elsewhere until one answers: to the
+ * master that others name, to one that has taken over, or, past a cut link, through one that passes it on.
  *
- * A leader that is frozen, or behind a cut link, takes a question and never answers. So while something has waited for a
- * while, the masters are asked for their status, once for all that waits; what they say decides whether it waits on, goes
- * another way, or is refused.
+ * A leader that is frozen, or behind a cut link, takes a request and never answers. So once a request has waited for a
+ * while, the masters are asked for their status, once for all that wait. Their answers decide whether a request waits on,
+ * goes another way, or is refused.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox, Passed } from "../../actors/messages/master.ts";
@@ -18,21 +18,21 @@ import { type Effort, longestMs, type Patience, patienceMs } from "./patience.ts
 type Mailbox = typeof MasterMailbox;
 export type MessageType = keyof Mailbox & string;
 
-/** A try that has begun gets at least this: one that is cut short would leave a command's outcome open for nothing. */
+/** Bounds of one try, ms. A try cut short would leave a command's outcome open for nothing. */
 const ATTEMPT_MS = { least: 250, most: 5000 };
 const STATUS_TIMEOUT_MS = 1000;
-/** The masters are asked for their status when something has waited for so long. */
+/** The masters are asked for their status once a request has waited this long. */
 const ASK_AFTER_MS = 300;
-/** It is given up, and goes another way, not before this. */
+/** A request is given up, and sent another way, only after this. */
 const SLOW_AFTER_MS = 750;
 const LOOK_EVERY_MS = 100;
 const ASK_EVERY_MS = 300;
-/** On a detour, whether the straight way is open again is looked at this often. */
+/** On a detour, the straight way is tried this often. */
 const RETURN_EVERY_MS = 1000;
 const MAX_HINTS = 3;
 const BACKOFF_MS = { first: 50, most: 150 };
 
-/** Nothing of what was asked has happened, for certain. */
+/** The request has certainly had no effect. */
 export class NeverTaken extends Refusal {}
 
 interface Route {
@@ -47,7 +47,7 @@ export interface Tries extends Effort {
   startedAt: number;
   hints: number;
   pauseMs: number;
-  /** The last failure after which a master may have taken the command all the same. */
+  /** The last failure after which a master may still have taken the command. */
   unclear: unknown;
   /** Masters that take nothing of this gateway. */
   misfits: Set<string>;
@@ -83,7 +83,7 @@ export class LeaderSearch {
     return [...new Set(this.masters.values())];
   }
 
-  /** Held for the leader's; null: no way there is open but a detour. */
+  /** The URL of the master taken for the leader; null: only a detour leads there. */
   get leaderUrl(): string | null {
     return this.#route.isDetour ? null : this.#route.url;
   }
@@ -107,7 +107,7 @@ export class LeaderSearch {
   /**
    * Asks the leader; asks again, here or elsewhere, until one answers.
    *
-   * @throws the leader's refusal; NO_LEADER when there is none and none is to be expected, or none answered in time
+   * @throws the leader's refusal; NO_LEADER if none answered in time, or none is expected soon
    */
   async ask<T extends MessageType>(
     message: MessageOf<Mailbox, T> & { type: T },
@@ -148,7 +148,7 @@ export class LeaderSearch {
     });
   }
 
-  /** Waits for something that others wait for too, while patience lasts. @throws NO_LEADER, and what it throws */
+  /** Waits for a promise that other requests share, while patience lasts. @throws NO_LEADER, and what it throws */
   async within<T>(tries: Tries, shared: Promise<T>): Promise<T> {
     return this.#while(tries, null, (signal) => {
       const given = new Promise<never>((_, reject) =>
@@ -162,7 +162,7 @@ export class LeaderSearch {
   /**
    * After a try that failed: waits until the next one makes sense.
    *
-   * @param counts the try may have had an effect, unless its failure says otherwise
+   * @param counts true: the try may have had an effect, unless its failure says otherwise
    * @throws the failure, if trying again would not help; NO_LEADER, as `NeverTaken`, or a failure that leaves the outcome
    *   open, when patience has ended
    */
@@ -194,7 +194,7 @@ export class LeaderSearch {
     if (this.#route === tried && code !== "OVERLOADED") this.#turn(tried);
   }
 
-  /** @throws if nobody else can be asked: all refuse, or the others send us back to this one */
+  /** @throws if no other master can be asked: all refuse, or the others name this one again */
   #noteMisfit({ misfits, unclear }: Tries, refusal: Refusal, url: string): void {
     const isBack = misfits.has(url);
     misfits.add(url);
@@ -210,7 +210,7 @@ export class LeaderSearch {
     return true;
   }
 
-  /** Where what was tried failed: to where the masters point, or to any other of them. */
+  /** After a failure: to the master that the others point to, or to any other. */
   #turn(tried: Route): void {
     const others = this.urls.filter((url) => url !== tried.url);
     const any = others[Math.floor(Math.random() * others.length)] ?? tried.url;
@@ -223,7 +223,7 @@ export class LeaderSearch {
     return outlookOf(sightings, performance.now());
   }
 
-  /** While this process did not run, nobody was silent: what was open meanwhile proves nothing unless it is answered. */
+  /** While this process stood still, no master was silent: a question open meanwhile proves nothing unless it is answered. */
   #noticeAbsence(): void {
     const now = performance.now();
     if (this.#timer === null || now - this.#nextLookAt < SILENT_AFTER_MS / 2) return;
@@ -303,7 +303,7 @@ export class LeaderSearch {
     this.#lookAgain(LOOK_EVERY_MS);
   };
 
-  /** What can go another way, and what has no more patience. */
+  /** Gives up requests that can go another way, and those whose patience has ended. */
   #giveUp(slow: readonly Waiting[]): void {
     const outlook = this.#outlook();
     const better = routeBy(outlook);
@@ -322,7 +322,7 @@ export class LeaderSearch {
   }
 }
 
-/** Where the masters point, if they do. */
+/** The way that the masters' answers point to, if any. */
 function routeBy(outlook: Outlook): Route | null {
   if (outlook.kind === "leads") return { url: outlook.url, isDetour: false };
   return outlook.kind === "behind" ? { url: outlook.via, isDetour: true } : null;

@@ -1,6 +1,6 @@
 /**
  * The gateway's line to the masters: finds the leader, asks it questions, and brings commands to effect exactly once.
- * A leader that dies and comes back, or another that takes over, costs the caller time and nothing else.
+ * A leader that restarts or is replaced costs the caller nothing but time.
  */
 import type { ClientCommand, ValueOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
@@ -18,10 +18,10 @@ import type { Patience } from "./patience.ts";
 type Mailbox = typeof MasterMailbox;
 
 const CLUSTER_STATE = { type: "CLUSTER_STATE" } as const;
-/** A master that does not lead has its answer at hand: the next is asked beside one that does not give it. */
+/** A follower answers from memory: when one is slower than this, the next is asked beside it. */
 const EVENTUAL_TIMEOUT_MS = 1000;
 const NEXT_AFTER_MS = 250;
-/** Questions and commands that wait for masters at once; beyond, only what a transfer under way depends on is taken. */
+/** Questions and commands that may wait for masters at once. Beyond that, only a transfer under way is let through. */
 const MAX_WAITING = 8192;
 
 export class MasterClient {
@@ -72,8 +72,8 @@ export class MasterClient {
   /**
    * Asks the leader; asks again, here or elsewhere, until one answers.
    *
-   * @throws the leader's refusal; NO_LEADER when there is none and none is to be expected, or none answered in time;
-   *   OVERLOADED when too many wait already
+   * @throws the leader's refusal; NO_LEADER if none answered in time, or none is expected soon; OVERLOADED if too many
+   *   requests of this gateway wait already
    */
   ask<T extends MessageType>(
     message: MessageOf<Mailbox, T> & { type: T },
@@ -119,7 +119,7 @@ export class MasterClient {
 /** Another master may answer all the same. */
 const passesOver = (error: unknown): boolean => isRetryable(error) || isRefusedAsNode(error);
 
-/** The least age that one of these masters told when its state was too old. */
+/** Adds the least of the ages with which masters refused because their state was too old. */
 function withAge({ code, message, details }: Refusal, failures: readonly unknown[]): Refusal {
   const ages = failures.flatMap((error) =>
     error instanceof Refusal && typeof error.details.ageMs === "number" ? [error.details.ageMs] : [],

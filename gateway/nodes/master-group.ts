@@ -1,4 +1,4 @@
-/** The masters as a group: asked one by one, so that their state is told even while nobody leads; and changes of it. */
+/** The masters as a group. Each is asked by itself, so that the view is there even while no master leads. */
 import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/master.ts";
 import type { Configuration } from "../../actors/messages/raft.ts";
 import type { Identity } from "../../actors/node/messaging/mailbox.ts";
@@ -17,7 +17,7 @@ const statusOf = (identity: Identity, url: string): Promise<MasterStatusAnswer |
   ).catch(() => null);
 
 /**
- * Asks every master about itself; those that only others know of, too.
+ * Asks every master about itself, also those that only other masters know of.
  *
  * @param known id → url, of config.json and of what was heard since
  */
@@ -38,7 +38,7 @@ export async function askMasters(identity: Identity, known: ReadonlyMap<string, 
   }
 }
 
-/** What the master of the highest term that knows a leader says of the group counts. */
+/** Of the masters' accounts of the group, the leader's counts; without a leader that of the highest term. */
 function viewOf(urls: Map<string, string>, statuses: Map<string, MasterStatusAnswer | null>): MastersView {
   const told = [...statuses.values()].filter((status) => status !== null);
   const believable = highestBelievable(told.map((status) => status.term));

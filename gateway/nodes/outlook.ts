@@ -1,6 +1,6 @@
 /**
- * What a gateway makes of its masters' last words: who leads, which way goes there, whether an election can end soon, or
- * that there is no leader and why. Pure.
+ * What follows from the masters' last answers: who leads, which way leads there, whether an election can end soon, or why
+ * there is no leader. Pure.
  */
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
 import { hasQuorum } from "../../actors/rules/raft/quorum.ts";
@@ -10,7 +10,7 @@ import { highestBelievable } from "../../actors/rules/term.ts";
 export interface Sighting {
   id: string;
   url: string;
-  /** When the question was sent that is open still, or was the last. */
+  /** When the last question was sent, which may still be open. */
   askedAt: number;
   isOpen: boolean;
   /** The gateway itself stood still while it was open: its silence means nothing. */
@@ -27,19 +27,19 @@ export type Outlook =
   | { kind: "leads"; url: string }
   /** The leader does not answer this gateway; the master at `via` knows it, and passes on what is meant for it. */
   | { kind: "behind"; leader: string; via: string }
-  /** Nobody leads; a majority of the masters is in touch, so one of them will soon. */
+  /** No master leads; a majority of them is in touch, so one will lead soon. */
   | { kind: "electing" }
   /** Not all masters have answered yet, or taken too long for it. */
   | { kind: "asking" }
   | { kind: "none"; why: string };
 
-/** A master that leaves a question open for so long is silent. */
+/** A master that leaves a question unanswered for this long is silent. */
 export const SILENT_AFTER_MS = 500;
-/** Silence of a master that is merely slow ends within this: only a longer one says that it is away. */
+/** A slow master answers within this; only a longer silence means that it is away. */
 const AWAY_AFTER_MS = 1300;
-/** An answer says nothing any more after this. */
+/** An older answer is worth nothing. */
 const FRESH_MS = 1500;
-/** Masters that hear each other and elect none for so long are not about to. */
+/** Masters that hear each other and have elected none within this will not do so soon. */
 const LONGEST_ELECTION_MS = 10_000;
 
 type Hearing = "heard" | "silent" | "unknown";
@@ -53,7 +53,7 @@ function hearing({ askedAt, isOpen, answeredAt, status }: Sighting, now: number)
 const mayBeSlow = ({ silentSince }: Sighting, now: number): boolean =>
   silentSince !== null && now - silentSince < AWAY_AFTER_MS;
 
-/** Whether this master was found not to answer, just now. */
+/** Whether this master does not answer now. */
 export const isSilent = (sighting: Sighting, now: number): boolean => hearing(sighting, now) === "silent";
 
 export function outlookOf(sightings: readonly Sighting[], now: number): Outlook {
@@ -77,7 +77,7 @@ export function outlookOf(sightings: readonly Sighting[], now: number): Outlook 
     return { kind: "none", why: `${follows.id} follows ${leader}, which does not answer this gateway` };
   }
 
-  /** Masters of older programs do not say whether they hear the others: those that we hear stand for them. */
+  /** Masters of older programs do not say whether they hear the others: the masters that this gateway hears stand for them. */
   const weHear = ({ configuration }: MasterStatusAnswer): boolean =>
     configuration === null || configuration === undefined
       ? 2 * heard.length > sightings.length

@@ -17,12 +17,12 @@ export interface Effort extends Patience {
   /** As `askedWaitMs`, when the request came. */
   waitMs: number | null;
   isCommand: boolean;
-  /** A master may have taken it: only an answer tells its outcome. */
+  /** A master may have taken it: only an answer can say what became of it. */
   isUnclear: boolean;
 }
 
 /**
- * @returns ms from the request's arrival. Where nobody leads and nobody soon will, a refusal comes soon, unless the
+ * @returns ms from the request's arrival. Where no master leads and none soon will, the refusal comes soon, unless the
  *   client asked for more, or what was sent may have taken effect
  */
 export function patienceMs({ budgetMs, underWay, waitMs, isCommand, isUnclear }: Effort, { kind }: Outlook): number {

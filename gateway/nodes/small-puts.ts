@@ -1,6 +1,6 @@
 /**
- * Small chunks on their way to one worker. What is asked for while a request is under way shares the next one: at many
- * writers at once a request costs more than the bytes it carries, at both ends, and its chunks share a flush.
+ * Small chunks on their way to one worker. Puts that come while a request is under way share the next request: with many
+ * writers a request costs more at both ends than the bytes it carries. Chunks of one request also share a flush.
  */
 import type { Refusal } from "../../actors/messages/errors.ts";
 import type { PutSmallChunks, SmallChunkOutcome } from "../../actors/messages/worker.ts";
@@ -11,7 +11,7 @@ export const MAX_SMALL_BYTES = 1 << 16;
 const MAX_REQUEST_CHUNKS = 64;
 const MAX_REQUEST_BYTES = 1 << 20;
 const USUAL_IN_FLIGHT = 1;
-/** Nobody waits longer than this behind a request that is not answered. */
+/** No put waits longer than this behind a request that is not answered. */
 const QUEUE_MS = 20;
 
 interface Waiting {
@@ -95,7 +95,7 @@ export class SmallPuts {
         })),
       );
       for (const [n, { settle }] of batch.entries())
-        settle(outcomes[n] ?? { stored: false, code: "INTERNAL", message: "No outcome was told" });
+        settle(outcomes[n] ?? { stored: false, code: "INTERNAL", message: "The worker gave no outcome" });
     } catch (error) {
       const { code = "INTERNAL", message } = error as Refusal;
       for (const { settle } of batch) settle({ stored: false, code, message: message.slice(0, 500) });

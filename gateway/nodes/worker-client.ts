@@ -1,6 +1,6 @@
 /**
- * The gateway's line to the workers: block requests and messages, each with its deadline, and what they taught us: who
- * failed a moment ago, and who answers fast.
+ * The gateway's client of the workers: block requests and messages, each with a deadline. It remembers which workers
+ * failed a moment ago, and how fast each answers.
  */
 import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
 import type { WorkerAddress } from "../../actors/messages/master.ts";
@@ -22,9 +22,9 @@ export interface WorkerTimeouts {
 }
 export const WORKER_TIMEOUTS: WorkerTimeouts = { blockMs: 5000, sealMs: 60_000, messageMs: 5000 };
 
-/** A worker that failed is avoided this long: enough for the leader to notice it too. */
+/** How long a failed worker is avoided: enough for the leader to notice the failure too. */
 const AVOID_MS = 5000;
-/** A worker that has too much to do is asked again after this. */
+/** Pause before an overloaded worker is asked again. */
 const BUSY_PAUSE_MS = 100;
 /** Weight of the newest latency in the running mean. */
 const LATENCY_WEIGHT = 0.2;
@@ -49,7 +49,7 @@ export class WorkerClients {
     this.#timeouts = timeouts;
   }
 
-  /** Takes in where workers are, as the leader told. */
+  /** Takes in the addresses of workers from the leader's answer. */
   learn(workers: readonly WorkerAddress[]): void {
     for (const { id, url } of workers) {
       const known = this.#known.get(id);
@@ -65,7 +65,7 @@ export class WorkerClients {
     });
   }
 
-  /** Grows with every failure: as long as it stands still, nobody new is to be avoided. */
+  /** Grows with every failure of a worker: while it is unchanged, no further worker has to be avoided. */
   get failureCount(): number {
     return this.#failureCount;
   }
@@ -84,14 +84,14 @@ export class WorkerClients {
     return false;
   }
 
-  /** Those that failed a moment ago, and what happened. */
+  /** Workers that failed a moment ago, and why. */
   avoided(): Record<string, string> {
     return Object.fromEntries(
       [...this.#known].filter(([id]) => this.isAvoided(id)).map(([id, { failure }]) => [id, failure?.why ?? ""]),
     );
   }
 
-  /** The best to read from first: not failed lately, then the shortest expected wait. */
+  /** The best to read from first: those that did not fail lately, by expected wait. */
   rank(workerIds: readonly string[]): string[] {
     const cost = new Map(
       workerIds.map((id) => {
@@ -162,7 +162,7 @@ export class WorkerClients {
       if (known) known.latencyMs += (performance.now() - startedAt - known.latencyMs) * LATENCY_WEIGHT;
       return bytes;
     } catch (error) {
-      // Cut short it took at least this long.
+      // An interrupted read would have taken at least this long.
       if (known) known.latencyMs = Math.max(known.latencyMs, performance.now() - startedAt);
       throw error;
     } finally {
@@ -180,7 +180,7 @@ export class WorkerClients {
     return this.#send<"DESCRIBE_CHUNK">(workerId, message, this.#timeouts.messageMs, cancelled);
   }
 
-  /** Whether it answers at all, be it that it has no such chunk. */
+  /** Whether the worker answers at all; "no such chunk" is an answer. */
   answers(workerId: string, chunkId: number): Promise<boolean> {
     const isSilence = ({ code }: Refusal) => code === "TIMEOUT" || code === "PEER_UNREACHABLE";
     return this.describe(workerId, chunkId).then(
@@ -189,12 +189,12 @@ export class WorkerClients {
     );
   }
 
-  /** The same by address, for a worker that we may not have met. */
+  /** The same by address, for a worker that the leader has not named here yet. */
   describeAt(url: string, chunkId: number, timeoutMs: number) {
     return send<Mailbox, "DESCRIBE_CHUNK">(this.#identity, url, { type: "DESCRIBE_CHUNK", chunkId }, { timeoutMs });
   }
 
-  /** Best effort: what is not reached falls to the worker's own cleaning of idle open chunks. */
+  /** Best effort: a worker that is not reached discards idle open chunks by itself. */
   async abort(workerId: string, chunkId: number): Promise<void> {
     await this.#send<"ABORT_CHUNK">(workerId, { type: "ABORT_CHUNK", chunkId }, this.#timeouts.messageMs).catch(
       () => {},

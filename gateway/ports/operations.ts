@@ -13,7 +13,7 @@ export interface MasterView {
   member: "voter" | "learner" | "removed" | "none" | "unknown";
   role: string;
   term: number | null;
-  /** Whom it holds for the leader. */
+  /** The leader, as this master sees it. */
   leader: string | null;
   commitIndex: number | null;
   appliedIndex: number | null;
@@ -42,7 +42,7 @@ export interface Operations {
    */
   describeReplica(workerUrl: string, chunkId: number): Promise<ChunkDescription>;
   clusterState(patience?: { budgetMs?: number }): Promise<ClusterStateAnswer>;
-  /** Every master asked by itself: answers even while nobody leads. */
+  /** Asks every master by itself, so it answers even while no master leads. */
   viewMasters(): Promise<MastersView>;
   /** @throws MASTERS_UNCHANGED, NO_SUCH_MASTER */
   orderMasters(order: MastersOrder): Promise<MastersView>;

@@ -77,11 +77,11 @@ export interface ByteRange {
 
 export interface StreamOptions {
   /**
-   * Whoever pulls or cancels has no more use for the piece before: its memory is given back at once. Pulling says in any
-   * case that it has been taken; until then it counts as held.
+   * true: the buffer of the previous piece may be detached when the next is pulled, or when the stream is cancelled. A
+   * piece counts as held until the next is pulled, in either case.
    */
   passing?: boolean;
-  /** Closes the client's connection. Called when it takes nothing for long while others wait for memory. */
+  /** Closes the client's connection. Called when the client takes nothing for long while others wait for memory. */
   cut?: () => void;
 }
 

@@ -55,7 +55,7 @@ export const clusterMasters = (gateway: Gateway) =>
         detail: describe({
           query: NO_QUERY,
           summary: "The masters, each by its own account",
-          description: "Answers also while nobody leads: every master is asked by itself.",
+          description: "Answers also while no master leads: every master is asked by itself.",
           tag: "cluster",
           responses: { 200: answer },
           errors: [],

@@ -19,7 +19,7 @@ export const consistencyHeaders = (asked: Consistency = "strong", ageMs = 0): Re
 });
 
 /**
- * A refusal of what might have been answered from an older state says how old that was, too: `unknown` if no master told.
+ * An eventual read that is refused also says how old the state was that the refusal comes from: `unknown` if no master said.
  *
  * @param ageMs of the state that was read before the refusal; its own `details.ageMs` counts more
  */

@@ -58,7 +58,7 @@ export const deleteObject = (gateway: Gateway) =>
     },
   );
 
-/** What `If-None-Match: *` leaves of a delete: either something is there, or there is nothing to delete. */
+/** A delete with `If-None-Match: *` cannot succeed: an entry is there, or there is nothing to delete. */
 async function nothingToDelete(namespace: Namespace, path: string): Promise<Refusal> {
   const entry = await namespace.stat(path);
   if (entry) return new Refusal("PRECONDITION_FAILED", `"${path}" exists`, { path, kind: entry.kind });

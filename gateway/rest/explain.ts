@@ -138,7 +138,10 @@ async function askWorker(
   }
 }
 
-/** A copy that was only written counts as verified from then on, for the scrub's order; nobody has read it back. */
+/**
+ * The worker counts a fresh copy as verified when it was written, for the order of the scrub. That copy was not read back
+ * yet, so it is not shown as verified.
+ */
 function timesOf({ sealedAt, verifiedAt }: ChunkDescription): Pick<Static<typeof Replica>, "verifiedAt" | "sealedAt"> {
   const iso = (ms: number | null) => (ms === null || ms === 0 ? null : new Date(ms).toISOString());
   return { sealedAt: iso(sealedAt), verifiedAt: verifiedAt === sealedAt ? null : iso(verifiedAt) };

@@ -1,4 +1,4 @@
-/** What every way to store a file takes alike, whether in a query, in JSON or in headers: how it is kept, and on what condition. */
+/** What every way to store a file has in common: its layout over chunks and workers, and the condition of the write. */
 import { type Static, Type } from "@sinclair/typebox";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";

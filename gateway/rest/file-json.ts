@@ -1,4 +1,4 @@
-/** A file as JSON and as headers: the same facts wherever it is answered. */
+/** A file as JSON and as headers: the same in every answer about it. */
 import { type Static, Type } from "@sinclair/typebox";
 import { Nullable } from "../../actors/messages/primitives.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
@@ -65,7 +65,7 @@ export function fileJson(file: FileInfo): FileJson {
   };
 }
 
-/** The headers that tell this version of the file from others, and its metadata: on any answer about it. */
+/** Headers that identify this version of the file, and its metadata: on every answer about it. */
 export function fileHeaders(file: FileInfo): Headers {
   const headers = new Headers({
     etag: quoted(file.etag),
@@ -78,7 +78,7 @@ export function fileHeaders(file: FileInfo): Headers {
   return headers;
 }
 
-/** The headers of its content, as they were said when it was stored: only where the answer is that content. */
+/** The standard headers that the file was stored with: only for an answer that is its content. */
 export const contentHeaders = (file: FileInfo): [name: string, value: string][] =>
   Object.entries(saidHeaders(file.userMetadata).headers).map(([field, value]) => [
     CONTENT_HEADERS[field as keyof ContentHeaders],

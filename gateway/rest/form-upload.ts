@@ -124,8 +124,8 @@ interface FormFile {
 }
 
 /**
- * Calls `store` for one file after another; a file that is not read yet holds the form back. When anything fails, the
- * files still being read fail with it, and all that was begun has ended before this throws.
+ * Calls `store` for one file after another; a file that is not read yet holds the form back. When one
+ * fails, the files still being read fail with it, and every store has ended before this throws.
  */
 async function eachFile(request: Request, store: (file: FormFile) => Promise<void>): Promise<void> {
   const contentType = request.headers.get("content-type") ?? "";

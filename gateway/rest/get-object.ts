@@ -32,18 +32,18 @@ const Query = Type.Object(
   { additionalProperties: false },
 );
 
-/** Content comes from anybody: a browser must not guess its type, nor run it with the gateway's own origin. */
+/** Clients choose the content: a browser must neither guess its type nor run it in the gateway's origin. */
 const CONTENT_POLICY = { "x-content-type-options": "nosniff", "content-security-policy": "sandbox" };
 
-/** So often a file is looked up for one request, when it is replaced again and again before its first byte could be read. */
+/** Look-ups for one request, while the file is replaced again and again before its first byte could be read. */
 const MOST_LOOKS = 4;
 
 /** Bun sends streams chunked and drops their Content-Length (oven-sh/bun#10507): progress bars find it here. */
 const LENGTH_HEADER = "x-content-length";
 
-/** What is answered to a client that has left, for metrics and log: nobody reads it. The number is nginx's. */
+/** The status that metrics and log show for a client that left before its answer. The number is nginx's. */
 const CLIENT_HAS_LEFT = 499;
-/** Seconds after which a connection is closed whose client has taken nothing for long already. */
+/** Seconds until the connection of a stalled client is closed. */
 const CUT_AFTER_S = 1;
 
 export const getObject = (gateway: Gateway) =>
@@ -65,7 +65,7 @@ export const getObject = (gateway: Gateway) =>
       const seen: Seen = {};
       for (let look = 1; ; look++)
         try {
-          // What a leader knows is newer than what was found to be gone.
+          // The leader knows a newer version than the one that was gone.
           const asked: typeof query = look === 1 ? query : { ...query, consistency: "strong" };
           return await read(
             { services, blockSizeBytes: gateway.config.blockSizeBytes, request, path, cut, seen },
@@ -116,7 +116,7 @@ export const getObject = (gateway: Gateway) =>
     },
   );
 
-/** How old what was known of the file was. */
+/** Age of the state that the answer comes from. */
 interface Seen {
   ageMs?: number;
 }
@@ -126,7 +126,7 @@ interface Reading {
   blockSizeBytes: number;
   request: Request;
   path: string;
-  /** Closes the connection soon: its client has taken nothing for long. */
+  /** Closes the connection of a stalled client soon. */
   cut: () => void;
   seen: Seen;
 }
@@ -189,7 +189,7 @@ async function read(
   return new Response(null, { status: CLIENT_HAS_LEFT });
 }
 
-/** HEAD needs no chunk to be located. */
+/** HEAD locates no chunk. */
 async function headSource(namespace: Namespace, path: string, consistency: Consistency): Promise<OpenFile> {
   const { entry, ageMs } = await namespace.look(path, consistency);
   const found = { path, ...(consistency === "eventual" ? { ageMs } : {}) };
@@ -210,11 +210,11 @@ const noContent = (): never => {
 interface Content {
   lengthBytes: number;
   contentType?: string;
-  /** A response's body is written, or copied, before more of it is pulled. */
+  /** The server writes or copies each piece before it pulls the next. */
   open: (options: StreamOptions) => ReadableStream<Uint8Array> | null;
 }
 
-/** Of several ranges the answer itself is of another type and not encoded; these speak of the file's bytes. */
+/** Headers about the file's bytes. An answer of several ranges has them in its parts: it is of another type itself. */
 const OF_EACH_PART = ["Content-Type", "Content-Encoding", "Content-Language"];
 const bytesOf = (latin1: string): Bytes => Uint8Array.from(latin1, (character) => character.charCodeAt(0));
 

@@ -1,4 +1,4 @@
-/** Probes: alive, ready to serve, and whether a worker may be stopped without anybody noticing. */
+/** Probes: alive, ready to serve, and whether a worker can be stopped at no cost to clients. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";

@@ -13,7 +13,7 @@ import { FileLayoutQuery, readCondition, readFileLayout } from "./file-attribute
 import { FileJson, storedResponse } from "./file-json.ts";
 import { pathFromUrl } from "./path.ts";
 
-/** A condition that fails already need not wait for the body. A repeated request may fail it by its own first success. */
+/** Refuses before the body is read. A request with a key is let through: its own first success may be why the condition fails. */
 async function refuseEarly(
   namespace: Namespace,
   path: string,

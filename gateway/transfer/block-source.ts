@@ -1,6 +1,6 @@
 /**
- * Gets blocks of committed chunks, right or not at all: from the best replica first, from another when that one is bad,
- * away or slow. What turned out bad is reported to the leader.
+ * Reads blocks of committed chunks, right or not at all: from the best replica first, and from another when the first is
+ * bad, away or slow. A bad copy is reported to the leader.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
@@ -13,10 +13,10 @@ import type { WorkerClients } from "../nodes/worker-client.ts";
 import type { Bytes } from "../ports/transfers.ts";
 import type { Hedges } from "./hedges.ts";
 
-/** A replica that has not answered by then gets a competitor. */
+/** When a replica has not answered after this, a second one is asked too. */
 export const HEDGE_AFTER_MS = 400;
 
-/** How a chunk falls into blocks, and what each must sum to. Tied to the metadata by the chunk's own checksum. */
+/** How a chunk falls into blocks, with the CRC-32 of each. The chunk's committed checksum vouches for them. */
 export interface ChunkLayout {
   blockSizeBytes: number;
   blockCrcs: Uint32Array;
@@ -33,7 +33,7 @@ export interface BlockSourceTools {
   onFailover(): void;
 }
 
-/** Something that any good replica can give. */
+/** A question that any good replica can answer. */
 interface Wish<T> {
   /** For messages. */
   what: string;
@@ -121,7 +121,7 @@ export class BlockSource {
     throw corrupt(chunk, `${workerId} describes another content (${state}, ${lengthBytes} bytes, CRC ${crc32})`);
   }
 
-  /** Tries the replicas best first, then once more where the leader says they are by now. */
+  /** Tries the replicas best first, then those that the leader names when it is asked again. */
   async #fromAny<T>(chunk: LocatedChunk, wish: Wish<T>, signal: AbortSignal): Promise<T> {
     const failures: string[] = [];
     const found = await this.#race(chunk.chunkId, chunk.workerIds, failures, wish, signal);
@@ -213,7 +213,7 @@ export class BlockSource {
   }
 }
 
-/** What the leader is told; any other failure says something of the worker, not of its copy. */
+/** Problems that are reported to the leader. Any other failure is the worker's, not its copy's. */
 const PROBLEMS: Partial<Record<string, "corrupt" | "missing">> = {
   CHUNK_CORRUPT: "corrupt",
   NO_SUCH_CHUNK: "missing",

@@ -1,26 +1,26 @@
-/** Takes a request's body in pieces of our choosing. */
+/** Reads a request's body into buffers of any size, however long its pieces are. */
 import { Refusal } from "../../actors/messages/errors.ts";
 
 const NOTHING = new Uint8Array(0);
-/** So many pieces without a byte, one after the other, are no body: no client's network makes any. */
+/** Empty pieces in a row that are taken for a fault: no client's network makes any. */
 const MOST_EMPTY_PIECES = 1000;
 
 export class BodyReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array> | null;
   #piece: Uint8Array = NOTHING;
-  /** What is not taken yet of the piece. */
+  /** The rest of the current piece. */
   #rest: Uint8Array = NOTHING;
   #ended: boolean;
   readonly #failed = new AbortController();
   #failure: Error | null = null;
   #readBytes = 0;
-  /** Told how much longer the pieces in memory are, or shorter. */
+  /** Called with how many bytes more, or less, the pieces in memory hold. */
   onHeld: (bytes: number) => void = () => {};
 
   /**
    * @param lengthBytes what the client announced, or undefined
    * @param signal fires when the client has gone
-   * @param silentAfterMs a client that sends nothing for so long counts as gone; left out: it may be silent for ever
+   * @param silentAfterMs a client that sends nothing for this long counts as gone. Left out: no limit
    */
   constructor(
     body: ReadableStream<Uint8Array> | null,
@@ -40,7 +40,7 @@ export class BodyReader {
   get atHandBytes(): number {
     return this.#rest.length;
   }
-  /** Fires when no more is to be had of the body: the client has gone, or we do not want more. */
+  /** Fires when the body gives no more: the client has gone, or `fail` was called. */
   get failed(): AbortSignal {
     return this.#failed.signal;
   }
@@ -48,7 +48,7 @@ export class BodyReader {
   /**
    * Fills the buffer as far as the body goes: less than all of it only at the body's end.
    *
-   * @param filled told of bytes as they are filled in, also of those before an error
+   * @param filled called with the bytes just filled in, also with those before an error
    * @throws BODY_INCOMPLETE if the body broke off, INVALID_BODY if it is longer than announced
    */
   async fill(buffer: Uint8Array, filled: (bytes: number) => void): Promise<void> {
@@ -69,7 +69,7 @@ export class BodyReader {
     return !(await this.#more());
   }
 
-  /** Takes no more of the body: what waits in `fill` ends with this error. */
+  /** Stops reading: a `fill` that waits ends with this error. */
   fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
@@ -77,7 +77,7 @@ export class BodyReader {
     this.#reader?.cancel(error).catch(() => {});
   }
 
-  /** To be called when done with the body, however it went. */
+  /** Call it at the end, however the reading went. */
   release(): void {
     this.signal?.removeEventListener("abort", this.#clientGone);
     if (!this.#ended) this.fail(new Refusal("BODY_INCOMPLETE", "The body is not wanted any more"));
@@ -112,8 +112,8 @@ export class BodyReader {
   }
 
   /**
-   * Gives a used-up piece's memory back now and not when the collector comes round: at full speed that is hundreds of
-   * megabytes later. A piece of a larger buffer is somebody else's.
+   * Frees the memory of a used-up piece at once. The garbage collector would come hundreds of megabytes later at full
+   * speed. A piece of a larger buffer is left alone.
    */
   #freePiece(): void {
     const { buffer, byteLength } = this.#piece;

@@ -1,6 +1,6 @@
 /**
- * Block buffers of all uploads, and the bound on them. An upload that holds none gets one at once, so that each goes on
- * however many there are; more than one only while the sum stays below the limit, in order of asking.
+ * Block buffers of all uploads, and the bound on them. An upload without a buffer always gets one, so that each makes
+ * progress however many there are. Further buffers are granted in order of asking, while the sum stays below the limit.
  */
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
 import type { Bytes } from "../ports/transfers.ts";
@@ -9,7 +9,7 @@ import { ByteBudget, type Place } from "./byte-budget.ts";
 const bufferIsGivenOnce: Invariant = declareInvariant("buffers: a buffer is given back once, by the one that took it");
 const arrivedIsNotNegative: Invariant = declareInvariant("buffers: bytes that arrived and are not filled in yet >= 0");
 
-/** First bytes of a block wait for more in a buffer of this size: a client may send one, and then nothing for minutes. */
+/** Size of the buffer for the first bytes of a block: a client may send one byte, and then nothing for minutes. */
 const MOST_STAGE_BYTES = 16 << 10;
 
 export class BlockBuffers {
@@ -53,7 +53,7 @@ export class BlockBuffers {
     return this.#free.pop() ?? new Uint8Array(this.blockSizeBytes);
   }
 
-  /** What was handed out beyond the limit is not kept. */
+  /** A buffer that was granted beyond the limit is not kept. */
   keep(buffer: Bytes): void {
     const isPooled = buffer.length === this.blockSizeBytes;
     if (isPooled && (this.#free.length + 1) * this.blockSizeBytes <= this.limitBytes) this.#free.push(buffer);

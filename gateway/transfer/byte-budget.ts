@@ -1,6 +1,6 @@
 /**
  * The bound on the bytes that transfers hold. Bytes are taken before memory is asked for, and given back when it is free.
- * Those that wait for room are served in order of asking.
+ * Transfers that wait for room are served in order of asking.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
@@ -8,7 +8,7 @@ import { declareInvariant, type Invariant } from "../../actors/rules/invariant.t
 const heldIsNotNegative: Invariant = declareInvariant("buffers: held bytes >= 0");
 const heldIsWithinLimit: Invariant = declareInvariant("buffers: held bytes <= limit + allowance");
 
-/** A place in the queue of those that wait for room. */
+/** A place in the queue for room. */
 export interface Place {
   /** @throws what `leave` was given */
   readonly granted: Promise<void>;
@@ -21,7 +21,7 @@ export interface Place {
 export interface WaitOptions {
   /** OVERLOADED after this. */
   patienceMs?: number;
-  /** Told the place, if there is no room at once. */
+  /** Called with the place, if there is no room at once. */
   onQueued?: (place: Place) => void;
 }
 
@@ -34,7 +34,7 @@ export class ByteBudget {
   #inUse = 0;
   readonly #queue: Waiting[] = [];
 
-  /** @param onShortage called when somebody has to wait */
+  /** @param onShortage called when a transfer has to wait */
   constructor(
     readonly limitBytes: number,
     readonly onShortage: () => void = () => {},
@@ -48,7 +48,7 @@ export class ByteBudget {
   }
 
   /**
-   * Takes them if they fit and nobody waits for room. More than the limit fits when nothing else is held.
+   * Takes the bytes if they fit and no transfer waits for room. While nothing is held, more than the limit fits.
    *
    * @param share of the limit, which may be full afterwards: what can wait leaves room for what cannot
    */
@@ -58,13 +58,13 @@ export class ByteBudget {
     return true;
   }
 
-  /** Takes them although they may not fit; `allowanceBytes`: how far beyond the limit that may lead at most. */
+  /** Takes the bytes although they may not fit; `allowanceBytes`: how far beyond the limit that may lead at most. */
   exceed(bytes: number, allowanceBytes: number): void {
     this.#take(bytes, allowanceBytes);
   }
 
   /**
-   * Waits its turn. What was granted is the caller's, also if the signal fires before the caller goes on.
+   * Waits for its turn. A grant stands, even if the signal fires before the caller goes on.
    *
    * @throws the signal's reason if it fires before the grant, OVERLOADED; then nothing was taken
    */

@@ -27,11 +27,11 @@ const lengthIsSumOfBlocks: Invariant = declareInvariant("uploads: a sealed chunk
 const MAX_REPLACEMENT_ROUNDS = 3;
 /** Blocks copied at a time to a worker that joins late. */
 const BACKFILL_IN_FLIGHT = 2;
-/** A second attempt is of no use: the worker says no to every block alike, or had its full time already. */
+/** Not retried: the answer is the same for every block, or the timeout is spent. */
 const FINAL_CODES = ["NO_SPACE", "READ_ONLY", "CHUNK_SEALED", "TIMEOUT"];
-/** Shares of the usual time. A silent chain is given up early, because asking each of its members says which one it is. */
+/** Shares of the usual timeout. A silent chain is given up early: asking its members one by one finds the silent one. */
 const PATIENCE = { direct: 1, chain: 0.5 };
-/** What a worker gets when enough others have stored a block, or flushed a chunk. */
+/** How long a worker is still awaited once enough others have stored a block, or flushed a chunk. */
 const STRAGGLERS = {
   block: { leastMs: 2000, times: 4 },
   seal: { leastMs: 1000, times: 2 },
@@ -45,7 +45,7 @@ export interface ChunkWriterOptions {
   route: Config["route"];
   blockSizeBytes: number;
   chunkSizeBytes: number;
-  /** Told how many bytes more are held beside the blocks that were given to write; negative: fewer. */
+  /** Called with how many bytes more are held beside the blocks that are being written; negative: fewer. */
   onHeld(bytes: number): void;
   onWorkerLost(workerId: string, code: string): void;
   onWorkerReplaced(workerId: string): void;
@@ -110,12 +110,12 @@ export class ChunkWriter {
     });
   }
 
-  /** Breaks off the requests under way; their writes end soon. */
+  /** Aborts the requests under way; their writes end soon. */
   cancel(): void {
     for (const cancel of [...this.#live.values(), this.#cancelled]) cancel.abort();
   }
 
-  /** Tells the workers to throw the chunk away; to be called when nothing is under way any more. */
+  /** Has the workers discard the chunk. Call it when no request is under way any more. */
   async abort(): Promise<void> {
     await Promise.all(this.#options.placed.workerIds.map((id) => this.#options.workers.abort(id, this.chunkId)));
   }
@@ -141,12 +141,12 @@ export class ChunkWriter {
     await this.#onEach(left.flat(), write.seal ? "seal" : "block", (workerId) => this.#putDirectly(workerId, write));
   }
 
-  /** @returns those whom the chain did not bring the block, as far as another attempt is of use */
+  /** @returns the workers that the chain did not reach, as far as another attempt can help */
   async #alongChain(chain: readonly string[], write: BlockToPut): Promise<string[]> {
     const outcomes = await this.#options.workers.putBlock(chain, write, PATIENCE.chain, this.#cancelled.signal);
     const missing = outcomes.filter(({ workerId, stored }) => !stored && this.#live.has(workerId));
     if (missing.length > 0) this.#chainBroke = true;
-    // Of a chain that ended in silence nothing is known, not even whether its head was the silent one.
+    // A chain that timed out says nothing about its members, not even whether its head was the silent one.
     const isFinal = ({ workerId, code = "" }: BlockOutcomes[number]) =>
       FINAL_CODES.includes(code) && !(code === "TIMEOUT" && workerId === chain[0]);
     for (const { workerId, code = "", message = "" } of missing.filter(isFinal)) this.#lose(workerId, code, message);
@@ -154,8 +154,8 @@ export class ChunkWriter {
   }
 
   /**
-   * Has each of these workers do its part. Those that are still at it when enough others have the chunk, and some time
-   * has passed, are lost; so are those that answer nothing at all while they should be flushing it.
+   * Has each of these workers do its part. A worker that is still at it some time after enough others have
+   * the chunk is lost; so is one that answers nothing at all while it should be flushing.
    *
    * @returns those that did it
    */

@@ -13,17 +13,17 @@ import { LocatedFile } from "./located-file.ts";
 import { Download } from "./reader.ts";
 import { Slots } from "./slots.ts";
 
-/** How long clients are waited for while others wait for memory. */
+/** How long a stalled client is tolerated while other downloads wait for memory. */
 export interface DownloadPatience {
-  /** An answer that has not begun gets no room for so long: it is refused. */
+  /** An answer that gets no memory within this is refused. */
   firstByteMs: number;
-  /** A client takes nothing for so long: what was read ahead for it is given up. */
+  /** What was read ahead for a client is given up when the client has taken nothing for this long. */
   idleMs: number;
-  /** A client takes nothing for so long: it is cut off. */
+  /** A client that has taken nothing for this long is cut off. */
   stalledMs: number;
 }
 export const DOWNLOAD_PATIENCE: DownloadPatience = { firstByteMs: 5000, idleMs: 1000, stalledMs: 30_000 };
-/** Clients that take nothing are looked for this often while others wait. */
+/** How often stalled clients are looked for while other downloads wait for memory. */
 const LOOK_EVERY_MS = 250;
 
 export interface DownloadsTools {
@@ -137,8 +137,8 @@ export class Downloads {
   }
 
   /**
-   * Takes memory from clients that take nothing: what was read ahead for them, and in the end the connection of the one that
-   * has stood still for longest. Goes on as long as others wait.
+   * Frees memory held for stalled clients: what was read ahead for them, and in the end the connection of the client that has
+   * stalled for longest. Runs as long as other downloads wait.
    */
   #makeRoom(): void {
     if (this.#budget.waitingCount === 0) {

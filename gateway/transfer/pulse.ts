@@ -1,6 +1,6 @@
 /**
- * Tells slow workers from frozen ones. A flush may rightly take long, and its worker answers other questions meanwhile;
- * one that does not answer a plain question either is given up, long before the flush would be.
+ * Distinguishes slow workers from frozen ones. A flush may take long, but its worker answers other questions meanwhile. A
+ * worker that does not answer a plain question either is given up long before the flush would time out.
  */
 
 const ASK_EVERY_MS = 2000;
@@ -36,7 +36,7 @@ export class Pulse {
     this.#waiting.delete(workerId);
   }
 
-  /** To be called when nobody is awaited any more. */
+  /** Call it when no worker is awaited any more. */
   end(): void {
     this.#waiting.clear();
     clearInterval(this.#timer);

@@ -1,6 +1,6 @@
 /**
  * One download: ranges of a file, one after another, as a stream. Blocks are fetched ahead, across chunk borders, a bounded
- * number at a time and several in a request; nothing is fetched that nobody pulls for, and no block twice. Every byte
+ * number at a time and several in a request; a block is fetched only for a reader that pulls, and none twice. Every byte
  * counts in the budget from before it is asked for until the client has taken it.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
@@ -25,7 +25,7 @@ export interface DownloadTools {
   readAheadBytes: number;
   /** An answer that has not begun waits this long for room in the budget, then it is OVERLOADED. */
   firstByteMs: number;
-  /** Free each piece when the next is pulled or the stream is cancelled, and not when the collector comes round. */
+  /** Free each piece when the next is pulled or the stream is cancelled, rather than leave it to the garbage collector. */
   passing: boolean;
   /** Has the connection closed; without it a stalled stream errors. */
   cut?: () => void;
@@ -55,7 +55,7 @@ interface Fetch {
   singly(): Fetch[];
 }
 
-/** Its client has gone, or does not need the fetches any more. Nobody sees it. */
+/** Ends fetches whose client has gone, or that are not needed any more. It reaches no client. */
 const gone = (): Error => new Refusal("DATA_UNAVAILABLE", "The reader has gone");
 
 export class Download {
@@ -112,20 +112,20 @@ export class Download {
     );
   }
 
-  /** How long its client has taken nothing, while bytes are held for it. */
+  /** How long the client has taken nothing, while bytes are held for it. */
   get idleMs(): number {
     const isHolding = this.#current !== null || this.#fetches.length > 0;
     return this.#isPulling || !isHolding ? 0 : performance.now() - this.#idleSince;
   }
 
-  /** Gives up what was read ahead for a client that takes nothing; its next pull fetches it again. */
+  /** Gives up what was read ahead for a stalled client; its next pull reads it again. */
   giveUpReadAhead(): void {
     if (this.#isPulling) return;
     void this.#stopFetching();
     this.#notify();
   }
 
-  /** Ends a download whose client takes nothing. */
+  /** Ends the download of a stalled client. */
   cutOff(): void {
     if (this.#isCut || this.#isPulling) return;
     this.#isCut = true;
@@ -140,7 +140,7 @@ export class Download {
     this.#controller?.error(error);
   }
 
-  /** Whatever is under way stops. Resolves when all that is held has been given back. */
+  /** Stops all fetches. Resolves when all memory has been given back. */
   async end(error: Error | null): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -187,13 +187,13 @@ export class Download {
     if (this.#ended) return false;
     const fetch = this.#fetches.shift() as Fetch;
     this.#current = { fetch, bytes };
-    // Of blocks that were fetched one by one for want of a good copy of all, some may lie between two ranges.
+    // Blocks that were fetched one by one, because no replica had all of them good, may lie between two ranges.
     if (this.#position >= fetch.endExclusive) this.#release();
     this.#notify();
     return true;
   }
 
-  /** Of blocks asked for together no replica may be good, and yet each of them somewhere. */
+  /** No replica may have all of these blocks good, and yet each block may be good somewhere. */
   async #first(): Promise<Bytes> {
     const fetch = this.#fetches[0] as Fetch;
     try {
@@ -223,7 +223,7 @@ export class Download {
     return piece;
   }
 
-  /** Gives back the blocks of which the client has all. */
+  /** Gives back the blocks that the client has taken whole. */
   #release(): void {
     if (!this.#current) return;
     const { fetch, bytes } = this.#current;
@@ -345,7 +345,7 @@ export class Download {
     return fetch;
   }
 
-  /** Only ever one side waits: for a first fetch, or for room behind it. */
+  /** At most one fetch waits: the first one, or the next one for room. */
   #change(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
@@ -365,7 +365,7 @@ const costOf = ({ start, endExclusive }: Fetch): number => endExclusive - start;
 const holds = ({ start, endExclusive }: Fetch, offset: number, remaining = 1): boolean =>
   remaining > 0 && start <= offset && offset < endExclusive;
 
-/** Gives memory back now and not when the collector comes round: at full speed that is hundreds of megabytes later. */
+/** Frees memory at once: the garbage collector would come hundreds of megabytes later at full speed. */
 function free(bytes: Bytes): void {
   bytes.buffer.transfer(0);
 }

@@ -1,6 +1,6 @@
 /**
- * Decides when enough is enough: once enough workers have done their part, the others get a while more, measured by what
- * the first ones took, and are then given up. A frozen worker must not hold up a client for as long as a slow disk may.
+ * Decides when stragglers are given up: once enough workers have done their part, the others get some more time, measured
+ * by what the first ones took. A frozen worker must not hold up a client for as long as a slow disk may.
  */
 
 export interface StragglerPatience {
@@ -17,7 +17,7 @@ export class Stragglers {
 
   /**
    * @param workerIds those whose part is awaited
-   * @param enough so many of them have to do it before the others may be given up
+   * @param enough how many have to do it before the others may be given up
    */
   constructor(
     workerIds: Iterable<string>,
@@ -36,7 +36,7 @@ export class Stragglers {
     this.#watch();
   }
 
-  /** To be called when nobody is awaited any more. */
+  /** Call it when no worker is awaited any more. */
   end(): void {
     if (this.#timer) clearTimeout(this.#timer);
   }

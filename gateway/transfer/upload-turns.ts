@@ -4,7 +4,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 
-/** What becomes of bytes that a request has taken and that are not staged when its turn ends. */
+/** What becomes of bytes that a request has received but not staged when its turn ends. */
 export type Takeover = "keep" | "discard";
 
 /** A request that is sealing its last chunk ends by itself; one that takes longer than this hangs on workers or masters. */
@@ -35,7 +35,7 @@ export class UploadTurns {
 }
 
 export class Turn {
-  /** Nothing of this turn, nor of those before it, is under way any more. */
+  /** Resolves when neither this turn nor an earlier one has anything under way. */
   readonly ended: Promise<void>;
   readonly #end = Promise.withResolvers<void>();
   readonly #takenAway = Promise.withResolvers<Takeover>();

@@ -1,6 +1,6 @@
 /**
  * One upload:  opening ──▶ writing ──▶ sealing ──▶ committing ──▶ done, and from each of them to failed(reason).
- * The writer tells it what happened, a few events per chunk and none per block; what may follow what is decided here.
+ * The writer sends a few events per chunk and none per block. This machine decides what may follow what.
  */
 import { assign, setup } from "xstate";
 

@@ -28,8 +28,8 @@ import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from ".
 
 /**
  * A file of up to this many chunks is committed in one command; a longer one is staged on the way. With an idempotency
- * key as many as fit a command are, because a repeated request would stage under another upload id, which the masters
- * rightly take for another request.
+ * key a file of as many chunks as fit a command is, because a repeated request would stage under another upload id, which
+ * the masters rightly take for another request.
  */
 const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotencyKey === undefined ? 8 : MAX_LIST);
 /** A commit waits this long for chunks that lost copies since they were staged: the leader has them copied meanwhile. */
@@ -57,7 +57,7 @@ type Settings = Pick<
   | "limits"
 >;
 
-/** Where one run of bytes through the writer comes from. */
+/** Where the bytes of one run through the writer come from. */
 interface Source {
   body: ReadableStream<Uint8Array> | null;
   lengthBytes?: number;
@@ -67,7 +67,7 @@ interface Source {
   turn?: Turn;
 }
 
-/** What it is for. */
+/** What the run is for. */
 interface Run<T> {
   by: Principal;
   id: string;
@@ -88,7 +88,7 @@ export class Uploads {
   readonly #silentAfterMs: number;
   #nextId = 1;
 
-  /** @param silentAfterMs a resumable upload's body that brings nothing for so long counts as broken off */
+  /** @param silentAfterMs a resumable upload's body that brings nothing for this long counts as broken off */
   constructor(tools: WriterTools, config: Settings, silentAfterMs = SILENT_AFTER_MS) {
     this.#tools = tools;
     this.#config = config;
@@ -100,7 +100,7 @@ export class Uploads {
     return [...this.#active.values()].map(({ activity }) => activity());
   }
 
-  /** Fails all that is under way. */
+  /** Fails all uploads under way. */
   close(): void {
     for (const { cancel } of this.#active.values()) cancel(new Refusal("OVERLOADED", "The gateway is stopping"));
   }
@@ -169,12 +169,12 @@ export class Uploads {
     return this.status(uploadId);
   }
 
-  /** Where it stands by now; a request that is writing to it goes on. */
+  /** Where the upload stands; a request that is writing to it goes on. */
   async status(uploadId: number, patience?: Patience): Promise<UploadInfo> {
     return { uploadId, ...(await this.#existing(uploadId, patience)) };
   }
 
-  /** Where it stands once the bytes are kept of a request that was writing to it: that one is ended. */
+  /** Ends a request that is writing to the upload, keeps its bytes, and says where the upload stands then. */
   async settle(uploadId: number): Promise<UploadInfo> {
     await this.#turns.endAll(uploadId, "keep");
     return this.status(uploadId);
@@ -193,7 +193,7 @@ export class Uploads {
     const isChecked = expectedHashes !== undefined || expectedCrc32 !== undefined;
     try {
       const before = await this.#existing(uploadId);
-      // At the same offset the newer request brings the same bytes again; elsewhere it must know of the older one's.
+      // At the same offset the newer request brings the same bytes again; elsewhere it builds on the older one's bytes.
       await turn.takeOver(offset === before.offset ? "discard" : "keep");
       const upload = await this.#existing(uploadId);
       requireOffset(uploadId, offset, upload.offset);
@@ -244,7 +244,7 @@ export class Uploads {
   ): Promise<PutOutcome> {
     await this.#turns.endAll(uploadId, "keep");
     const upload = await this.#standing(uploadId);
-    // A repeated request finds its upload committed already; its key brings back the answer of then.
+    // A repeated request finds its upload committed already; its key brings back the first answer.
     if (!upload && idempotencyKey === undefined) throw noSuchUpload(uploadId);
     if (upload) {
       requireOffset(uploadId, sizeBytes, upload.offset);
@@ -363,7 +363,7 @@ export class Uploads {
 
 const isOutcomeUnknown = (error: unknown): boolean => error instanceof Refusal && error.code === "OUTCOME_UNKNOWN";
 
-/** To the writer, a body that broke off: what came of it is kept. */
+/** The writer takes this for a body that broke off, and keeps what came. */
 const ENDED_EARLY = new Refusal("BODY_INCOMPLETE", "A newer request has ended this one");
 
 const noSuchUpload = (uploadId: number): Refusal =>

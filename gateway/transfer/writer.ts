@@ -23,7 +23,7 @@ const sizeIsSumOfChunks: Invariant = declareInvariant("uploads: the size is the 
 const MAX_SEALING = 2;
 /** How long a failed upload waits for its last requests to end by themselves. */
 const CANCEL_AFTER_MS = 500;
-/** The machine hears of bytes in steps of this many blocks. */
+/** The machine gets one event for this many blocks. */
 const BLOCKS_PER_REPORT = 64;
 
 const writing = declareWork("upload");
@@ -42,7 +42,7 @@ export interface BodyPlan {
   chunkSizeBytes: number;
   /** Digests of the whole body to compute on the way. */
   hashes: readonly HashName[];
-  /** A body that breaks off is kept up to where it did, as far as whole bytes arrived. */
+  /** true: what arrived of a body that breaks off is kept. */
   keepPartial: boolean;
   tell(event: UploadEvent): void;
   onBytes(bytes: number): void;
@@ -78,8 +78,7 @@ class Block {
   }
 
   /**
-   * Takes up to `mostBytes` of the body. Nothing is held for a client that has sent nothing, and little for one that has sent
-   * little.
+   * Takes up to `mostBytes` of the body. A client that has sent nothing costs no memory, one that has sent little costs little.
    *
    * @throws as the body's `fill`; what came before is kept
    */
@@ -149,8 +148,8 @@ export class BodyWriter {
   }
 
   /**
-   * Writes the whole body. Whatever it throws, nothing is left under way, every buffer is back, and the workers were
-   * told to forget the chunks.
+   * Writes the whole body. When it throws, no request is under way, every buffer is back, and the workers were asked to
+   * discard the chunks.
    *
    * @throws BODY_INCOMPLETE, INVALID_BODY, TOO_FEW_REPLICAS, NOT_ENOUGH_WORKERS, NO_LEADER, and what `onSealed` throws
    */
@@ -208,7 +207,7 @@ export class BodyWriter {
         await this.#handOver(chunk, await chunk.writer.writeWhole(block.bytes, crc32));
         return;
       } catch (error) {
-        // The bytes are still at hand, so a placement that died under them may be tried elsewhere, once.
+        // The bytes are still here, so a placement whose workers failed is replaced once.
         const again = error instanceof Refusal && error.code === "TOO_FEW_REPLICAS" && attempt === 1;
         if (!again || this.#failure) throw error;
       }
@@ -249,7 +248,7 @@ export class BodyWriter {
     }
   }
 
-  /** A body that breaks off is its end if the plan keeps what came; our own failures never are. */
+  /** A body that breaks off ends there if the plan keeps what came. A failure of this gateway is never such an end. */
   #tolerate(error: Error): void {
     const brokeOff = error instanceof Refusal && error.code === "BODY_INCOMPLETE";
     if (this.#failure || !this.#plan.keepPartial || !brokeOff) throw error;
@@ -300,7 +299,7 @@ export class BodyWriter {
     chunk.sending.push(sent);
   }
 
-  /** Adds the block to the file's sums and tells of it now and then. @returns its CRC-32 */
+  /** Adds the block to the file's sums, and reports to the machine now and then. @returns its CRC-32 */
   #count({ bytes }: Block): number {
     const crc32 = Bun.hash.crc32(bytes);
     for (const hasher of this.#hashers.values()) hasher.update(bytes);
@@ -361,7 +360,7 @@ export class BodyWriter {
   async #settle(): Promise<void> {
     const givenUp = [...this.#chunks];
     const underWay = Promise.all([...this.#sending, ...this.#sealing]);
-    // Blocks that are nearly there shall arrive before the order to forget them does.
+    // Blocks in flight should arrive before the order to discard them.
     const patience = setTimeout(() => {
       for (const { writer } of givenUp) writer.cancel();
     }, CANCEL_AFTER_MS);

@@ -1,4 +1,4 @@
-/** Where on the page one is: the hash says it, so that a link shows somebody else the same. */
+/** Where on the page one is: the hash says it, so that a link shows another person the same. */
 import { signal } from "@preact/signals";
 import { parseHash, type Route } from "./location-hash.ts";
 

@@ -1,7 +1,7 @@
 /** When what the page shows is no longer known to be so, and how that is said. Pure. */
 import { durationInWords } from "./words.ts";
 
-/** The stream says something every 2 s; after so long without, what is shown is from before. */
+/** The stream says something every 2 s; after this long without a word, what is shown is from before. */
 export const SILENT_AFTER_MS = 6000;
 
 /** All in ms of the page's own clock, which never jumps. */

@@ -81,7 +81,7 @@ async function openInTus(gateway: Gateway, request: Request): Promise<Response> 
       : tusHeaders(upload, lengthBytes);
     return new Response(null, { status: 201, headers: { ...told, location: uploadUrl(uploadId, lengthBytes) } });
   } catch (error) {
-    // The client has not been told of the upload, so it cannot go on with it.
+    // The client does not know the upload's URL, so it cannot go on with it.
     if (!isOutcomeUnknown(error)) transfers.abortUpload(uploadId).catch(() => {});
     throw asChecksumRefusal(error);
   }

@@ -48,7 +48,7 @@ export async function inTus(answer: () => Promise<Response>): Promise<Response> 
 export function readUploadLength(headers: Headers): number {
   const text = headers.get("upload-length");
   if (text === null || !/^\d+$/.test(text)) {
-    const shown = text === null ? "missing, and cannot be told later" : text.slice(0, 40);
+    const shown = text === null ? "missing, and cannot be given later" : text.slice(0, 40);
     throw new Refusal("INVALID_HEADER", `Upload-Length is ${shown}; allowed: a whole number`, {
       header: "Upload-Length",
     });
@@ -70,7 +70,7 @@ export function requireTusBody(headers: Headers): void {
     );
 }
 
-/** @param lengthBytes null: not told when the upload was opened */
+/** @param lengthBytes null: the client gave no length when it opened the upload */
 export function tusHeaders(upload: UploadInfo, lengthBytes: number | null): Record<string, string> {
   return {
     "upload-offset": String(upload.offset),
@@ -89,8 +89,8 @@ export const completedHeaders = (file: FileInfo): Record<string, string> => ({
 });
 
 /**
- * Makes the file of an upload that is there whole. Done again, for a day, it gets the answer of the first time: a client
- * that did not hear it asks once more. No client's own key has a space.
+ * Makes the file of an upload whose bytes are all there. A client that missed the answer asks again and, for a day, gets the
+ * same one. The key has a space, which no client's own key can have.
  *
  * @throws NO_SUCH_UPLOAD if it was aborted or has expired, and what the commit is refused with
  */

@@ -11,7 +11,7 @@ export const CHECKSUM_ALGORITHMS: ReadonlyMap<HashName | "crc32", number> = new 
   ["crc32", 4],
 ]);
 
-/** @returns nothing if there is none. @throws INVALID_HEADER */
+/** @returns an empty object if the request has no checksum. @throws INVALID_HEADER */
 export function readUploadChecksum(headers: Headers): Pick<AppendOptions, "expectedHashes" | "expectedCrc32"> {
   const field = headers.get("upload-checksum");
   if (field === null) return {};
@@ -28,7 +28,7 @@ export function readUploadChecksum(headers: Headers): Pick<AppendOptions, "expec
   return { expectedHashes: new Map([[algorithm, bytes.toString("hex")]]) };
 }
 
-/** What an append was refused with, in tus's own status if it is the checksum. */
+/** The refusal of an append, with tus's own status if the checksum was wrong. */
 export const asChecksumRefusal = (error: unknown): unknown =>
   error instanceof Refusal && error.code === "DIGEST_MISMATCH"
     ? new Refusal("UPLOAD_CHECKSUM_MISMATCH", error.message, error.details)

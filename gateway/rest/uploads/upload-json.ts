@@ -45,7 +45,7 @@ export function uploadResponse(upload: UploadInfo, status = 200): Response {
 /** What the URL of an upload says. An upload that was opened in tus has its length in its URL, so that any gateway knows it. */
 export interface UploadName {
   uploadId: number;
-  /** null: not told when the upload was opened. */
+  /** null: the client gave no length when it opened the upload. */
   lengthBytes: number | null;
 }
 

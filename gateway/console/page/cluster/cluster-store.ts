@@ -1,4 +1,4 @@
-/** The cluster as the gateway tells it, asked every second while somebody looks, and what that was of late. */
+/** The cluster's state from the gateway, asked every second while the page is seen, and its recent past. */
 import { computed, signal } from "@preact/signals";
 import type { Cluster } from "../../../client/answers.ts";
 import { type Verdict, verdictOf } from "../../../client/verdict.ts";

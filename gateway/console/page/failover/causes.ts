@@ -21,7 +21,7 @@ export function causesOf(record: StepRecord): StepRecord[] {
 }
 
 const MOST_EFFECTS = 12;
-/** Effects come soon after their cause; beyond so many records nobody looks. */
+/** Effects come soon after their cause; the search ends after this many records. */
 const LOOKED_AT = 5000;
 
 export function effectsOf(record: StepRecord): StepRecord[] {

@@ -14,7 +14,7 @@ import { drills, frameSpan, seek, source, trace } from "./playback.ts";
 const KINDS: Record<DrillKind, { verb: string; says: string }> = {
   kill: { verb: "Kill", says: "The process ends at once, without a word, and is started again later." },
   freeze: { verb: "Freeze", says: "The process stands still for a while: neither alive nor dead for the others." },
-  restart: { verb: "Restart", says: "The process is told to stop, and starts again." },
+  restart: { verb: "Restart", says: "The process is stopped, and starts again." },
   fill: { verb: "Fill the disk", says: "The worker believes that its disk is full." },
   corrupt: { verb: "Corrupt a copy", says: "One byte of one copy on this worker is changed on the disk." },
   cut: { verb: "Cut a link", says: "Two nodes no longer hear each other." },

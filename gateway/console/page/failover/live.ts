@@ -24,7 +24,7 @@ import { followLink } from "./share.ts";
 const LOOK_BACK_MS = 10 * 60_000;
 const MOST_PAGES = 12;
 const RETRY_MS = [500, 1000, 2000, 4000];
-/** The stream says something every 2 s; after so long without, the connection is dead. */
+/** The stream says something every 2 s; after this long without a word the connection is dead. */
 const DEAD_AFTER_MS = 15_000;
 
 export const streamPhase = signal<StreamPhase>("connecting");
@@ -33,14 +33,14 @@ const streamHeardAt = signal<number | null>(null);
 export const streamNow = computed(() =>
   streamInWords(streamPhase.value, { now: pageClock.value, heardAt: streamHeardAt.value }),
 );
-/** A clock that goes on while nothing comes would show a present that nobody knows. */
+/** A clock that ran on while nothing comes would show a present that is not known. */
 effect(() => {
   isClockRunning.value = streamNow.value.isLive;
 });
 
 let attempt: AbortController | null = null;
 
-/** Somebody opened a recording, or followed anew: what this attempt still gets belongs to nobody. */
+/** The person opened a recording, or followed anew: what this attempt still gets is discarded. */
 class Abandoned extends Error {}
 
 async function begin({ signal }: AbortController): Promise<string> {

@@ -1,6 +1,6 @@
 /**
  * The instant that the whole page shows: live, or a position in what was recorded. And what it is shown from: the
- * cluster's stream, or a recording that somebody opened.
+ * cluster's stream, or a recording that a person opened.
  */
 import { batch, computed, signal } from "@preact/signals";
 import type { About, Drill, MachineList, NodeStatus, Report, StepRecord } from "../../api.ts";
@@ -20,7 +20,7 @@ export const nodes = signal<NodeStatus[]>([]);
 export const reports = signal<Report[]>([]);
 export const drills = signal<Drill[]>([]);
 
-/** Not a signal: it changes thousands of times a second. `version` tells that it did, once a frame. */
+/** Not a signal: it changes thousands of times a second. `version` changes with it, once a frame. */
 let held = new Trace();
 export const version = signal(0);
 export const trace = (): Trace => held;

@@ -4,7 +4,7 @@ import { Icon } from "../shell/icon.tsx";
 import { clockTime, durationInWords } from "../words.ts";
 import { frameSpan, goTo, reports, seek, trace } from "./playback.ts";
 
-/** Phases in the order of their alarm; a phase nobody named gets the last colour. */
+/** Phases in the order of their alarm; an unknown phase gets the last colour. */
 const PHASE_TONE: Record<string, string> = {
   missedHeartbeats: "down",
   down: "down",
@@ -122,7 +122,7 @@ const codesInWords = ({ byCode }: Damage): string =>
     .map(([code, count]) => `${count.toLocaleString("en")} ${code}`)
     .join(", ");
 
-/** What it cost those for whom the cluster is there. */
+/** What it cost the clients. */
 function clientsInWords({ errors, refused, longestWaitMs }: Report["clients"]): string {
   const parts = [
     errors.count === 0 ? "0 errors" : `${errors.count.toLocaleString("en")} errors (${codesInWords(errors)})`,

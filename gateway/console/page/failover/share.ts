@@ -1,4 +1,4 @@
-/** A link that shows somebody else the same instant, machine and event. */
+/** A link that shows another person the same instant, machine and event. */
 import { effect, signal } from "@preact/signals";
 import { replaceHash, route } from "../route.ts";
 import { cursor, goTo, isPlaying, seek, selected, trace } from "./playback.ts";

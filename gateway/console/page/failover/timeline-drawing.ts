@@ -1,4 +1,4 @@
-/** Draws the timeline: a lane per node, what its state was, what the leader thought of it, where nobody led. */
+/** Draws the timeline: a lane per node, what its state was, what the leader thought of it, where no master led. */
 import type { NodeStatus, Report, StepRecord } from "../../api.ts";
 import { clockTime } from "../words.ts";
 import type { Tone } from "./tones.ts";

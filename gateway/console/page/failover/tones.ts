@@ -1,4 +1,4 @@
-/** What a state means, as a colour: passive, good, wary, trouble, down, unknown. A state nobody named is passive. */
+/** What a state means, as a colour: passive, good, wary, trouble, down, unknown. A state without a tone of its own is passive. */
 export type Tone = "passive" | "good" | "wary" | "trouble" | "down" | "unknown";
 
 const TONES: Record<string, Record<string, Tone>> = {

@@ -76,11 +76,11 @@ export function upperBoundOf(changes: Change[], position: number): number {
 
 /** Kinds that bring an actor into a state. */
 const BEARING = new Set<StepRecord["k"]>(["init", "tr", "fault"]);
-/** Whether a step brought its actor into the state that it is in, rather than told of it again. */
+/** Whether a step brought its actor into the state that it is in, rather than repeated it. */
 const isChange = ({ k, f }: Partial<StepRecord>, label: string): boolean =>
   k === "init" || (f !== undefined && shortState(f) !== label);
 
-/** An actor that ended is still shown for so long. */
+/** How long an ended actor is still shown. */
 const AFTERGLOW_MS = 5000;
 
 export class Trace {

@@ -37,12 +37,12 @@ export class UploadQueue<F extends { size: number } = File> {
   readonly #onChange: (uploads: Upload<F>[]) => void;
   readonly #onEnd: () => void;
   #uploads: Upload<F>[] = [];
-  /** What is being done, by upload: whoever is not in here any more has nothing to say about it. */
+  /** What is being done, by upload. An attempt that is no longer in here may change nothing. */
   readonly #underWay = new Map<number, AbortController>();
   #lastId = 0;
 
   /**
-   * @param onChange is told all of them, once per change
+   * @param onChange called with all uploads, once per change
    * @param onEnd an upload under way ended, well or not
    */
   constructor(courier: Courier<F>, onChange: (uploads: Upload<F>[]) => void, onEnd: () => void) {

@@ -5,7 +5,7 @@ import { bytesInWords, percent } from "../words.ts";
 import type { Upload } from "./upload-queue.ts";
 import { queue, totals, uploads } from "./uploads.ts";
 
-/** More rows than this help nobody; the sum above counts them all. */
+/** Rows that are shown; the sum above counts all uploads. */
 const MOST_SHOWN = 50;
 /** What needs a person first, then what moves, then what waits. */
 const ORDER: Record<Upload["state"], number> = {

@@ -25,7 +25,7 @@ export const queue = new UploadQueue(
   scheduleReload,
 );
 
-/** fetch tells nothing of an upload's progress; XMLHttpRequest does. */
+/** fetch does not report an upload's progress; XMLHttpRequest does. */
 function put(
   { path, file, mayReplace }: Upload,
   onProgress: (progress: Progress) => void,

@@ -40,7 +40,7 @@ export const prompted = (
     open.value = { ...question, answer: resolve };
   });
 
-/** What the question was about is no longer on the page: nobody means its answer. */
+/** The subject of the question has left the page: an answer would be meant for something else. */
 export function takeBackQuestion(): void {
   const question = open.peek();
   open.value = null;

@@ -100,7 +100,7 @@ function dataInWords(): string {
   return `: of ${chunks} chunks ${parts.filter(Boolean).join(", ")}`;
 }
 
-/** In the past there is no verdict: nobody computed one for that instant. */
+/** In the past there is no verdict: none was computed for that instant. */
 function Health() {
   if (source.value.kind === "recording" || cursor.value !== null)
     return (
@@ -143,7 +143,7 @@ const Silence = () => (
   </div>
 );
 
-/** On every view, so that nobody takes what was for what is. */
+/** On every view, so that the past is not taken for the present. */
 function RecordingStrip() {
   const from = source.value;
   if (from.kind !== "recording") return null;
