@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
 import { doorOf, tokenDoor } from "../../gateway/http/door.ts";
+import { type RouteTable, routeTable } from "../../gateway/http/route-table.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
 import { MemoryCluster } from "../support/memory-cluster.ts";
 import { memoryDataPath } from "../support/memory-transfers.ts";
@@ -21,13 +22,16 @@ function watched(token?: string) {
     named.push(nameOf(principal));
     return data.as(principal);
   };
-  const { call } = restGatewayOver({ ...data, as }, { token });
+  const { call, app } = restGatewayOver({ ...data, as }, { token });
   named.length = 0;
-  return { call, named: () => [...new Set(named.splice(0))] };
+  return { app, call, named: () => [...new Set(named.splice(0))] };
 }
 
-/** One request of each kind that reaches below the door. */
-const REQUESTS: [method: string, path: string, body?: string][] = [
+const form = new FormData();
+form.append("file", new File(["x"], "from-a-form"));
+/** One request of each kind that reaches below the door. A HEAD goes where its GET does. */
+const REQUESTS: [method: string, path: string, body?: string | FormData][] = [
+  ["POST", "/files", form],
   ["PUT", "/files/f", "x"],
   ["GET", "/files/f"],
   ["HEAD", "/files/f"],
@@ -57,13 +61,31 @@ for (const [token, expected] of [
     for (const [method, path, body] of REQUESTS) {
       const headers = {
         ...(token ? { authorization: `Bearer ${token}` } : {}),
-        "content-type": "application/json",
+        ...(typeof body === "string" ? { "content-type": "application/json" } : {}),
         "upload-offset": "0",
       };
       const { status } = await call(method, path, { body, headers });
       expect([method, path, status === 500, named()]).toEqual([method, path, false, [nameOf(expected)]]);
     }
   });
+
+test("each route of the REST door that a client's token opens is among these requests", () => {
+  const { app } = watched();
+  const isTried = ({ matches, methods }: RouteTable[number]): boolean[] =>
+    methods.map((method) =>
+      REQUESTS.some(([tried, path]) => tried === method && matches.test(path.split("?")[0] ?? "")),
+    );
+  const ofRest = routeTable(app.routes).filter(
+    ({ path, publicMethods }) => publicMethods.length === 0 && !/^\/(console|openapi|metrics|$)/.test(path),
+  );
+  expect(ofRest.length).toBeGreaterThan(8);
+  const untried = ofRest.flatMap((route) =>
+    route.methods
+      .filter((method, n) => !isTried(route)[n] && method !== "OPTIONS" && method !== "HEAD")
+      .map((method) => `${method} ${route.path}`),
+  );
+  expect(untried).toEqual([]);
+});
 
 test("a request without the token is asked of nothing below the door, in any name", async () => {
   const { call, named } = watched("0123456789abcdef");
