@@ -65,7 +65,9 @@ test("every file that the gateway's README files name is there, and the rule of 
     expect(named.length).toBeGreaterThan(8);
     expect(named.filter((name) => !files.some((file) => `/${file}`.endsWith(`/${name}`)))).toEqual([]);
   }
-  const rows = [...read("gateway/README.md").matchAll(/^\| ((?:`[a-z]+\/`(?:, )?)+)(?: \(the doors\))? \| (.*) \|$/gm)];
+  const rows = [
+    ...read("gateway/README.md").matchAll(/^\| ((?:`[a-z]+\/`(?:, )?)+)(?: \(the doors\))? *\| (.*) \|$/gm),
+  ];
   const told = rows.flatMap(([, rooms = "", imports = ""]) => {
     const ofGateway = imports.split("; never")[0]?.split("; of")[0] ?? "";
     return (rooms.match(/[a-z]+(?=\/)/g) ?? []).map((room) => [room, ofGateway.match(/[a-z]+(?=\/`)/g) ?? []]);
