@@ -1,5 +1,7 @@
 /** Who asks: the door names a principal, and nothing below it is asked in nobody's name. */
 import { afterEach, expect, test } from "bun:test";
+import { startRecording, stopRecording } from "../../actors/node/record/recorder.ts";
+import { NodeRecords } from "../../databases/records.ts";
 import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
 import { doorOf, tokenDoor } from "../../gateway/http/door.ts";
 import { type RouteTable, routeTable } from "../../gateway/http/route-table.ts";
@@ -112,6 +114,31 @@ test("uploads and downloads under way tell whose they are", async () => {
   seen.push(...transfers.activity().downloads.map(({ by }) => `download by ${by}`));
   await reader.cancel();
   expect([...new Set(seen)]).toEqual(["upload by token", "download by local"]);
+});
+
+test("the flight recorder names whose request was refused, and whose upload ran", async () => {
+  cluster = await new MemoryCluster({}).start();
+  const store = new NodeRecords(":memory:", { keepRecords: 1000 });
+  const close = store.close.bind(store);
+  store.close = () => {};
+  startRecording("gateway-1", store);
+  try {
+    const { call } = restGatewayOver(cluster.data, { token: "0123456789abcdef" });
+    const headers = { authorization: "Bearer 0123456789abcdef" };
+    expect((await call("GET", "/files/nothing", { headers })).status).toBe(404);
+    expect((await call("GET", "/files/nothing")).status).toBe(401);
+    expect((await call("PUT", "/files/f", { body: "x", headers })).status).toBe(201);
+  } finally {
+    stopRecording();
+  }
+  const { records } = store.after({ boot: store.boot, seq: 0 }, 1000);
+  close();
+  const refused = records.filter(({ m }) => m === "requests").map(({ e, d }) => [e, d?.by]);
+  expect(refused).toEqual([
+    ["NO_SUCH_FILE", "token"],
+    ["UNAUTHENTICATED", undefined],
+  ]);
+  expect([...new Set(records.filter(({ m }) => m === "upload").map(({ c }) => c?.by))]).toEqual(["token"]);
 });
 
 test("a path belongs to the door with the longest prefix, and a prefix ends at a segment's end", () => {

@@ -77,6 +77,7 @@ const CONTEXT_KEYS = [
   "attempts",
   "failure",
   "path",
+  "by",
   "chunkIndex",
   "lengthBytes",
   "bytes",
