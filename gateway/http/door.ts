@@ -33,11 +33,18 @@ export const tokenDoor = (prefix: string, token: string | null, isRecorded: bool
   refuse: problemResponse,
 });
 
-/** @returns the door with the longest prefix; `/consoles` is not below `/console` */
-export function doorOf(doors: readonly Door[], path: string): Door {
-  const found = doors
-    .filter(({ prefix }) => prefix === "/" || path === prefix || path.startsWith(`${prefix}/`))
-    .toSorted((a, b) => b.prefix.length - a.prefix.length)[0];
-  if (!found) throw new Error(`No door answers ${path}`);
-  return found;
+/** The doors of one gateway. A path belongs to the one with the longest prefix; `/consoles` is not below `/console`. */
+export class Doors {
+  readonly #longestFirst: readonly Door[];
+
+  constructor(doors: readonly Door[]) {
+    this.#longestFirst = doors.toSorted((a, b) => b.prefix.length - a.prefix.length);
+  }
+
+  of(path: string): Door {
+    const isBelow = ({ prefix }: Door) => prefix === "/" || path === prefix || path.startsWith(`${prefix}/`);
+    const found = this.#longestFirst.find(isBelow);
+    if (!found) throw new Error(`No door answers ${path}`);
+    return found;
+  }
 }

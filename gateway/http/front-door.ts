@@ -10,7 +10,7 @@ import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { noteAuthenticated } from "../access/authenticated.ts";
 import { AccessLog, type AnswerCounter } from "./access-log.ts";
-import { type Door, doorOf } from "./door.ts";
+import { type Door, Doors } from "./door.ts";
 import { errorResponse } from "./errors.ts";
 import { requestIdOf } from "./request-id.ts";
 import { findRoute, isPublic, type RouteTable } from "./route-table.ts";
@@ -32,7 +32,8 @@ export interface FrontDoorParts {
 
 export function frontDoor({ doors, routes, log, counter, isStopping }: FrontDoorParts) {
   const accessLog = new AccessLog(log, counter);
-  const doorFor = (request: Request): Door => doorOf(doors, rawPath(request.url));
+  const all = new Doors(doors);
+  const doorFor = (request: Request): Door => all.of(rawPath(request.url));
   const answerTo = (error: unknown, request: Request): Response =>
     errorResponse(error, request, doorFor(request), routes(), log);
   return new Elysia({ name: "front-door", ...SERVER_OPTIONS })

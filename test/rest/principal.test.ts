@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { startRecording, stopRecording } from "../../actors/node/record/recorder.ts";
 import { NodeRecords } from "../../databases/records.ts";
 import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
-import { doorOf, tokenDoor } from "../../gateway/http/door.ts";
+import { Doors, tokenDoor } from "../../gateway/http/door.ts";
 import { type RouteTable, routeTable } from "../../gateway/http/route-table.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
 import { MemoryCluster } from "../support/memory-cluster.ts";
@@ -142,8 +142,8 @@ test("the flight recorder names whose request was refused, and whose upload ran"
 });
 
 test("a path belongs to the door with the longest prefix, and a prefix ends at a segment's end", () => {
-  const [rest, console] = [tokenDoor("/", null, true), tokenDoor("/console", null, false)];
-  const prefixOf = (path: string) => doorOf([rest, console], path).prefix;
+  const doors = new Doors([tokenDoor("/", null, true), tokenDoor("/console", null, false)]);
+  const prefixOf = (path: string) => doors.of(path).prefix;
   expect(["/", "/files/console", "/consoles", "/console", "/console/api/about"].map(prefixOf)).toEqual([
     "/",
     "/",
