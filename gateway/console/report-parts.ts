@@ -7,8 +7,8 @@ import { damageAmong, longestWaitMs } from "./refusals.ts";
 export type Step = [name: string, label: string, to: number | null, record: StepRecord | null];
 
 /**
- * Phases in a row: each begins where the one before ended, and none takes less than no time, whatever the clocks of
- * the recording nodes say. Their sum is the whole.
+ * Phases in a row: each begins where the one before ended, and none has a negative length, whatever the clocks of
+ * the recording nodes say. The phases add up to the whole.
  */
 export function chained(from: number, steps: readonly Step[]): Phase[] {
   const phases: Phase[] = [];
@@ -46,6 +46,6 @@ export function drillBefore(
     .findLast(({ k, m, s, t }) => k === "mark" && m === "mark" && s === node && t >= from - DRILL_LOOK_BACK_MS);
 }
 
-/** The names of those that there are. */
+/** The names of the records that were found. */
 export const idsOf = (records: readonly (StepRecord | undefined)[]): string[] =>
   records.flatMap((one) => (one ? [idOf(one)] : []));

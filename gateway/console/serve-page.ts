@@ -14,9 +14,9 @@ const PAGE = join(import.meta.dir, "page", "page.html");
 const ASSETS = "/console/assets/";
 const NONCE = "NONCE-OF-THIS-ANSWER";
 /**
- * The page's own files only, each named by the nonce of this answer: `'self'` would let a stored `/files/x.js` run here, and
- * a path in a policy no longer counts once a server redirects. What the page asks for is data (`connect-src`); `data:` is
- * the icon.
+ * Lets the page load its own files only, each marked with the nonce of this answer. `'self'` would let a stored `/files/x.js`
+ * run here, and a path in a policy no longer counts after a redirect. `connect-src` is for the data that the page fetches,
+ * `data:` for the icon.
  */
 const policyOf = (nonce: string): string =>
   [
@@ -32,7 +32,7 @@ const policyOf = (nonce: string): string =>
     "frame-ancestors 'none'",
   ].join("; ");
 
-/** A file of the page's is no page: opened by itself, it may do nothing. */
+/** A script or style that is opened by itself may do nothing. */
 const ASSET_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 interface Asset {
@@ -122,7 +122,7 @@ export function servePage() {
         return pageAnswer((await bundled()).html);
       },
       {
-        // The page holds no secret: with a token on, it asks for it, and sends it with every question.
+        // The page holds no secret. Where a token is needed, the page asks for it and sends it with every request.
         detail: describe({
           public: true,
           query: NO_QUERY,

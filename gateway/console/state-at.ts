@@ -31,7 +31,7 @@ export function statesAt(keyframe: readonly ActorState[], records: readonly Step
   for (const record of records) {
     if (record.h > h) break;
     if (NO_ACTOR.has(record.k)) continue;
-    // What ran in the process before has ended with it.
+    // A restart ends all actors of the earlier process.
     if (record.k === "proc" && record.e === "started")
       for (const [key, { n, b }] of actors) if (n === record.n && b < record.b) actors.delete(key);
     actors.set(`${record.n} ${record.a}`, stateOf(record));

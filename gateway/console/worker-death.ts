@@ -17,7 +17,7 @@ export function workerDeaths(records: readonly StepRecord[], timings: Timings): 
   );
 }
 
-/** How the leader that judged it came to take the worker for dead. */
+/** How the leader came to take the worker for dead. */
 interface Silence {
   /** The last heartbeat, if these records have it. */
   heard: StepRecord | undefined;
@@ -67,7 +67,7 @@ function recoveryFrom(later: readonly StepRecord[], worker: string): Recovery {
   const counted = fullAt < 0 ? later.slice(Math.max(0, shortAt)) : later.slice(Math.max(0, shortAt), fullAt);
   const sums = counted.filter((one) => one.m === "redundancy" && shortage(one) > 0);
   const copied = repairs.filter(({ k, c }) => k === "init" && c?.purpose === "redundancy");
-  // Copies can be made faster than the leader counts what is short.
+  // Copies can be made faster than the leader counts the chunks that are short.
   const most = Math.max(new Set(copied.map(({ s }) => s)).size, ...sums.map(shortage));
   const isCounted = short !== undefined && (firstCopy === undefined || short.t <= (repairs.at(-1)?.t ?? short.t));
   const isAtRisk = isCounted || copied.length > 0;
@@ -147,13 +147,13 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
 /** Whether a text speaks of this node: `worker-1` is no part of `worker-10`. */
 const names = (text: string, node: string): boolean => text.split(/[^\w-]+/).includes(node);
 
-/** The leader that judged it is gone itself, or judges no more. */
+/** The leader that declared the worker dead is gone itself, or leads no more. */
 const endsLife = (one: StepRecord, dead: StepRecord): boolean =>
   one.n === dead.n && ((one.k === "proc" && one.e === "started") || (one.a === dead.a && one.z === 1));
 
 const countedIn = ({ d }: StepRecord) => (d ?? {}) as { chunks?: number; full?: number; unknown?: number };
 
-/** Chunks known to lack copies; what a new leader does not know yet is not among them. */
+/** Chunks known to lack copies; chunks that a new leader does not know yet are not counted. */
 function shortage(one: StepRecord): number {
   const { chunks, full, unknown = 0 } = countedIn(one);
   return typeof chunks === "number" && typeof full === "number" ? chunks - full - unknown : 0;

@@ -1,6 +1,6 @@
 /**
- * Streams made of streams, pulled on demand so that a slow client holds its reader back. A cancel reaches the source at
- * once, also while a read of it is under way.
+ * Streams made of streams. They are pulled on demand, so that a slow client slows its source. A cancel reaches the source at
+ * once, even during a read.
  */
 import type { Bytes } from "../ports/transfers.ts";
 

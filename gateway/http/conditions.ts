@@ -1,4 +1,4 @@
-/** Conditional requests. Reads are decided here; of writes only the translation, `decide` judges them. @see RFC 9110 §13 */
+/** Conditional requests. Reads are decided here; conditions of writes are only translated, and `decide` judges them. @see RFC 9110 §13 */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
 import type { FileInfo } from "../ports/namespace.ts";
@@ -34,7 +34,7 @@ export function parseEntityTags(header: string, name: string): "*" | EntityTag[]
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const TIME = "(?<hour>\\d\\d):(?<minute>\\d\\d):(?<second>\\d\\d)";
 const MONTH = `(?<month>${MONTHS.join("|")})`;
-/** The one that is sent today, and the two that recipients still take (RFC 9110 §5.6.7). */
+/** The format that is sent today, and the two older ones that a recipient must still take (RFC 9110 §5.6.7). */
 const DATE_FORMATS = [
   `\\w{3}, (?<day>\\d\\d) ${MONTH} (?<year>\\d{4}) ${TIME} GMT`,
   `\\w{6,9}, (?<day>\\d\\d)-${MONTH}-(?<year>\\d\\d) ${TIME} GMT`,
@@ -46,7 +46,7 @@ export function parseHttpDate(header: string | null, now = Date.now()): number |
   const parts = DATE_FORMATS.map((format) => format.exec(header?.trim() ?? "")?.groups).find((groups) => groups);
   if (!parts) return null;
   const { year = "", month = "", day, hour, minute, second } = parts;
-  // Of a year of two digits the RFC says that it is not more than 50 years ahead.
+  // A year of two digits is at most 50 years ahead, says the RFC.
   const ahead = new Date(now).getUTCFullYear() + 50;
   const fullYear = year.length === 4 ? Number(year) : ahead - ((ahead - Number(year)) % 100);
   const date = new Date(0);
@@ -110,7 +110,7 @@ export async function writeCondition(
   const unmodifiedSince = parseHttpDate(headers.get("if-unmodified-since"));
   const tags = ifMatch === null ? null : parseEntityTags(ifMatch, "If-Match");
   if (Array.isArray(tags)) {
-    // A directory has no tag, which is not the empty one.
+    // A directory has no tag, so no tag matches it.
     condition.ifMatch = tags.filter(({ tag, weak }) => !weak && tag !== "").map(({ tag }) => tag);
     if (condition.ifMatch.length === 0)
       throw new Refusal("PRECONDITION_FAILED", "If-Match compares strongly; weak and empty tags never match");

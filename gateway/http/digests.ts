@@ -1,6 +1,6 @@
 /**
- * Digests that a client sends with its bytes. Every digest of an algorithm that is known is verified. A field with none
- * such is refused: the client would take an answer of success for a check that was not made.
+ * Digests that a client sends with its bytes. Every digest of a known algorithm is verified. A field without any known
+ * algorithm is refused: the client would take success for a check that was never made.
  *
  * @see RFC 9530 (Content-Digest, Repr-Digest), RFC 3230 (Digest), RFC 1864 (Content-MD5)
  */
@@ -77,7 +77,7 @@ function membersOf(field: string, header: string, member: RegExp): [Algorithm, s
   return known;
 }
 
-/** A wish, not a demand: what cannot be met or read is passed over, as RFC 9530 §4 wants. SHA-256 alone is kept. */
+/** A wish that cannot be met or read is ignored, as RFC 9530 §4 wants. Only SHA-256 is kept. */
 function wantsSha256(field: string | null): boolean {
   const wishes = (field ?? "").split(",").map((text) => /^([a-z0-9-]+)=(10|[0-9])$/.exec(text.trim().toLowerCase()));
   return !wishes.includes(null) && wishes.some((wish) => wish?.[1] === "sha-256" && wish[2] !== "0");

@@ -4,7 +4,7 @@ import { type ErrorCode, ErrorCodes, Refusal } from "../../actors/messages/error
 import { asClientHears } from "../ports/inner-refusal.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
-/** The code once more: what HEAD refuses has no document. */
+/** The code once more, because a refused HEAD has no document. */
 export const ERROR_HEADER = "x-dfs-error";
 
 export const Problem = Type.Object(
@@ -31,7 +31,7 @@ const RETRY_AFTER: Partial<Record<ErrorCode, number>> = {
   UPLOAD_BUSY: 1,
 };
 
-/** `next` where a client of the gateway needs to hear something else than a node would. */
+/** `next` where a client of the gateway needs another hint than a node. */
 const NEXT_STEP: Partial<Record<ErrorCode, string>> = {
   UNAUTHENTICATED: "Send the gateway's token: Authorization: Bearer …",
   IS_A_DIRECTORY: "Name a file; GET /files?prefix=…/&delimiter=/ lists a directory, ?recursive=true deletes it.",

@@ -11,8 +11,8 @@ export type RangeVerdict =
 
 /**
  * Says which bytes to send. Units other than `bytes` are ignored, as the RFC wants; a `bytes` range that makes no sense
- * is refused, because sending everything instead would surprise more. Ranges that overlap are joined, so no request
- * gets more bytes than the file has, and come in an order that reads no block twice.
+ * is refused, because sending everything instead would surprise more. Overlapping ranges are joined, so that no
+ * answer is longer than the file. The order of the ranges reads no block twice.
  */
 export function decideRanges(header: string | null, sizeBytes: number, blockSizeBytes: number): RangeVerdict {
   if (header === null) return { kind: "whole" };
@@ -41,7 +41,7 @@ export function decideRanges(header: string | null, sizeBytes: number, blockSize
   return { kind: "ranges", ranges: arranged(ranges, blockSizeBytes) };
 }
 
-/** Keeps the order asked for unless some overlap, which then come joined, or share a block; then in rising order. */
+/** Joins ranges that overlap. The order is the one asked for, or rising if ranges overlap or share a block. */
 function arranged(ranges: ByteRange[], blockSizeBytes: number): ByteRange[] {
   const rising = ranges.toSorted((a, b) => a.start - b.start);
   const joined: ByteRange[] = [];

@@ -1,4 +1,4 @@
-/** What a client says about a file in headers: type, standard headers, metadata; length, idempotency key. Pure; throws refusals. */
+/** What a client says about a file in headers: type, standard headers, metadata, length, idempotency key. Pure. */
 import { Refusal } from "../../actors/messages/errors.ts";
 import {
   CONTENT_HEADER_FIELDS,
@@ -16,7 +16,7 @@ import type { FileRequest } from "../ports/transfers.ts";
 
 export const invalidHeader = (header: string, text: string): Refusal => new Refusal("INVALID_HEADER", text, { header });
 
-/** What comes back with a file as it was said. */
+/** Headers that are kept with a file and come back as they were sent. */
 export type FileHeaders = Pick<FileRequest, "contentType" | "contentHeaders" | "userMetadata">;
 
 /** @throws INVALID_HEADER, METADATA_TOO_LARGE */
@@ -69,8 +69,8 @@ export function checkValue(header: string, value: string): void {
 }
 
 /**
- * HTTP gives header bytes as Latin-1; they are meant as UTF-8, and so they go out again. Other bytes are refused rather
- * than turned into others.
+ * HTTP hands over header bytes as Latin-1. Clients mean UTF-8, and the gateway sends UTF-8 back. Bytes that are no UTF-8 are
+ * refused rather than changed.
  */
 function utf8OfHeader(value: string, name: string): string {
   if (/^[\x20-\x7e]*$/.test(value)) return value;

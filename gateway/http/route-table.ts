@@ -1,4 +1,4 @@
-/** Which routes there are, and which of them are public: for the token, for 405, for metrics' labels, and for OpenAPI. */
+/** The routes of a gateway and which of them are public. Used for authentication, 405, metrics' labels and OpenAPI. */
 
 export interface Route {
   /** As it was declared, e.g. `/files/*`. */

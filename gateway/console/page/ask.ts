@@ -28,7 +28,7 @@ setInterval(() => {
 
 /** When the gateway last answered (page clock that never jumps); null: not yet. */
 export const lastAnswer = signal<number | null>(null);
-/** Why it does not answer now; null: it does. */
+/** Why the gateway does not answer now; null: it does. */
 export const silence = signal<string | null>(null);
 
 export const authorization = (): Record<string, string> =>

@@ -1,4 +1,4 @@
-/** When what the page shows is no longer known to be so, and how that is said. Pure. */
+/** When the page no longer knows that what it shows is current, and how it says so. Pure. */
 import { durationInWords } from "./words.ts";
 
 /** The stream says something every 2 s; after this long without a word, what is shown is from before. */
@@ -21,7 +21,7 @@ export function silentForMs({ now, heardAt }: Hearing, isBroken: boolean): numbe
 /** `connecting` and `loading` lead to `open`; `broken` tries again. */
 export type StreamPhase = "connecting" | "loading" | "open" | "broken";
 
-/** What stands where "live" does: live is only what comes now. */
+/** The words in place of "live": only what arrives now is live. */
 export function streamInWords(phase: StreamPhase, hearing: Hearing): { isLive: boolean; text: string } {
   const silentMs = silentForMs(hearing, phase === "broken");
   if (phase === "connecting") return { isLive: false, text: "connecting" };

@@ -5,10 +5,10 @@ import { lastAnswer, pageClock, silence } from "./ask.ts";
 import { about, source } from "./failover/playback.ts";
 import { silentForMs } from "./silence-words.ts";
 
-/** A recording is as true with a gateway as without. */
+/** A recording needs no gateway to be true. */
 const showsCluster = computed(() => source.value.kind === "live" && about.value?.mode !== "replay");
 
-/** How old it is; null: it is of now. */
+/** Age of what is shown; null: it is current. */
 export const staleMs = computed<number | null>(() =>
   showsCluster.value ? silentForMs({ now: pageClock.value, heardAt: lastAnswer.value }, silence.value !== null) : null,
 );
@@ -18,7 +18,7 @@ effect(() => {
   document.documentElement.toggleAttribute("data-stale", isStale.value);
 });
 
-/** To be asked before anything is changed: what one sees may be gone. */
+/** Ask this before any change: what the page shows may be out of date. */
 export function mayAct(): boolean {
   if (isStale.peek()) announce("The gateway does not answer: nothing can be changed now.", "problem");
   return !isStale.peek();

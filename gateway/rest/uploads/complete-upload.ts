@@ -1,4 +1,4 @@
-/** Makes a file of an upload. */
+/** Completes an upload: the file becomes visible. */
 
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";

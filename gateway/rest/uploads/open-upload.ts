@@ -45,7 +45,7 @@ const OpenUpload = Type.Object(
   { additionalProperties: false },
 );
 
-/** What an order to open an upload says of the file. An empty standard header says nothing, as in a PUT. */
+/** The headers of the file in an order to open an upload. An empty standard header counts as absent, as in a PUT. */
 function saidIn(order: Static<typeof OpenUpload>): FileHeaders {
   const said = CONTENT_HEADER_FIELDS.flatMap(([field]) => (order[field] ? [[field, order[field]]] : []));
   return {
@@ -55,7 +55,7 @@ function saidIn(order: Static<typeof OpenUpload>): FileHeaders {
   };
 }
 
-/** Opens an upload and takes the first bytes, if the request brings some; what brings the last ones makes the file. */
+/** Opens an upload and takes its first bytes, if the request brings some. If they are all, the file is made at once. */
 async function openInTus(gateway: Gateway, request: Request): Promise<Response> {
   const { namespace, transfers } = servicesFor(gateway, request);
   const { headers } = request;

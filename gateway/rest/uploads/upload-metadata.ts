@@ -1,5 +1,5 @@
 /**
- * `Upload-Metadata`: pairs of a name and a value in base64, as tus clients say of a file what others say in headers. Pure.
+ * `Upload-Metadata`: pairs of a name and a value in base64, with which tus clients describe a file. Pure.
  *
  * `path`, or else `filename`, is the file's path; `filetype` its content type; `cacheControl` and its like, by their names
  * in JSON or in headers, come back as headers; all others are metadata, and their names lose their capitals.

@@ -16,7 +16,7 @@ import {
   uploadResponse,
 } from "./upload-json.ts";
 
-/** All bytes may be there and no file yet, if the request that brought the last ones was cut off; then it is made now. */
+/** If the request with the last bytes was cut off, all bytes are there but no file: then the file is made now. */
 async function statusInTus(transfers: Transfers, { uploadId, lengthBytes }: UploadName): Promise<Response> {
   const answer = (headers: Record<string, string>) => new Response(null, { status: 200, headers });
   let upload: UploadInfo;

@@ -24,13 +24,13 @@ const HIDDEN_EVERY_MS = 5000;
 const KEPT = 600;
 
 export const cluster = signal<Cluster | null>(null);
-/** Why nothing is known now; null: it is. */
+/** Why the state is not known now; null: it is known. */
 export const unknownBecause = signal<string | null>(null);
 /** ms of the page's clock when `cluster` was true. */
 export const knownAt = signal(0);
 export const samples = signal<Sample[]>([]);
 
-/** Never green by default: what was true a while ago is not known now. */
+/** Never green by default: an old state says nothing about now. */
 export const verdict = computed<Verdict>(() => {
   if (isStale.value) return { level: "unknown", sentence: "Unknown: the gateway does not answer." };
   if (unknownBecause.value !== null) return { level: "unknown", sentence: `Unknown: ${unknownBecause.value}.` };
@@ -38,7 +38,7 @@ export const verdict = computed<Verdict>(() => {
   return verdictOf(cluster.value);
 });
 
-/** So old is what `cluster` says, ms. */
+/** Age of `cluster`, ms. */
 export const clusterAgeMs = computed(() => Math.max(0, pageClock.value - knownAt.value));
 
 let last: { at: number; bytesIn: number; bytesOut: number; gateway: string } | null = null;

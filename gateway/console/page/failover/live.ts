@@ -20,7 +20,7 @@ import {
 } from "./playback.ts";
 import { followLink } from "./share.ts";
 
-/** So much of the past is there as soon as the page is. */
+/** How much of the past a page loads when it opens. */
 const LOOK_BACK_MS = 10 * 60_000;
 const MOST_PAGES = 12;
 const RETRY_MS = [500, 1000, 2000, 4000];
@@ -166,7 +166,7 @@ export async function followLive(): Promise<void> {
   }
 }
 
-/** What the recording showed is gone at once: none of it may pass for the cluster of now. */
+/** Removes all that the recording showed at once, so that none of it passes for the present cluster. */
 function leaveRecording(): void {
   batch(() => {
     source.value = { kind: "live" };

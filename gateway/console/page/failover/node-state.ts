@@ -9,10 +9,10 @@ export interface NodeNow {
   label: string;
   /** Position; null: not known */
   since: number | null;
-  /** It may have been so for longer: what led to it is older than what is held. */
+  /** The state may have begun earlier: the record that led to it is no longer held. */
   atLeast: boolean;
   step: StepRecord | ActorState | null;
-  /** Why nothing is known of it, if so. */
+  /** Why the state is not known, if it is not. */
   reason: string;
 }
 

@@ -70,7 +70,7 @@ export function startAnew(): void {
   });
 }
 
-/** No more than this is held of a live stream; the rest is in exported recordings. */
+/** Records of a live stream that the page holds at most; exported recordings hold more. */
 const MOST_HELD = 60_000;
 const TRIMMED_TO = 50_000;
 
@@ -155,7 +155,7 @@ export function seek(position: number): void {
   });
 }
 
-/** To the record itself, which is then the one that is looked at. */
+/** Moves to a record and selects it. */
 export function goTo(record: StepRecord): void {
   batch(() => {
     selected.value = idOf(record);

@@ -227,7 +227,7 @@ export class TimelineDrawing {
     context.restore();
   }
 
-  /** A node without a machine of its own: that it was there. */
+  /** Draws that a node without a machine of its own was there. */
   #presence(id: string, lives: Life[], y: number, height: number): void {
     for (const { boot, from, hasStart } of lives) {
       const change = { at: from, label: "up", tone: "passive", value: "", isBeginning: hasStart } as const;
@@ -235,7 +235,7 @@ export class TimelineDrawing {
     }
   }
 
-  /** Between two lives a node was down; after the last it may be, or we just cannot reach it. */
+  /** Between two lives a node was down; after the last it is down, or out of reach. */
   #absences(id: string, lives: Life[], y: number, height: number): void {
     const { edge } = this.#picture;
     for (const [n, life] of lives.entries()) {

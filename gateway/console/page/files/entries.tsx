@@ -102,7 +102,7 @@ function Row({ entry }: { entry: ListedEntry }) {
 interface RowButtonProps {
   icon: IconName;
   label: string;
-  /** Not to be had while the cluster is not heard. */
+  /** true: disabled while the gateway does not answer. */
   isChange?: boolean;
   act: () => unknown;
 }

@@ -20,7 +20,7 @@ type Answer = Explanation & {
 const REFRESH_MS = 5000;
 const GLYPH: Record<string, string> = { good: "✓", missing: "–", corrupt: "✕", stale: "≠", trash: "⌫" };
 
-/** Asked again and again while it is seen. */
+/** Where the chunks of a file are, asked again and again while the details are open. */
 function useExplanation(path: string): { answer: Answer | null; problem: string | null } {
   const file = useSignal<Answer | null>(null);
   const problem = useSignal<string | null>(null);

@@ -1,6 +1,6 @@
 /**
- * Files on their way into the cluster: a few at a time, each to be cancelled or tried again. Which goes when, and what an
- * answer that comes too late still means, is decided here; how bytes travel is the courier's. No browser needed.
+ * Files on their way into the cluster: a few at a time, each can be cancelled or tried again. The queue decides which upload
+ * goes when, and ignores answers that come too late. The courier moves the bytes. No browser needed.
  */
 export type UploadState = "waiting" | "sending" | "finishing" | "done" | "failed" | "exists" | "cancelled";
 
@@ -68,7 +68,7 @@ export class UploadQueue<F extends { size: number } = File> {
     this.#cancel(() => true);
   }
 
-  /** All at once: while one ends, no other may begin that is to end as well. */
+  /** Cancels all at once, so that none begins while another ends. */
   #cancel(isMeant: (upload: Upload<F>) => boolean): void {
     const meant = new Set(this.#uploads.filter((upload) => isOpen(upload) && isMeant(upload)).map(({ id }) => id));
     this.#set(
@@ -86,7 +86,7 @@ export class UploadQueue<F extends { size: number } = File> {
     this.#startWaiting();
   }
 
-  /** Of one that needs a decision: it is left out. */
+  /** Leaves out an upload that waits for a decision. */
   skip(id: number): void {
     this.#change(id, { state: "cancelled" });
   }

@@ -8,7 +8,7 @@ import { Icon } from "./icon.tsx";
 interface Question {
   title: string;
   body: ComponentChildren;
-  /** What the button says that does it. */
+  /** The text of the button that confirms. */
   verb: string;
   isDangerous?: boolean;
   /** With a field: its first value. */
@@ -51,7 +51,7 @@ export function QuestionDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
   const question = open.value;
-  // Before the next key: what is typed on at once belongs into the field, not to the view behind it.
+  // Before the next key press: the keys that follow belong to the field, not to the view behind it.
   useLayoutEffect(() => {
     problem.value = null;
     if (!question) return;
