@@ -95,6 +95,44 @@ test("the client library stands on messages and rules, the command line on the c
   expect(strays(/^gateway\/cli\//, /^(actors\/(messages|rules|node)|gateway\/(client|cli|console))\//)).toEqual([]);
 });
 
+const DOORS = ["gateway/rest/", "gateway/s3/", "gateway/console/"];
+
+test("doors never import each other, and only the gateway's server knows them all", () => {
+  const doorOf = (file: string): string | undefined => DOORS.find((door) => file.startsWith(door));
+  const across = imports.filter(({ from, to }) => doorOf(to) && doorOf(from) !== doorOf(to));
+  // The command line shows machines, recordings and drills in the console's words; the gateway puts everything together.
+  expect(spelled(across.filter(({ from }) => !/^gateway\/(cli\/|(server|gateway)\.ts$)/.test(from)))).toEqual([]);
+});
+
+test("below the doors: http and ports know no node, nodes no transfer, and none of them a door", () => {
+  const below = /^(actors\/(messages|rules|node)|gateway\/(http|ports|access))\//;
+  expect(strays(/^gateway\/ports\//, /^(actors\/(messages|rules|node)|gateway\/(ports|access))\//)).toEqual([]);
+  expect(strays(/^gateway\/(http|access)\//, below)).toEqual([]);
+  expect(strays(/^gateway\/nodes\//, /^(actors\/(messages|rules|node)|gateway\/(ports|access|nodes))\//)).toEqual([]);
+  expect(
+    strays(/^gateway\/transfer\//, /^(actors\/(messages|rules|node)|gateway\/(ports|access|nodes|transfer))\//),
+  ).toEqual([]);
+});
+
+test("the leader's work knows the metadata by its port, never how masters agree", () => {
+  const allowed = /^actors\/(messages|rules|node|master\/leading)\/|^actors\/master\/metadata-port\.ts$/;
+  expect(strays(/^actors\/master\/leading\//, allowed)).toEqual([]);
+  expect(
+    strays(
+      /^actors\/master\/group\//,
+      /^(actors\/(messages|rules|node|master\/group)|databases)\/|^actors\/master\/(metadata-port|roles)\.ts$/,
+    ),
+  ).toEqual([]);
+});
+
+test("a worker's store knows neither its leader nor its readers, and a shelf knows no store", () => {
+  expect(strays(/^actors\/worker\/store\//, /^(actors\/(messages|rules|node|worker\/store)|databases)\//)).toEqual([]);
+  // Of the store only what stands for the disk itself: its room, its flushes, its pace.
+  const allowed =
+    /^(actors\/(messages|rules|node|worker\/store\/shelves)|databases)\/|\/store\/(disk|flush-queue|pace)\.ts$/;
+  expect(strays(/^actors\/worker\/store\/shelves\//, allowed)).toEqual([]);
+});
+
 test("databases know messages and rules", () => {
   expect(strays(/^databases\//, /^(actors\/(messages|rules)|databases)\//)).toEqual([]);
 });
@@ -121,6 +159,52 @@ test("no file imports itself, however long the way round", () => {
     return null;
   };
   expect(sources.flatMap((file) => wayRound(file, [])?.join(" → ") ?? [])).toEqual([]);
+});
+
+// ── what nobody needs ──────────────────────────────────────────────────────────────────────────────────────────────
+
+const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*/g, "");
+
+/** Files by the words in their code. */
+function filesByWord(): Map<string, Set<string>> {
+  const found = new Map<string, Set<string>>();
+  for (const file of everything)
+    for (const word of new Set(withoutComments(read(file)).match(/[A-Za-z_$][\w$]*/g)))
+      found.set(word, (found.get(word) ?? new Set()).add(file));
+  return found;
+}
+
+test("no value is exported that no other file uses", () => {
+  const files = filesByWord();
+  const dead = sources
+    // Messages are a vocabulary: README tables are made of all of it.
+    .filter((file) => !file.startsWith("actors/messages/"))
+    .flatMap((file) =>
+      [...read(file).matchAll(/^export (?:async )?(?:abstract )?(?:const|let|class|function\*?) ([\w$]+)/gm)]
+        .map(([, name = ""]) => name)
+        .filter((name) => (files.get(name)?.size ?? 0) < 2)
+        .map((name) => `${file}: ${name}`),
+    );
+  expect(dead).toEqual([]);
+});
+
+test("no helper is written twice", () => {
+  const bodies = new Map<string, string[]>();
+  for (const file of sources)
+    for (const [, name = "", body = ""] of read(file).matchAll(
+      /^(?:export )?(?:async )?(?:function\*? ([\w$]+)[^{]*\{\n([\s\S]*?)\n\})/gm,
+    )) {
+      const plain = withoutComments(body).replace(/\s+/g, " ").trim();
+      if (plain.length >= 70) bodies.set(plain, [...(bodies.get(plain) ?? []), `${file}: ${name}`]);
+    }
+  for (const file of sources)
+    for (const [, name = "", body = ""] of read(file).matchAll(
+      /^(?:export )?const ([\w$]+) = (\([\s\S]*?;)\n(?=\n|\/|const|export|function|class|interface|type)/gm,
+    )) {
+      const plain = withoutComments(body).replace(/\s+/g, " ").trim();
+      if (plain.length >= 70) bodies.set(plain, [...(bodies.get(plain) ?? []), `${file}: ${name}`]);
+    }
+  expect([...bodies.values()].filter((places) => places.length > 1)).toEqual([]);
 });
 
 test("imports of our own carry .ts", () => {

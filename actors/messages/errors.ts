@@ -154,3 +154,7 @@ export class Refusal extends Error {
 }
 
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(ErrorCodes, code);
+
+/** Whether a change may have happened or not: its sender must look, or send it again under the same key. */
+export const isOutcomeUnknown = (error: unknown): boolean =>
+  error instanceof Refusal && error.code === "OUTCOME_UNKNOWN";

@@ -1,7 +1,7 @@
 /** What a path may be, and how it falls apart. Checked at the gateway's door and again by `decide`. */
 import { Refusal } from "../messages/errors.ts";
 
-export const MAX_PATH_BYTES = 4096;
+const MAX_PATH_BYTES = 4096;
 const encoder = new TextEncoder();
 
 /** @returns the path without a leading slash; throws INVALID_PATH */

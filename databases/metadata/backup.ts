@@ -100,7 +100,7 @@ function readHead(head: Uint8Array): { manifest: BackupManifest; length: number 
 }
 
 /** Does a data directory hold anything of a master? */
-export const holdsMaster = (dataDirectory: string): boolean =>
+const holdsMaster = (dataDirectory: string): boolean =>
   ["master_metadata.db", "dfs_metadata.db", "state"].some((name) => existsSync(join(dataDirectory, name)));
 
 /**

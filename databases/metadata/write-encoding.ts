@@ -8,7 +8,7 @@ import type { Scheme } from "../../actors/rules/redundancy/scheme.ts";
 export type Value = string | number | null;
 
 /** Worker ids hold no comma. */
-export const joinWorkers = (workers: readonly string[]): string => workers.join(",");
+const joinWorkers = (workers: readonly string[]): string => workers.join(",");
 export const splitWorkers = (workers: string): string[] => (workers === "" ? [] : workers.split(","));
 
 const setName = ({ scheme, workers }: { scheme: Scheme; workers: readonly string[] }): [number, string] => [

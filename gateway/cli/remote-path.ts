@@ -61,7 +61,7 @@ async function nearest(dfs: DfsClient, parent: string, name: string): Promise<st
 }
 
 /** Insertions, deletions and replacements that make `b` of `a`. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, n) => n);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

@@ -54,7 +54,7 @@ function assetOf(bytes: Uint8Array<ArrayBuffer>, contentType: string): Asset {
 }
 
 /** @throws AggregateError naming the file and line that does not compile */
-export async function bundlePage(): Promise<PageBundle> {
+async function bundlePage(): Promise<PageBundle> {
   const { outputs } = await Bun.build({
     entrypoints: [PAGE],
     minify: true,

@@ -5,7 +5,7 @@ import { asClientHears } from "../ports/inner-refusal.ts";
 
 export const PROBLEM_TYPE = "application/problem+json";
 /** The code once more, because a refused HEAD has no document. */
-export const ERROR_HEADER = "x-dfs-error";
+const ERROR_HEADER = "x-dfs-error";
 
 export const Problem = Type.Object(
   {

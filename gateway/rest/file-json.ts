@@ -44,7 +44,7 @@ export const FileJson = Type.Object({
 });
 export type FileJson = Static<typeof FileJson>;
 
-export const quoted = (etag: string): string => `"${etag}"`;
+const quoted = (etag: string): string => `"${etag}"`;
 const iso = (ms: number): string => new Date(ms).toISOString();
 
 export function fileJson(file: FileInfo): FileJson {

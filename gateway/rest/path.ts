@@ -12,7 +12,7 @@ export function pathFromUrl(url: string, prefix = "/files/"): string {
 }
 
 /** @throws INVALID_PATH if an escape is broken or the bytes are not UTF-8 */
-export function decodePercent(text: string): string {
+function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

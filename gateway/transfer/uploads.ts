@@ -2,7 +2,7 @@
 import { createActor } from "xstate";
 import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
-import { Refusal } from "../../actors/messages/errors.ts";
+import { isOutcomeUnknown, Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
 import { inspector } from "../../actors/node/record/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
@@ -360,8 +360,6 @@ export class Uploads {
     return (await this.#tools.masters.ask({ type: "UPLOAD_STATUS", uploadId }, patience)).upload;
   }
 }
-
-const isOutcomeUnknown = (error: unknown): boolean => error instanceof Refusal && error.code === "OUTCOME_UNKNOWN";
 
 /** The writer takes this for a body that broke off, and keeps what came. */
 const ENDED_EARLY = new Refusal("BODY_INCOMPLETE", "A newer request has ended this one");

@@ -16,7 +16,7 @@ export interface Hop {
   url: string;
 }
 
-export const formatRoute = (hops: readonly Hop[]): string => hops.map(({ id, url }) => `${id}=${url}`).join(",");
+const formatRoute = (hops: readonly Hop[]): string => hops.map(({ id, url }) => `${id}=${url}`).join(",");
 
 /** @throws INVALID_HEADER */
 export function parseRoute(route: string | null): Hop[] {

@@ -6,7 +6,7 @@ import type { AnyStateMachine, AnyStateNode, AnyTransitionDefinition } from "xst
 import type { Chart, ChartEdge, ChartState } from "../../messages/records.ts";
 
 /** States are named by their path, so that ids given in the definition change nothing: `liveness.heard.suspect`. */
-export const stateIdOf = (node: AnyStateNode): string => [node.machine.id, ...node.path].join(".");
+const stateIdOf = (node: AnyStateNode): string => [node.machine.id, ...node.path].join(".");
 
 /** All transitions that leave a state, in the order of their definition: those by events and time, then `always`. */
 const transitionsOf = (node: AnyStateNode): AnyTransitionDefinition[] => [

@@ -13,9 +13,7 @@ const MOST = 0xffff;
 /** A clock that claims to be further ahead than this is not followed. */
 const MOST_AHEAD_MS = 24 * 3_600_000;
 
-export const clockMs = (reading: string): number => Number.parseInt(reading.slice(0, 12), 16);
-/** The reading that no record of this millisecond or earlier exceeds. */
-export const endOfMs = (ms: number): string => format(Math.max(0, Math.floor(ms)), MOST);
+const clockMs = (reading: string): number => Number.parseInt(reading.slice(0, 12), 16);
 
 export class HybridClock {
   readonly #now: () => number;

@@ -44,7 +44,7 @@ const TOUCHED_EVERY_MS = 5 * 60_000;
 /** Answers are forgotten in batches of this many, so that most commands need not look. */
 const FORGOTTEN_AT_ONCE = 32;
 
-export function* decideOnce(proposal: Proposal, env: Environment): Deciding<Decision> {
+function* decideOnce(proposal: Proposal, env: Environment): Deciding<Decision> {
   const { command, sessionId, seq, lowestUnacked, idempotencyKey } = proposal;
   const bookkeeping: Write[] = [];
   if (sessionId > 0) {

@@ -45,7 +45,7 @@ export function beat(state: RaftState): Step {
 }
 
 /** The next position, sent to every master. */
-export const startRound = (state: RaftState): Step =>
+const startRound = (state: RaftState): Step =>
   chain(state, { patch: { readSeq: state.readSeq + 1 } }, (next) => chain(next, beat(next), confirmReads));
 
 /** Answers the reads whose position a quorum has echoed, and starts the next round if others wait. */

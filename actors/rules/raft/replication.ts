@@ -53,7 +53,7 @@ export function takeOffice(state: RaftState, at: number): Step {
 type NewEntry = Extract<RaftEvent, { type: "client.propose" }>["entries"][number];
 
 /** R10: the leader only ever adds to its log. Entries go out before its own flush has ended (P3); R7 protects. */
-export function appendOwn(state: RaftState, added: readonly NewEntry[]): Step {
+function appendOwn(state: RaftState, added: readonly NewEntry[]): Step {
   const first = lastIndex(state.log) + 1;
   const entries = added.map(({ kind, data }, n): RaftEntry => ({ index: first + n, term: state.term, kind, data }));
   const patch: Partial<RaftState> = { log: append(state.log, entries), ...configurationAfter(state, entries) };
@@ -80,7 +80,7 @@ export const refuseProposals = (_: RaftState, event: Extract<RaftEvent, { type: 
 });
 
 /** Sends each follower what it may get now. */
-export function broadcastAppends(state: RaftState): Step {
+function broadcastAppends(state: RaftState): Step {
   let progress = state.progress;
   const effects: Effect[] = [];
   for (const id of Object.keys(state.progress)) {

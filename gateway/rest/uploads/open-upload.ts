@@ -1,7 +1,7 @@
 /** Opens an upload that outlives connections. */
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { Refusal } from "../../../actors/messages/errors.ts";
+import { isOutcomeUnknown, Refusal } from "../../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
 import { CONTENT_HEADER_FIELDS } from "../../../actors/rules/file-headers.ts";
 import { checkPath } from "../../../actors/rules/path.ts";
@@ -86,8 +86,6 @@ async function openInTus(gateway: Gateway, request: Request): Promise<Response> 
     throw asChecksumRefusal(error);
   }
 }
-
-const isOutcomeUnknown = (error: unknown): boolean => error instanceof Refusal && error.code === "OUTCOME_UNKNOWN";
 
 export const openUpload = (gateway: Gateway) =>
   new Elysia(SERVER_OPTIONS).post(

@@ -1,12 +1,13 @@
 /** Makes rows and chunk files agree at the start of a worker, as a stop, a crash or a loss of power has left them. */
 import { renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import type { ChunkRow } from "../../../../databases/chunk-index.ts";
+import type { ChunkIndex, ChunkRow } from "../../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../../messages/primitives.ts";
+import type { Logger } from "../../../node/log.ts";
 import { formatChunkId } from "../../../rules/chunk-id.ts";
 import { turn } from "../pace.ts";
-import type { FiledState } from "./chunk-folders.ts";
-import type { FileShelfParts } from "./file-shelf.ts";
+import type { ChunkFolders, FiledState } from "./chunk-folders.ts";
+import type { DirectorySync } from "./directory-sync.ts";
 import { type Flaw, wordsOf } from "./flaw.ts";
 import { readTrailer, rowOf } from "./trailer.ts";
 
@@ -23,7 +24,13 @@ export interface Recovered {
   missing: number;
 }
 
-type Parts = Pick<FileShelfParts, "index" | "folders" | "directories" | "log" | "now">;
+interface Parts {
+  index: ChunkIndex;
+  folders: ChunkFolders;
+  directories: DirectorySync;
+  log: Logger;
+  now(): number;
+}
 
 interface FoundFile {
   chunkId: ChunkId;

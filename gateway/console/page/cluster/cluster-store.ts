@@ -27,7 +27,7 @@ export const cluster = signal<Cluster | null>(null);
 /** Why the state is not known now; null: it is known. */
 export const unknownBecause = signal<string | null>(null);
 /** ms of the page's clock when `cluster` was true. */
-export const knownAt = signal(0);
+const knownAt = signal(0);
 export const samples = signal<Sample[]>([]);
 
 /** Never green by default: an old state says nothing about now. */

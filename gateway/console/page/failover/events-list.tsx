@@ -12,8 +12,8 @@ import { upperBound } from "./trace.ts";
 const ROW = 46;
 const SPARE_ROWS = 6;
 
-export const filterText = signal("");
-export const showsAll = signal(false);
+const filterText = signal("");
+const showsAll = signal(false);
 
 const SEARCHED = 60_000;
 

@@ -136,7 +136,7 @@ export function startClock(): void {
 }
 
 /** Moves the timeline so that a position is on it. */
-export function keepVisible(position: number): void {
+function keepVisible(position: number): void {
   const { from, to } = visible.peek();
   if (position >= from && position <= to) {
     if (range.peek() === null) range.value = { from, to };

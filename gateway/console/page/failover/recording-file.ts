@@ -27,7 +27,7 @@ import {
 import { followLink } from "./share.ts";
 
 /** Everything on the page shows the recording from now on, from its newest failover if it has one. */
-export function showRecording({ header, keyframe, records }: Recording, name: string): void {
+function showRecording({ header, keyframe, records }: Recording, name: string): void {
   stopFollowing();
   takeBackQuestion();
   batch(() => {
