@@ -15,11 +15,11 @@ import {
   encodeConfiguration,
   type MembershipChange,
   planChange,
-  removedMembers,
 } from "../../actors/rules/raft/membership.ts";
 import { hasQuorum, membersOf } from "../../actors/rules/raft/quorum.ts";
 import { CALM, type Knobs } from "./knobs.ts";
 import { type AppliedState, type Disk, fold, RaftChecks, type Seen, Violation } from "./raft-checks.ts";
+import { RaftNemesis } from "./raft-nemesis.ts";
 import type { World } from "./world.ts";
 
 const SNAPSHOT_OFFER_EVERY_MS = 500;
@@ -36,8 +36,6 @@ export interface GroupOptions extends RaftDriverOptions {
 /** Belongs to no group yet. */
 const OUTSIDER: Configuration = { voters: [[]], learners: [] };
 
-const isRetired = ({ retired = [] }: Configuration, id: string): boolean => retired.includes(id);
-
 class DiskFailure extends Error {
   override name = "DiskFailure";
 }
@@ -50,7 +48,7 @@ export const blankDisk = (): Disk => ({
   state: { index: 0, term: 0, hash: 0 },
 });
 
-type DiskTrouble = "slow" | "stuck" | "error";
+export type DiskTrouble = "slow" | "stuck" | "error";
 
 export class Master {
   driver: RaftDriver | null = null;
@@ -101,8 +99,10 @@ export class RaftGroup {
   readonly #network: () => number;
   readonly #disks: () => number;
   readonly #workload: () => number;
-  readonly #nemesis: () => number;
+  /** Draws what goes wrong. */
+  readonly chance: () => number;
   readonly #options: RaftDriverOptions;
+  readonly #nemesis: RaftNemesis;
   readonly #byId: Map<string, Master>;
   /** `a→b`: messages from a to b are lost. */
   readonly cut = new Set<string>();
@@ -132,7 +132,7 @@ export class RaftGroup {
     this.#network = world.random("network");
     this.#disks = world.random("disk");
     this.#workload = world.random("workload");
-    this.#nemesis = world.random("nemesis");
+    this.chance = world.random("nemesis");
     const clocks = world.random("clocks");
     this.masters = Array.from({ length: knobs.masters + knobs.spares }, (_, n) => {
       const id = `m${n + 1}`;
@@ -140,14 +140,10 @@ export class RaftGroup {
     });
     this.#byId = new Map(this.masters.map((master) => [master.id, master]));
     this.configuration = { voters: [this.masters.slice(0, knobs.masters).map(({ id }) => id)], learners: [] };
-    this.#every("proposals", knobs.proposeEveryMs, () => this.#proposeSomewhere());
-    this.#every("reads", knobs.readEveryMs, () => this.#readSomewhere());
-    this.#every("crashes", knobs.crashEveryMs, () => this.#crashSomeone());
-    this.#every("partitions", knobs.partitionEveryMs, () => this.#partition());
-    this.#every("pauses", knobs.pauseEveryMs, () => this.#pauseSomeone());
-    this.#every("disk trouble", knobs.diskTroubleEveryMs, () => this.#troubleSomeone());
-    this.#every("transfers", knobs.transferEveryMs, () => this.#transferSomewhere());
-    this.#every("membership", knobs.membershipEveryMs, () => this.#changeSomewhere());
+    this.every("proposals", knobs.proposeEveryMs, () => this.#proposeSomewhere());
+    this.every("reads", knobs.readEveryMs, () => this.#readSomewhere());
+    this.#nemesis = new RaftNemesis(this);
+    this.#nemesis.begin();
   }
 
   /** Starts everyone. Apart from the constructor, so that scenarios and recordings can set their hooks before. */
@@ -156,7 +152,8 @@ export class RaftGroup {
     return this;
   }
 
-  #every(purpose: string, meanMs: number, act: () => void): void {
+  /** Does something again and again, at moments drawn for this purpose alone, while faults are on. */
+  every(purpose: string, meanMs: number, act: () => void): void {
     if (meanMs <= 0) return;
     const random = this.world.random(`when: ${purpose}`);
     const again = () =>
@@ -304,7 +301,7 @@ export class RaftGroup {
     const pausedAt = late?.[0]?.at ?? this.world.now;
     // The host looks at the clock now and then; it finds out among the first things that happen.
     if (this.world.now - pausedAt > this.knobs.electionMs)
-      late?.splice(Math.min(late.length, Math.floor(this.#nemesis() * 4)), 0, {
+      late?.splice(Math.min(late.length, Math.floor(this.chance() * 4)), 0, {
         at: this.world.now,
         run: () => this.#happens(master, incarnation, () => master.driver?.send({ type: "host.late" })),
       });
@@ -417,102 +414,7 @@ export class RaftGroup {
     this.cut.clear();
   }
 
-  // ── the nemesis ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #someone(): Master {
-    return this.masters[Math.floor(this.#nemesis() * this.masters.length)] as Master;
-  }
-
-  #leaderOrSomeone(): Master {
-    const leader = this.leader();
-    return leader && this.#nemesis() < 0.5 ? leader : this.#someone();
-  }
-
-  #partition(): void {
-    this.heal();
-    const random = this.#nemesis;
-    const dice = random();
-    if (dice < 0.3) return;
-    if (dice < 0.55) this.isolate(this.#someone().id);
-    else if (dice < 0.75) this.isolate((this.leader() ?? this.#someone()).id);
-    else {
-      // Asymmetric and partial cuts: each direction for itself.
-      for (const a of this.masters)
-        for (const b of this.masters) if (a !== b && random() < 0.3) this.cut.add(`${a.id}→${b.id}`);
-    }
-  }
-
-  #crashSomeone(): void {
-    this.#crashFor(this.#leaderOrSomeone(), this.#nemesis() * 3000);
-  }
-
-  #crashFor(victim: Master, ms: number): void {
-    if (!victim.driver) return;
-    this.crash(victim);
-    this.#startAfter(victim, ms);
-  }
-
-  #startAfter(victim: Master, ms: number): void {
-    const { incarnation } = victim;
-    this.world.schedule(ms, () => {
-      if (victim.driver === null && victim.incarnation === incarnation) this.start(victim);
-    });
-  }
-
-  #pauseSomeone(): void {
-    const victim = this.#leaderOrSomeone();
-    if (!victim.driver || victim.late) return;
-    this.pause(victim);
-    const { incarnation } = victim;
-    this.world.schedule(this.#nemesis() ** 2 * 6000, () => {
-      if (victim.incarnation === incarnation) this.resume(victim);
-    });
-  }
-
-  #troubleSomeone(): void {
-    const victim = this.#leaderOrSomeone();
-    const kinds: DiskTrouble[] = ["slow", "stuck", "error"];
-    const kind = kinds[Math.floor(this.#nemesis() * kinds.length)] as DiskTrouble;
-    const ms = this.#nemesis() * 5000;
-    if (!victim.driver || victim.diskTrouble) return;
-    victim.diskTrouble = kind;
-    const { incarnation } = victim;
-    this.world.schedule(ms, () => {
-      if (victim.driver === null) this.start(victim);
-      else if (victim.incarnation === incarnation) this.mendDisk(victim);
-    });
-  }
-
-  #transferSomewhere(): void {
-    const leader = this.leader();
-    const to = this.#someone();
-    if (!leader || leader === to) return;
-    this.transfer(leader, to.id);
-    // Cutting the leader from its successor, or either's death, is when transfers go wrong.
-    if (this.#nemesis() < 0.3) this.#crashFor(this.#nemesis() < 0.5 ? leader : to, this.#nemesis() * 2000);
-  }
-
-  #changeSomewhere(): void {
-    const leader = this.leader();
-    if (!leader?.driver || leader.late) return;
-    const { state } = leader.driver;
-    // The desk lets those go who know that they are out.
-    for (const id of removedMembers(state))
-      if ((state.progress[id]?.match ?? 0) >= state.configurationIndex)
-        this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.forget", id }));
-    const { configuration } = state;
-    const [voters = []] = configuration.voters;
-    const random = this.#nemesis;
-    const oneOf = (ids: readonly string[]): string => ids[Math.floor(random() * ids.length)] as string;
-    const spare = this.masters.find(
-      ({ id }) => !membersOf(configuration).includes(id) && !isRetired(configuration, id),
-    );
-    const dice = random();
-    if (configuration.learners.length > 0 && dice < 0.6)
-      this.change(leader, { kind: "promote", id: oneOf(configuration.learners) });
-    else if (spare && dice < 0.8) this.change(leader, { kind: "addLearner", id: spare.id });
-    else if (voters.length > 2) this.change(leader, { kind: "remove", id: oneOf(voters) });
-  }
+  // ── what an operator asks for ────────────────────────────────────────────────────────────────────────────────────
 
   /** @returns why not, or null: it is in the leader's log */
   change(leader: Master, change: MembershipChange): string | null {
@@ -529,6 +431,11 @@ export class RaftGroup {
 
   transfer(leader: Master, to: string): void {
     this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.transfer", to }));
+  }
+
+  /** Lets go of a removed master that knows it. */
+  forget(leader: Master, id: string): void {
+    this.#happens(leader, leader.incarnation, () => leader.driver?.send({ type: "admin.forget", id }));
   }
 
   // ── disk and state machine ───────────────────────────────────────────────────────────────────────────────────────
@@ -729,10 +636,10 @@ export class RaftGroup {
       if (!master.hasMoved) continue;
       master.hasMoved = false;
       if (!master.driver || !this.checks.check(master.id, master.driver, master.seen)) continue;
-      if (!this.faultsOn || this.#nemesis() >= this.knobs.newLeaderKiller) continue;
+      if (!this.faultsOn || this.chance() >= this.knobs.newLeaderKiller) continue;
       const { incarnation } = master;
-      this.world.schedule(this.#nemesis() * 80, () => {
-        if (master.incarnation === incarnation) this.#crashFor(master, this.#nemesis() * 2500);
+      this.world.schedule(this.chance() * 80, () => {
+        if (master.incarnation === incarnation) this.#nemesis.crashFor(master, this.chance() * 2500);
       });
     }
   };
