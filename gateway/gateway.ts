@@ -1,6 +1,6 @@
 /** Starts one gateway: `bun gateway/gateway.ts --id gateway-1 [--config FILE] [--url http://host:port]`. */
 import { checkNodeId, loadConfig } from "../actors/node/config.ts";
-import { serve } from "../actors/node/http/entrance.ts";
+import { serve } from "../actors/node/http/server-options.ts";
 import { loadSecret } from "../actors/node/identity/secret.ts";
 import {
   ExitCode,

@@ -1,6 +1,6 @@
 /** The one place that assembles the doors of a gateway: the front door before all of them, then each with its routes. */
 import { type AnyElysia, Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../actors/node/http/server-options.ts";
 import { clientWaits } from "./console/client-waits.ts";
 import type { Console } from "./console/console.ts";
 import { consoleRoutes } from "./console/routes.ts";

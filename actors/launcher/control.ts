@@ -6,7 +6,8 @@ import { chmodSync, closeSync, openSync, readdirSync, readSync, rmSync, statSync
 import { join } from "node:path";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
-import { checkTarget, rawPath, throughRouter } from "../node/http/entrance.ts";
+import { checkTarget, rawPath } from "../node/http/entrance.ts";
+import { throughRouter } from "../node/http/server-options.ts";
 import { launcherSocket } from "../node/launcher-socket.ts";
 
 /** One node of the launcher. */

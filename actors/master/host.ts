@@ -1,6 +1,6 @@
 /** One master: opens its part in the group, answers its mailbox, and leads while it is elected. The I/O around the machines. */
 import type { Config } from "../messages/config.ts";
-import { serve } from "../node/http/entrance.ts";
+import { serve } from "../node/http/server-options.ts";
 import { type Group, type GroupOptions, openGroup } from "./group/open-group.ts";
 import type { RaftMetadata } from "./group/raft-metadata.ts";
 import { staleReads } from "./group/stale-reads.ts";

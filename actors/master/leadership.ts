@@ -5,8 +5,8 @@
 import type { Config } from "../messages/config.ts";
 import type { NodeId } from "../messages/primitives.ts";
 import { systemClock } from "../node/clock.ts";
+import type { Identity } from "../node/identity/identity.ts";
 import type { Logger } from "../node/log.ts";
-import type { Identity } from "../node/messaging/mailbox.ts";
 import { Membership } from "./group/membership.ts";
 import type { RaftMetadata } from "./group/raft-metadata.ts";
 import type { Heard } from "./group/raft-transport.ts";

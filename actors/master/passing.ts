@@ -6,7 +6,8 @@
 import { Refusal } from "../messages/errors.ts";
 import type { MasterMailbox, Passed } from "../messages/master.ts";
 import type { NodeId } from "../messages/primitives.ts";
-import type { Identity, MessageOf } from "../node/messaging/mailbox.ts";
+import type { Identity } from "../node/identity/identity.ts";
+import type { MessageOf } from "../node/messaging/mailbox.ts";
 import { isRefusedAsNode, send } from "../node/messaging/outbox.ts";
 import { membersOf } from "../rules/raft/quorum.ts";
 import type { RaftMetadata } from "./group/raft-metadata.ts";

@@ -4,10 +4,10 @@ import { MasterMailbox } from "../messages/master.ts";
 import { ROUTE_SENDERS } from "../messages/senders.ts";
 import { refusalResponse } from "../node/http/answers.ts";
 import { entrance, rawPath } from "../node/http/entrance.ts";
+import { SERVER_OPTIONS } from "../node/http/server-options.ts";
 import { assertMaySend } from "../node/identity/sender.ts";
-import { verifySignature } from "../node/identity/signature.ts";
 import type { Logger } from "../node/log.ts";
-import { type Handlers, mailbox, SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../node/messaging/mailbox.ts";
 import type { Group } from "./group/open-group.ts";
 import type { Leadership } from "./leadership.ts";
 import { masterMetrics } from "./metrics.ts";
@@ -30,7 +30,7 @@ export const masterServer = ({ group, leadership, handlers, log }: Parts) =>
 function stateRoutes({ identity, metadata, snapshots }: Group, leadership: Leadership, log: Logger) {
   const check = (request: Request, route: keyof typeof ROUTE_SENDERS, what: string): void => {
     const authorization = request.headers.get("authorization");
-    const sender = verifySignature(identity.secret, authorization, "GET", rawPath(request.url), "");
+    const sender = identity.credentials.verify(authorization, "GET", rawPath(request.url), "");
     assertMaySend(what, ROUTE_SENDERS[route], sender, identity.rolesOf ?? (() => []));
   };
   return new Elysia(SERVER_OPTIONS)

@@ -2,16 +2,20 @@
  * A worker node put together: its machine, chunk store, server, and what runs in the background. All I/O of the node is
  * here and below; what happens when is the machine's (`worker.machine.ts`).
  */
+
 import { Elysia } from "elysia";
 import { type ActorRefFrom, createActor, type SnapshotFrom } from "xstate";
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import type { Config } from "../messages/config.ts";
 import { Refusal } from "../messages/errors.ts";
 import { WorkerMailbox } from "../messages/worker.ts";
-import { entrance, serve } from "../node/http/entrance.ts";
+import { entrance } from "../node/http/entrance.ts";
+import { SERVER_OPTIONS, serve } from "../node/http/server-options.ts";
+import type { Identity } from "../node/identity/identity.ts";
+import { sharedSecret } from "../node/identity/signature.ts";
 import { ExitCode } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
-import { type Identity, mailbox, SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
+import { mailbox } from "../node/messaging/mailbox.ts";
 import { inspector } from "../node/record/inspector.ts";
 import { recorder } from "../node/record/recorder.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../node/watchdog/current-work.ts";
@@ -123,7 +127,12 @@ class WorkerHost implements WorkerNode {
     const roles = new RolesAtWorker(config);
     this.#index = index;
     this.#self = self;
-    this.#identity = { nodeId: id, secret, clusterId: () => self.clusterId, rolesOf: roles.rolesOf };
+    this.#identity = {
+      nodeId: id,
+      credentials: sharedSecret(id, secret),
+      clusterId: () => self.clusterId,
+      rolesOf: roles.rolesOf,
+    };
     const { capacityBytes } = options;
     this.#disk = new Disk({ directory, capacityBytes, reservedBytes: config.limits.reservedBytes });
     const { inlineChunkBytes } = config;

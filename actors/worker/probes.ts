@@ -2,7 +2,7 @@
 import { Elysia } from "elysia";
 import type { Registry } from "prom-client";
 import type { SnapshotFrom } from "xstate";
-import { SERVER_OPTIONS } from "../node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../node/http/server-options.ts";
 import type { ChunkStore } from "./store/chunk-store.ts";
 import type { Disk } from "./store/disk.ts";
 import type { workerMachine } from "./worker.machine.ts";

@@ -4,7 +4,7 @@
  */
 import { Elysia } from "elysia";
 import { rawPath } from "../../actors/node/http/entrance.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 
 /** A longer body takes its time whatever the cluster does. */
 const MOST_BODY_BYTES = 1 << 20;

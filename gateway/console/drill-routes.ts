@@ -1,6 +1,6 @@
 /** Drills: those that ran, and the start of one. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { describe, NO_QUERY } from "../http/describe.ts";
 import { readJson } from "../http/json-body.ts";
 import { readQuery } from "../http/query.ts";

@@ -6,8 +6,8 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { ActorState, Chart, RecordCursor, RecordsMailbox } from "../../actors/messages/records.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Identity } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { withCause } from "../../actors/node/record/cause.ts";
 import { recorder, recordsHandlers } from "../../actors/node/record/recorder.ts";

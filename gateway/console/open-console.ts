@@ -1,9 +1,11 @@
 /** Builds the console of one gateway: its own recorder, the follower of all others, reports, drills. */
+
 import type { AnyStateMachine } from "xstate";
 import type { Config } from "../../actors/messages/config.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-socket.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import type { Identity } from "../../actors/node/messaging/mailbox.ts";
 import { type RecordStore, recorder, registerMachines, startRecording } from "../../actors/node/record/recorder.ts";
 import { SYSTEM } from "../access/principal.ts";
 import type { Backend } from "../ports/backend.ts";
@@ -50,7 +52,11 @@ export function openConsole({
     };
   });
   let clusterId: string | null = null;
-  const identity: Identity = { nodeId: gatewayId, secret, clusterId: () => clusterId };
+  const identity: Identity = {
+    nodeId: gatewayId,
+    credentials: sharedSecret(gatewayId, secret),
+    clusterId: () => clusterId,
+  };
   const follower = new Follower({ config, gatewayId, identity, store: followed, log });
   const notice = async (): Promise<void> => {
     try {

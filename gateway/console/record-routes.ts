@@ -1,7 +1,7 @@
 /** What the records say: state at an instant, records of a span, machines, nodes, reports, causes, refusals. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 import { answers, json, present } from "./answers.ts";

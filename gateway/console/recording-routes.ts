@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { boundedBody } from "../http/bounded-body.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";

@@ -1,8 +1,8 @@
 /** Serves a recording to the console's page, with no cluster behind it: `dfs replay FILE`. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { checkTarget, serve } from "../../actors/node/http/entrance.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { checkTarget } from "../../actors/node/http/entrance.ts";
+import { SERVER_OPTIONS, serve } from "../../actors/node/http/server-options.ts";
 import { checkHost } from "../access/host.ts";
 import { problemResponse } from "../http/problem.ts";
 import type { About, RecordingHeader } from "./api.ts";

@@ -1,7 +1,7 @@
 /** The console's API: thin routes over `console.ts`. What they answer is described in `api.ts`. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 import { answers, json, present } from "./answers.ts";

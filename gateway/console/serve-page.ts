@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { gzipSync } from "bun";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 

@@ -5,8 +5,8 @@
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { checkTarget, rawPath } from "../../actors/node/http/entrance.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { noteAuthenticated } from "../access/authenticated.ts";
 import { AccessLog, type AnswerCounter } from "./access-log.ts";

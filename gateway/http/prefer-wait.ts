@@ -5,7 +5,7 @@
  * @see RFC 7240 §4.3
  */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { LONGEST_WAIT_MS, withWait } from "../ports/asked-wait.ts";
 
 /** @returns whole seconds as far as they are granted; null for anything else, which is no error (RFC 7240 §2) */

@@ -8,7 +8,8 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox, Passed } from "../../actors/messages/master.ts";
-import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
 import { askedWaitMs } from "../ports/asked-wait.ts";
 import { asOurFault } from "../ports/inner-refusal.ts";

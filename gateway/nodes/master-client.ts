@@ -2,11 +2,14 @@
  * The gateway's line to the masters: finds the leader, asks it questions, and brings commands to effect exactly once.
  * A leader that restarts or is replaced costs the caller nothing but time.
  */
+
 import type { ClientCommand, ValueOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
-import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
+import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
 import type { Consistency } from "../ports/namespace.ts";
 import type { ClusterStateAnswer } from "../ports/operations.ts";
@@ -34,7 +37,11 @@ export class MasterClient {
 
   constructor(config: Pick<Config, "masters">, gatewayId: string, secret: string, maxWaiting = MAX_WAITING) {
     this.#maxWaiting = maxWaiting;
-    this.#identity = { nodeId: gatewayId, secret, clusterId: () => this.#clusterId };
+    this.#identity = {
+      nodeId: gatewayId,
+      credentials: sharedSecret(gatewayId, secret),
+      clusterId: () => this.#clusterId,
+    };
     this.#search = new LeaderSearch(this.#identity, new Map(config.masters.map(({ id, url }) => [id, url])));
     this.#session = new CommandSession(this.#search, gatewayId, async (tries) => {
       if (this.#clusterId === null) this.#learn(await this.#search.attempt<"CLUSTER_STATE">(CLUSTER_STATE, tries));

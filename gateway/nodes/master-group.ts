@@ -1,7 +1,7 @@
 /** The masters as a group. Each is asked by itself, so that the view is there even while no master leads. */
 import type { MasterMailbox, MasterStatusAnswer } from "../../actors/messages/master.ts";
 import type { Configuration } from "../../actors/messages/raft.ts";
-import type { Identity } from "../../actors/node/messaging/mailbox.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { highestBelievable } from "../../actors/rules/term.ts";
 import type { MastersView, MasterView } from "../ports/operations.ts";

@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { NodeId, Nullable, Url } from "../../actors/messages/primitives.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { askedBy } from "../http/access-log.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, FROM_JSON, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";

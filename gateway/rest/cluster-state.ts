@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/master.ts";
 import { WorkerMode } from "../../actors/messages/primitives.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { askedBy } from "../http/access-log.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";

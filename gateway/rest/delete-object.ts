@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";
 
 import { describe, FILE_PATH, FROM_CHANGES, IDEMPOTENCY_KEY } from "../http/describe.ts";

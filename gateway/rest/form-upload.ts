@@ -7,7 +7,7 @@ import Busboy from "@fastify/busboy";
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { CONTENT_HEADERS, headerValue, META_PREFIX } from "../../actors/rules/file-headers.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "../http/conditions.ts";

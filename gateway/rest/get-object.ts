@@ -2,7 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { headerValue } from "../../actors/rules/file-headers.ts";
 import { begun, collected, inParts, type Part } from "../http/byte-streams.ts";
 import { decideRead, rangeApplies } from "../http/conditions.ts";

@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { SYSTEM } from "../access/principal.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "../http/describe.ts";

@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { counterOf, gaugeOf, gaugesOf } from "../../actors/node/metrics.ts";
 import { SYSTEM } from "../access/principal.ts";
 import type { AnswerCounter } from "../http/access-log.ts";

@@ -2,7 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { urlOfFile } from "../../actors/rules/file-url.ts";
 import { checkPath } from "../../actors/rules/path.ts";
 import { refuseConditions } from "../http/conditions.ts";

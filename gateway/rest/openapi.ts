@@ -1,7 +1,7 @@
 /** The routes that describe the others: a document for programs, a page without script or internet for people. */
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
 import type { OpenApiDocument } from "./openapi-document.ts";

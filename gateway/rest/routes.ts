@@ -1,6 +1,6 @@
 /** The routes of the REST door, a file for each verb. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import type { Gateway } from "../http/context.ts";
 import { clusterMasters } from "./cluster-masters.ts";
 import { clusterState } from "./cluster-state.ts";

@@ -3,8 +3,9 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { decode, encode, WIRE_VERSION } from "../../actors/node/http/wire.ts";
-import { sign } from "../../actors/node/identity/signature.ts";
+import { sharedSecret, sign } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import {
   BATCH,
@@ -13,7 +14,7 @@ import {
   MAX_LETTERS,
   readAnswers,
 } from "../../actors/node/messaging/batch-format.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { becauseOf, continueAs, currentCause, withCause } from "../../actors/node/record/cause.ts";
 import { freePorts } from "../support/free-ports.ts";
@@ -63,7 +64,7 @@ const app = new Elysia(SERVER_OPTIONS)
     mailbox(
       schema,
       handlers,
-      { nodeId: "receiver", secret: SECRET, clusterId: () => CLUSTER_ID },
+      { nodeId: "receiver", credentials: sharedSecret("receiver", SECRET), clusterId: () => CLUSTER_ID },
       createLogger("receiver", "silent" as "debug"),
     ),
   )
@@ -75,7 +76,7 @@ beforeEach(() => {
   gates.clear();
 });
 
-const sender = { nodeId: "sender", secret: SECRET, clusterId: () => CLUSTER_ID };
+const sender = { nodeId: "sender", credentials: sharedSecret("sender", SECRET), clusterId: () => CLUSTER_ID };
 const say = (word: string, options = {}) => send<typeof schema, "SAY">(sender, url, { type: "SAY", word }, options);
 const refuse = () => send<typeof schema, "REFUSE">(sender, url, { type: "REFUSE" });
 const wait = (name: string, options = {}) =>

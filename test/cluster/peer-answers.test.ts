@@ -1,7 +1,9 @@
 /** What a peer answers is taken with a bound: at a node's address something else may listen. */
+
 import { afterAll, expect, test } from "bun:test";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
 import { getBlocks } from "../../actors/node/http/block-requests.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 
 const MEBIBYTE = new Uint8Array(1 << 20);
@@ -27,7 +29,7 @@ const server = Bun.serve({
 });
 afterAll(() => server.stop(true));
 
-const identity = { nodeId: "gateway-1", secret: "s".repeat(64), clusterId: () => null };
+const identity = { nodeId: "gateway-1", credentials: sharedSecret("gateway-1", "s".repeat(64)), clusterId: () => null };
 const ask = (place: string): Promise<unknown> =>
   send<typeof MasterMailbox, "CLUSTER_STATE">(
     identity,

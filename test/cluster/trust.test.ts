@@ -8,10 +8,11 @@ import type { RaftMessageOf } from "../../actors/messages/raft.ts";
 import { RecordsMailbox } from "../../actors/messages/records.ts";
 import { MESSAGE_SENDERS } from "../../actors/messages/senders.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
 import { loadSecret } from "../../actors/node/identity/secret.ts";
-import { blockContent, sign } from "../../actors/node/identity/signature.ts";
+import { blockContent, sharedSecret, sign } from "../../actors/node/identity/signature.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import type { Identity, MailboxSchema } from "../../actors/node/messaging/mailbox.ts";
+import type { MailboxSchema } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 
@@ -22,7 +23,7 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** Sends a message to one node, signed as another would. @returns the code of its refusal, or "taken" */
 const tell = (to: string, as: string, message: { type: string } & Record<string, unknown>): Promise<string> => {
-  const identity: Identity = { nodeId: as, secret, clusterId: () => null };
+  const identity: Identity = { nodeId: as, credentials: sharedSecret(as, secret), clusterId: () => null };
   return send<MailboxSchema, string>(identity, cluster.urlOf(to), message).then(
     () => "taken",
     (error) => error.code,

@@ -127,7 +127,7 @@ const isOpen = (chunkId: number) => cluster.engine.store.row("grantOf", { chunkI
 describe("chunks of no file", () => {
   /** A gateway that places a chunk, writes it to all workers, and is never heard of again. */
   async function abandoned({ sealed }: { sealed: boolean }): Promise<number> {
-    const client = new MasterClient(cluster.config, "gateway-9", cluster.identity.secret);
+    const client = new MasterClient(cluster.config, "gateway-9", cluster.secret);
     const { firstChunkId: chunkId } = await client.ask({
       type: "PLACE_CHUNKS",
       gatewayId: "gateway-9",

@@ -1,17 +1,15 @@
 /** The way round a cut link, at the masters: real engines behind real mailboxes, none of which a gateway need reach itself. */
+
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Elysia } from "elysia";
 import { Passing } from "../../actors/master/passing.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox, type Passed } from "../../actors/messages/master.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import {
-  type Handlers,
-  type Identity,
-  listenOptions,
-  mailbox,
-  SERVER_OPTIONS,
-} from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { EngineGroup } from "../support/engine-group.ts";
 import { freePorts } from "../support/free-ports.ts";
@@ -20,7 +18,11 @@ const SECRET = "8".repeat(64);
 const identities = new Map<string, Identity>();
 /** One per sender, so that its messages share requests. */
 function identityOf(nodeId: string): Identity {
-  const identity = identities.get(nodeId) ?? { nodeId, secret: SECRET, clusterId: () => null };
+  const identity = identities.get(nodeId) ?? {
+    nodeId,
+    credentials: sharedSecret(nodeId, SECRET),
+    clusterId: () => null,
+  };
   identities.set(nodeId, identity);
   return identity;
 }

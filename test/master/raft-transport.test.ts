@@ -1,12 +1,14 @@
 /** What a master makes of batches from its peers, by whom they are from, whom they are for, and what they expect there. */
+
 import { expect, test } from "bun:test";
 import { RaftTransport } from "../../actors/master/group/raft-transport.ts";
 import type { Configuration, RaftMessage } from "../../actors/messages/raft.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 
 /** `master-4`, which runs where `master-1` used to, and what came of it. */
 function newcomer(configuration: Configuration) {
-  const identity = { nodeId: "master-4", secret: "0".repeat(64), clusterId: () => "c" };
+  const identity = { nodeId: "master-4", credentials: sharedSecret("master-4", "0".repeat(64)), clusterId: () => "c" };
   const transport = new RaftTransport(identity, [], createLogger("master-4", "silent"));
   const received: RaftMessage[] = [];
   const died: string[] = [];

@@ -1,8 +1,10 @@
 /** What a leader makes of the chunks that a worker lists: which are kept, taken in, or sent to the trash. */
+
 import { describe, expect, test } from "bun:test";
 import { Reconciliation } from "../../actors/master/leading/reconciliation.ts";
 import type { MetadataPort } from "../../actors/master/metadata-port.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 
@@ -24,7 +26,7 @@ function leaderOf(dfs: MetadataHarness) {
   };
   const worker = { incarnation: "first-disk", epoch: 1, mode: "active", url: "http://127.0.0.1:1" };
   const reconciliation = new Reconciliation({
-    identity: { nodeId: "master-1", secret: "", clusterId: () => null },
+    identity: { nodeId: "master-1", credentials: sharedSecret("master-1", ""), clusterId: () => null },
     metadata,
     workers: { get: () => worker, livenessOf: () => "live", noteCompared: () => {} } as unknown as Parts["workers"],
     steward: {

@@ -1,4 +1,5 @@
 /** What a master makes of the files that it finds: M is master_metadata.db, D is dfs_metadata.db. One test per finding. */
+
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -6,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { foundingConfiguration, OUTSIDER } from "../../actors/master/group/founding.ts";
 import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { StartRefused } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { LogDamaged, MasterLog } from "../../databases/master-log.ts";
@@ -148,7 +150,7 @@ test("M missing while D is there: the id is dead, and says how to go on", async 
     nodeId: "master-1",
     url: "http://127.0.0.1:1",
     dataDirectory: directory,
-    identity: { nodeId: "master-1", secret: "0".repeat(64), clusterId: () => "c" },
+    identity: { nodeId: "master-1", credentials: sharedSecret("master-1", "0".repeat(64)), clusterId: () => "c" },
     log: createLogger("master-1", "silent"),
     joins: false,
   };

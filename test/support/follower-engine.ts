@@ -3,9 +3,14 @@
 import { OUTSIDER } from "../../actors/master/group/founding.ts";
 import { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { Snapshots } from "../../actors/master/group/snapshots.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 
-export const identity = { nodeId: "master-1", secret: "0".repeat(64), clusterId: () => "c" };
+export const identity = {
+  nodeId: "master-1",
+  credentials: sharedSecret("master-1", "0".repeat(64)),
+  clusterId: () => "c",
+};
 
 export function followerEngine(
   dataDirectory: string,

@@ -15,10 +15,11 @@ import { MasterMailbox, type WorkerAddress } from "../../actors/messages/master.
 import { BlockHeader, type BlockOutcomes, WorkerMailbox } from "../../actors/messages/worker.ts";
 import { checkConfig, loadConfig } from "../../actors/node/config.ts";
 import { refusalResponse } from "../../actors/node/http/answers.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { decode, encode, WIRE_TYPE } from "../../actors/node/http/wire.ts";
-import { blockContent, sign, verifySignature } from "../../actors/node/identity/signature.ts";
+import { blockContent, sharedSecret, sign, verifySignature } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { crc32OfBlocks, formatCrc32 } from "../../actors/rules/crc32.ts";
 import type { MetadataStore, Queries } from "../../databases/metadata/store.ts";
 import { openBackend } from "../../gateway/backend.ts";
@@ -63,7 +64,7 @@ export class MemoryWorker {
   }
 
   start(): void {
-    const identity = { nodeId: this.id, secret: SECRET, clusterId: () => CLUSTER_ID };
+    const identity = { nodeId: this.id, credentials: sharedSecret(this.id, SECRET), clusterId: () => CLUSTER_ID };
     this.#app = new Elysia(SERVER_OPTIONS)
       .use(mailbox(WorkerMailbox, this.#handlers(), identity, log))
       .put("/chunks/:id/blocks/:n", ({ request, params }) => this.#put(request, params.id, Number(params.n)), {
@@ -357,7 +358,7 @@ export class MemoryCluster {
   }
 
   startMaster(): void {
-    const identity = { nodeId: "master-1", secret: SECRET, clusterId: () => CLUSTER_ID };
+    const identity = { nodeId: "master-1", credentials: sharedSecret("master-1", SECRET), clusterId: () => CLUSTER_ID };
     this.#master = new Elysia(SERVER_OPTIONS)
       .use(mailbox(MasterMailbox, this.#handlers(), identity, log))
       .listen(listenOptions(this.config.masters[0]?.url as string));

@@ -2,15 +2,18 @@
  * A cluster of real processes on real files in a temporary folder: what the end-to-end tests and the bench run against.
  * Nodes are killed, frozen and started again one by one, by their own process ids.
  */
+
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Config } from "../../actors/messages/config.ts";
 import type { MasterMailbox } from "../../actors/messages/master.ts";
 import type { RecordsMailbox } from "../../actors/messages/records.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
 import { loadSecret } from "../../actors/node/identity/secret.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { LAUNCHED_ENV } from "../../actors/node/lifecycle.ts";
-import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { createClient, type DfsClient } from "../../gateway/client/client.ts";
 import { until } from "./fair-time.ts";
@@ -183,7 +186,11 @@ export class RealCluster {
   }
 
   get #identity(): Identity {
-    return { nodeId: "test", secret: loadSecret(this.config.dataDirectory), clusterId: () => null };
+    return {
+      nodeId: "test",
+      credentials: sharedSecret("test", loadSecret(this.config.dataDirectory)),
+      clusterId: () => null,
+    };
   }
 
   pid(id: string): number {

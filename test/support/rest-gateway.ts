@@ -1,7 +1,7 @@
 /** A gateway's REST server over the data path in memory: called directly, or on a real socket. */
 import { connect } from "node:net";
 import { checkConfig } from "../../actors/node/config.ts";
-import { serve } from "../../actors/node/http/entrance.ts";
+import { serve } from "../../actors/node/http/server-options.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import configJson from "../../config.json";
 import type { Gateway } from "../../gateway/http/context.ts";

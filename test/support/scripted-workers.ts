@@ -2,6 +2,7 @@
  * A leader's office over a real metadata engine, with time that stands still until the test lets it pass, and workers that
  * do as the test says: they hold chunks in memory, beat, and note what they are ordered to do.
  */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,15 +17,10 @@ import type { MasterMailbox } from "../../actors/messages/master.ts";
 import type { WorkerCondition, WorkerMode } from "../../actors/messages/primitives.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
 import { loadConfig } from "../../actors/node/config.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import {
-  type AnswerOf,
-  type Handlers,
-  listenOptions,
-  type MessageOf,
-  mailbox,
-  SERVER_OPTIONS,
-} from "../../actors/node/messaging/mailbox.ts";
+import { type AnswerOf, type Handlers, type MessageOf, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { inventoryDigest } from "../../actors/rules/redundancy/inventory-digest.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
@@ -33,7 +29,11 @@ import { ManualClock } from "./manual-clock.ts";
 const SECRET = "7".repeat(64);
 const CLUSTER_ID = "scripted";
 const log = createLogger("test", "silent" as "debug");
-const identityOf = (nodeId: string) => ({ nodeId, secret: SECRET, clusterId: () => CLUSTER_ID });
+const identityOf = (nodeId: string) => ({
+  nodeId,
+  credentials: sharedSecret(nodeId, SECRET),
+  clusterId: () => CLUSTER_ID,
+});
 
 /** How often a worker compares all that it holds with the leader. */
 const RECONCILE_EVERY_MS = 5000;

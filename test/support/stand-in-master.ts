@@ -1,16 +1,12 @@
 /** A master as workers see it: takes registrations, heartbeats and inventories, and answers as the test says. */
+
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import {
-  type AnswerOf,
-  type Handlers,
-  listenOptions,
-  type MessageOf,
-  mailbox,
-  SERVER_OPTIONS,
-} from "../../actors/node/messaging/mailbox.ts";
+import { type AnswerOf, type Handlers, type MessageOf, mailbox } from "../../actors/node/messaging/mailbox.ts";
 
 type Mailbox = typeof MasterMailbox;
 
@@ -61,7 +57,7 @@ export function startStandInMaster(url: string, secret: string, clusterId = "clu
       return master.answers.reconcile(message);
     },
   };
-  const identity = { nodeId: "master-1", secret, clusterId: () => clusterId };
+  const identity = { nodeId: "master-1", credentials: sharedSecret("master-1", secret), clusterId: () => clusterId };
   const app = new Elysia(SERVER_OPTIONS).use(
     mailbox(MasterMailbox, handlers, identity, createLogger("master-1", "silent" as "debug")),
   );

@@ -2,6 +2,7 @@
  * A whole cluster in one process, for what takes all of it: the office of a leader over a metadata engine of one, whose
  * clock leaps when it is told to; workers on real files; a gateway's data path.
  */
+
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,14 +16,11 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
 import { systemClock } from "../../actors/node/clock.ts";
 import { checkConfig, loadConfig } from "../../actors/node/config.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import {
-  type Handlers,
-  type Identity,
-  listenOptions,
-  mailbox,
-  SERVER_OPTIONS,
-} from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { startWorker, type WorkerNode } from "../../actors/worker/host.ts";
 import { openBackend } from "../../gateway/backend.ts";
 import { until } from "./fair-time.ts";
@@ -96,8 +94,12 @@ export class WholeCluster {
     return asSystem(openBackend({ config: this.config, gatewayId, secret: SECRET, log }));
   }
 
+  get secret(): string {
+    return SECRET;
+  }
+
   get identity(): Identity {
-    return { nodeId: "tester", secret: SECRET, clusterId: () => CLUSTER_ID };
+    return { nodeId: "tester", credentials: sharedSecret("tester", SECRET), clusterId: () => CLUSTER_ID };
   }
 
   /** What a new leader does when it takes over: it remembers nothing but the log. */
@@ -105,7 +107,7 @@ export class WholeCluster {
     this.closeOffice();
     const { config, engine } = this;
     const [{ id, url } = { id: "", url: "" }] = config.masters;
-    const identity = { nodeId: id, secret: SECRET, clusterId: () => CLUSTER_ID };
+    const identity = { nodeId: id, credentials: sharedSecret(id, SECRET), clusterId: () => CLUSTER_ID };
     const standing = new Standing();
     const office = new Office({
       config,

@@ -1,10 +1,13 @@
 /** The gateway's line to three masters of which one leads, or none: what it tells of a command, and when. */
+
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { SYSTEM } from "../../gateway/access/principal.ts";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { withWait } from "../../gateway/ports/asked-wait.ts";
@@ -61,7 +64,7 @@ class Master {
         return this.isCutOff ? never() : this.execute();
       },
     };
-    const identity = { nodeId: id, secret: SECRET, clusterId: () => null };
+    const identity = { nodeId: id, credentials: sharedSecret(id, SECRET), clusterId: () => null };
     const log = createLogger(id, "silent");
     this.#server = new Elysia(SERVER_OPTIONS)
       .use(mailbox(MasterMailbox, handlers as Handlers<typeof MasterMailbox>, identity, log))

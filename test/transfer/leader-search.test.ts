@@ -1,10 +1,13 @@
 /** How a gateway finds the leader among masters that know it, do not know it, or are wrong about it. */
+
 import { afterEach, expect, spyOn, test } from "bun:test";
 import { Elysia } from "elysia";
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { MasterMailbox } from "../../actors/messages/master.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { type Handlers, listenOptions, mailbox, SERVER_OPTIONS } from "../../actors/node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { SYSTEM } from "../../gateway/access/principal.ts";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { codeOf } from "../support/codes.ts";
@@ -59,7 +62,7 @@ function scripted(count: number) {
         return { result: { ok: true, value: { created: true } }, index: 1 };
       },
     } as unknown as Handlers<typeof MasterMailbox>;
-    const identity = { nodeId: "master", secret: SECRET, clusterId: () => "c" };
+    const identity = { nodeId: "master", credentials: sharedSecret("master", SECRET), clusterId: () => "c" };
     const app = new Elysia(SERVER_OPTIONS)
       .use(mailbox(MasterMailbox, handlers, identity, createLogger("test", "silent" as "debug")))
       .listen(listenOptions(master.url));

@@ -1,7 +1,7 @@
 /** Readers that leave, stand still or come in crowds: what is held for them is bounded, and given back. */
 import { afterEach, expect, test } from "bun:test";
+import { listenOptions } from "../../actors/node/http/server-options.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import { listenOptions } from "../../actors/node/messaging/mailbox.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
 import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";

@@ -1,4 +1,5 @@
 /** Workers for tests: real servers and real files, in a folder that goes away. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,8 +7,10 @@ import type { Config } from "../../actors/messages/config.ts";
 import type { WorkerMailbox } from "../../actors/messages/worker.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { putBlock } from "../../actors/node/http/block-requests.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import type { AnswerOf, Identity, MessageOf } from "../../actors/node/messaging/mailbox.ts";
+import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { startWorker, type WorkerNode, type WorkerOptions } from "../../actors/worker/host.ts";
@@ -16,9 +19,13 @@ import { freePorts } from "../support/free-ports.ts";
 
 export const SECRET = "5ec2e7".padEnd(64, "0");
 export const silent = createLogger("test", "silent" as "debug");
-export const tester: Identity = { nodeId: "tester", secret: SECRET, clusterId: () => null };
+export const tester: Identity = {
+  nodeId: "tester",
+  credentials: sharedSecret("tester", SECRET),
+  clusterId: () => null,
+};
 /** The only master of `testConfig`: orders come from masters. */
-const leader: Identity = { ...tester, nodeId: "master-1" };
+const leader: Identity = { ...tester, nodeId: "master-1", credentials: sharedSecret("master-1", SECRET) };
 const ORDERS: readonly string[] = ["COPY_CHUNK", "TRASH_CHUNKS", "VERIFY_CHUNK"];
 export const BLOCK = 4096;
 

@@ -1,6 +1,6 @@
 /** How masters ask each other where they stand, before they are one group. */
 import type { MasterMailbox, MasterStatusAnswer } from "../../messages/master.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { send } from "../../node/messaging/outbox.ts";
 
 const ASK_TIMEOUT_MS = 1000;

@@ -2,9 +2,8 @@
 import type { Config } from "../../messages/config.ts";
 import { refusalOf } from "../../node/http/answers.ts";
 import { AS_SENT } from "../../node/http/whole-body.ts";
-import { sign } from "../../node/identity/signature.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 
 const PATH = "/raft/backup";
 const ASK_EVERY_MS = 500;
@@ -20,7 +19,7 @@ export async function leadersState(
   for (;;) {
     for (const { id, url } of config.masters) {
       if (id === nodeId) continue;
-      const authorization = sign(identity.secret, nodeId, "GET", PATH, "");
+      const authorization = identity.credentials.sign("GET", PATH, "");
       const response = await fetch(url + PATH, { headers: { authorization }, ...AS_SENT }).catch(() => null);
       if (response?.ok && response.body) return response.body as ReadableStream<Uint8Array>;
       if (response && performance.now() - complainedAt > COMPLAIN_EVERY_MS) {

@@ -10,10 +10,12 @@ import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import { MasterMailbox, type MasterStatusAnswer } from "../../messages/master.ts";
 import type { Configuration } from "../../messages/raft.ts";
-import { entrance, serve } from "../../node/http/entrance.ts";
+import { entrance } from "../../node/http/entrance.ts";
+import { SERVER_OPTIONS, serve } from "../../node/http/server-options.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { ExitCode, StartRefused } from "../../node/lifecycle.ts";
 import type { Logger } from "../../node/log.ts";
-import { type Handlers, type Identity, mailbox, SERVER_OPTIONS } from "../../node/messaging/mailbox.ts";
+import { type Handlers, mailbox } from "../../node/messaging/mailbox.ts";
 import { isVoter, membersOf } from "../../rules/raft/quorum.ts";
 import { askStatus } from "./ask-status.ts";
 

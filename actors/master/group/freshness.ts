@@ -5,7 +5,7 @@
  */
 import type { MasterMailbox } from "../../messages/master.ts";
 import type { NodeId } from "../../messages/primitives.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { quorumValue } from "../../rules/raft/quorum.ts";
 import type { RaftMetadata } from "./raft-metadata.ts";

@@ -1,11 +1,13 @@
 /** A master's part in the group of masters, put together: its data, its line to the others, and what it knows of them. */
+
 import type { Config } from "../../messages/config.ts";
 import { ErrorCodes } from "../../messages/errors.ts";
 import type { NodeId } from "../../messages/primitives.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { listedRoles } from "../../node/identity/sender.ts";
+import { sharedSecret } from "../../node/identity/signature.ts";
 import { ExitCode } from "../../node/lifecycle.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import { rolesAtMaster } from "../roles.ts";
 import { clusterIdOf } from "./cluster-id.ts";
@@ -49,7 +51,8 @@ export async function openGroup(options: GroupOptions): Promise<Group> {
   const { config, nodeId, url, dataDirectory, secret, log, joins = false } = options;
   const clusterId = clusterIdOf(secret);
   let rolesOf = listedRoles(config);
-  const identity: Identity = { nodeId, secret, clusterId: () => clusterId, rolesOf: (id) => rolesOf(id) };
+  const credentials = sharedSecret(nodeId, secret);
+  const identity: Identity = { nodeId, credentials, clusterId: () => clusterId, rolesOf: (id) => rolesOf(id) };
   const transport = new RaftTransport(identity, config.masters, log);
   const standing = new Standing();
   const founders = await foundingConfiguration({ config, nodeId, url, dataDirectory, identity, log, joins });

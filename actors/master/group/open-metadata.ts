@@ -4,9 +4,9 @@ import { rebuildState, StateMissing } from "../../../databases/metadata/backup.t
 import { DatabaseRefused } from "../../../databases/sqlite.ts";
 import type { Config } from "../../messages/config.ts";
 import type { Configuration } from "../../messages/raft.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { ExitCode, StartRefused } from "../../node/lifecycle.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../../node/watchdog/current-work.ts";
 import { CannotApply } from "../../rules/decide/decision.ts";
 import { leadersState } from "./fetch-state.ts";

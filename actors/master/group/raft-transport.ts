@@ -19,8 +19,9 @@ import {
   RaftBatchAnswer,
   type RaftMessage,
 } from "../../messages/raft.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity, MessageOf } from "../../node/messaging/mailbox.ts";
+import type { MessageOf } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { becauseOf } from "../../node/record/cause.ts";
 import type { StateMark } from "../../rules/decide/cluster-version.ts";

@@ -6,16 +6,18 @@
  * none of them taking part in elections meanwhile, and goes on from a term far above the last entry of every log among
  * them: no leader was elected there of whom anything is left.
  */
+
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LogDamaged, MasterLog } from "../../../databases/master-log.ts";
 import type { Config } from "../../messages/config.ts";
 import { MAX_TERM, type NodeId } from "../../messages/primitives.ts";
 import type { Configuration } from "../../messages/raft.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { listedRoles } from "../../node/identity/sender.ts";
+import { sharedSecret } from "../../node/identity/signature.ts";
 import { ExitCode, StartRefused } from "../../node/lifecycle.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 import { hasQuorum, votersOf } from "../../rules/raft/quorum.ts";
 import { TERMS_AHEAD } from "../../rules/term.ts";
 import { askStatus } from "./ask-status.ts";
@@ -81,7 +83,12 @@ async function meetMajority(parts: ResetParts, configuration: Configuration, las
   const isMajority = () => hasQuorum(configuration, (id) => id === nodeId || told.has(id));
   if (isMajority()) return [];
   const clusterId = clusterIdOf(secret);
-  const identity: Identity = { nodeId, secret, clusterId: () => clusterId, rolesOf: listedRoles(config) };
+  const identity: Identity = {
+    nodeId,
+    credentials: sharedSecret(nodeId, secret),
+    clusterId: () => clusterId,
+    rolesOf: listedRoles(config),
+  };
   const urlOf = (id: NodeId): string | undefined =>
     config.masters.find((master) => master.id === id)?.url ?? configuration.nodes?.[id]?.url;
   const server = answerMeanwhile({ nodeId, url, identity, log }, "resetting", lastTerm);

@@ -11,9 +11,8 @@ import type { NodeId } from "../../messages/primitives.ts";
 import type { RaftMessageOf } from "../../messages/raft.ts";
 import { refusalOf } from "../../node/http/answers.ts";
 import { AS_SENT } from "../../node/http/whole-body.ts";
-import { sign } from "../../node/identity/signature.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../../node/watchdog/current-work.ts";
 import { configurationAt } from "../../rules/raft/membership.ts";
 import type { RaftMetadata } from "./raft-metadata.ts";
@@ -205,7 +204,7 @@ export class Snapshots {
     const response = await fetch(url, {
       ...AS_SENT,
       headers: {
-        authorization: sign(this.#identity.secret, this.#identity.nodeId, "GET", pathname, ""),
+        authorization: this.#identity.credentials.sign("GET", pathname, ""),
         range: `bytes=${part.bytes}-`,
       },
       signal: patience.signal,

@@ -5,8 +5,9 @@
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, MasterMailbox } from "../../messages/master.ts";
 import type { Clock } from "../../node/clock.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
-import type { Handlers, Identity } from "../../node/messaging/mailbox.ts";
+import type { Handlers } from "../../node/messaging/mailbox.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import { ClientRequests } from "./client-requests.ts";
 import { Orders } from "./orders.ts";

@@ -8,7 +8,7 @@ import { Refusal } from "../../messages/errors.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { CopiedChunk, TrashedChunks, VerifiedChunk, WorkerMailbox } from "../../messages/worker.ts";
 import type { Clock } from "../../node/clock.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";

@@ -3,8 +3,8 @@ import { Refusal } from "../../messages/errors.ts";
 import { BlockHeader, type BlockOutcomes, MAX_BLOCK_BYTES } from "../../messages/worker.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { formatCrc32 } from "../../rules/crc32.ts";
-import { blockContent, sign } from "../identity/signature.ts";
-import type { Identity } from "../messaging/mailbox.ts";
+import type { Identity } from "../identity/identity.ts";
+import { blockContent } from "../identity/signature.ts";
 import { refusalOf } from "./answers.ts";
 import { type CallOptions, request } from "./request.ts";
 import { SHORT_ANSWER_BYTES, wholeBody } from "./whole-body.ts";
@@ -65,7 +65,7 @@ export async function putBlock(
   });
   if (route.length > 0) headers.set(BlockHeader.route, formatRoute(route));
   if (block.seal) headers.set(BlockHeader.seal, "1");
-  headers.set("authorization", sign(identity.secret, identity.nodeId, "PUT", path, blockContent(headers)));
+  headers.set("authorization", identity.credentials.sign("PUT", path, blockContent(headers)));
   return request(
     `${to.url}${path}`,
     { method: "PUT", body: block.bytes, headers },
@@ -96,7 +96,7 @@ export async function getBlocks(
   who: string = url,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const path = pathOf(chunkId, first);
-  const authorization = sign(identity.secret, identity.nodeId, "GET", path, blockContent(new Headers()));
+  const authorization = identity.credentials.sign("GET", path, blockContent(new Headers()));
   const target = `${path}?count=${count}`;
   return request(
     `${url}${target}`,

@@ -1,42 +1,15 @@
 /**
- * Where requests come in. Handlers see the target as Bun tidied it up: `a/../b` has become `b`, `\` has become `/`, and
- * with a Host that is none the whole URL is a bare path. Bun's own router sees the target as it was sent. So every server
- * of ours is reached through that router, and a request that the two read differently is refused before any of it is used.
+ * The way in: makes sure that what a request asks for, and of whom, can be read in one way only. With a Host that is invalid
+ * the whole URL is a bare path; Bun tidies the target up before a handler sees it. A request that Bun's router and the
+ * handlers read differently is refused before any of it is used.
  */
-import { type AnyElysia, Elysia } from "elysia";
+import { Elysia } from "elysia";
 import { Refusal } from "../../messages/errors.ts";
 import type { Logger } from "../log.ts";
-import { listenOptions, SERVER_OPTIONS } from "../messaging/mailbox.ts";
 import { refusalResponse } from "./answers.ts";
+import { MOST_LEVELS, SERVER_OPTIONS } from "./server-options.ts";
 
-/** Bun's router counts to 100 segments; what lies deeper is not compared. */
-const MOST_LEVELS = 99;
 const HOST = /^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?$/;
-/** A load balancer asks for these in HTTP/1.0 without naming a host. */
-const PROBES: ReadonlySet<string> = new Set(["/health/live", "/health/ready"]);
-
-type Fetch = (request: Request) => Response | Promise<Response>;
-
-/** Options for `Bun.serve` that lead every request, as it was sent, to `fetch`. */
-export function throughRouter(fetch: Fetch) {
-  const take: Fetch = (request) => fetch(asNamed(request));
-  const routes: Record<string, Fetch> = { "/": take, "/*": take };
-  let path = "";
-  for (let level = 0; level < MOST_LEVELS; level++) {
-    path += `/:p${level}`;
-    routes[path] = take;
-    routes[`${path}/`] = take;
-  }
-  routes[`${path}/*`] = take;
-  return { routes, fetch: take, development: false as const };
-}
-
-/** Serves an app at a URL; `app.stop()` ends it. The app calls `checkTarget` on what it gets. */
-export function serve<App extends AnyElysia>(app: App, url: string): App {
-  app.compile();
-  app.server = Bun.serve({ ...listenOptions(url), ...throughRouter((request) => app.fetch(request)) });
-  return app;
-}
 
 /** The first plugin of a node's server: refuses what `checkTarget` does not let pass. */
 export const entrance = (log: Logger) =>
@@ -49,15 +22,6 @@ export const entrance = (log: Logger) =>
       }
     })
     .as("global");
-
-/** A probe that names no host is asked of this node. */
-function asNamed(request: Request): Request {
-  const { url, method, headers } = request;
-  if (!PROBES.has(url) || headers.get("host") || (method !== "GET" && method !== "HEAD")) return request;
-  const named = new Headers(headers);
-  named.set("host", "localhost");
-  return new Request(`http://localhost${url}`, { method, headers: named });
-}
 
 /** @returns the URL's path as the handlers read it, without query; `http://h:1/files/a%20b?x` → `/files/a%20b` */
 export function rawPath(url: string): string {

@@ -8,6 +8,7 @@ import { timingSafeEqual } from "node:crypto";
 import { Refusal } from "../../messages/errors.ts";
 import { BlockHeader } from "../../messages/worker.ts";
 import { assertLinked } from "../messaging/link-cut.ts";
+import type { Credentials } from "./identity.ts";
 
 /** Clocks of two nodes may differ by this much; an overheard request can be repeated no longer. */
 const TOLERANCE_MS = 5 * 60_000;
@@ -68,3 +69,9 @@ export function verifySignature(
   assertLinked(sender);
   return sender;
 }
+
+/** Credentials of a node that shares the cluster's secret with all others. */
+export const sharedSecret = (nodeId: string, secret: string): Credentials => ({
+  sign: (method, path, content) => sign(secret, nodeId, method, path, content),
+  verify: (authorization, method, path, content) => verifySignature(secret, authorization, method, path, content),
+});

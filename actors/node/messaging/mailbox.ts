@@ -9,9 +9,10 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../messages/errors.ts";
 import { RecordsMailbox } from "../../messages/records.ts";
 import { type Answer, refusalAnswer, refusalResponse, reply } from "../http/answers.ts";
+import { SERVER_OPTIONS } from "../http/server-options.ts";
 import { decode, type Envelope, WIRE_VERSION } from "../http/wire.ts";
-import { assertMessageFrom, type RolesOf } from "../identity/sender.ts";
-import { verifySignature } from "../identity/signature.ts";
+import type { Identity } from "../identity/identity.ts";
+import { assertMessageFrom } from "../identity/sender.ts";
 import type { Logger } from "../log.ts";
 import { CAUSE_HEADER, currentCause, formatCause, parseCause, withCause } from "../record/cause.ts";
 import { recordsHandlers } from "../record/recorder.ts";
@@ -28,16 +29,6 @@ export type Handlers<M extends MailboxSchema> = {
   [T in keyof M]: (message: MessageOf<M, T>, sender: string) => AnswerOf<M, T> | Promise<AnswerOf<M, T>>;
 };
 
-/** Who we are, towards other nodes. */
-export interface Identity {
-  nodeId: string;
-  secret: string;
-  /** null until the node has joined a cluster. */
-  clusterId(): string | null;
-  /** What is known here of those who send. Left out: nothing. */
-  rolesOf?: RolesOf;
-}
-
 const MAX_MESSAGE_BYTES = 4 << 20;
 /** Stands for the type of a message that was refused before it was read. */
 const UNREAD = "(unread)";
@@ -46,19 +37,6 @@ interface Consequence {
   /** The record that stands behind the answer. */
   cause: string | null;
 }
-
-/** Options that every server of ours passes to Elysia and to `listen`. */
-export const SERVER_OPTIONS = { handler: { standardHostname: false }, normalize: false } as const;
-export const listenOptions = (url: string, hostname?: string) => {
-  const { hostname: host, port } = new URL(url);
-  return {
-    hostname: hostname ?? host.replace(/^\[|\]$/g, ""),
-    port: Number(port),
-    reusePort: false,
-    idleTimeout: 255,
-    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-  };
-};
 
 /** The Elysia plugin that serves `POST /messages` and `POST /messages/batch`. */
 export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M>, identity: Identity, log: Logger) {
@@ -128,12 +106,12 @@ interface Arrival {
   server: { timeout(request: Request, seconds: number): void } | null;
 }
 
-async function receive({ request, server }: Arrival, path: string, { secret }: Identity) {
+async function receive({ request, server }: Arrival, path: string, { credentials }: Identity) {
   // Whoever sends this has proved nothing yet, so an endless body must not be read.
   if (!(Number(request.headers.get("content-length") ?? Number.NaN) <= MAX_MESSAGE_BYTES))
     throw new Refusal("PAYLOAD_TOO_LARGE", `A message tells its length, of at most ${MAX_MESSAGE_BYTES} bytes`);
   const bytes = new Uint8Array(await request.arrayBuffer());
-  const sender = verifySignature(secret, request.headers.get("authorization"), "POST", path, bytes);
+  const sender = credentials.verify(request.headers.get("authorization"), "POST", path, bytes);
   // What a node asks for may take its time: a copy at a slow pace is silent for longer than an idle connection may be.
   server?.timeout(request, 0);
   return { bytes, sender };

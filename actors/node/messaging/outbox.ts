@@ -8,7 +8,7 @@ import { refusalFrom, refusalOf } from "../http/answers.ts";
 import { type CallOptions, request } from "../http/request.ts";
 import { wholeBody } from "../http/whole-body.ts";
 import { decode, type Envelope, encode, WIRE_TYPE, WIRE_VERSION } from "../http/wire.ts";
-import { sign } from "../identity/signature.ts";
+import type { Identity } from "../identity/identity.ts";
 import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause } from "../record/cause.ts";
 import {
   BATCH,
@@ -19,7 +19,7 @@ import {
   MESSAGES,
   readAnswers,
 } from "./batch-format.ts";
-import type { AnswerOf, Identity, MailboxSchema, MessageOf } from "./mailbox.ts";
+import type { AnswerOf, MailboxSchema, MessageOf } from "./mailbox.ts";
 
 /** Together they may be this long; a message that is longer by itself travels alone. */
 const MAX_SHARED_BYTES = 256 << 10;
@@ -113,7 +113,7 @@ const signed = (identity: Identity, path: string, body: Uint8Array<ArrayBuffer>,
   body,
   headers: {
     "content-type": WIRE_TYPE,
-    authorization: sign(identity.secret, identity.nodeId, "POST", path, body),
+    authorization: identity.credentials.sign("POST", path, body),
     ...headers,
   },
 });

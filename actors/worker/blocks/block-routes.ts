@@ -14,11 +14,12 @@ import {
 } from "../../messages/worker.ts";
 import { refusalResponse } from "../../node/http/answers.ts";
 import { type BlockToPut, type Hop, parseRoute, putBlock } from "../../node/http/block-requests.ts";
+import { SERVER_OPTIONS } from "../../node/http/server-options.ts";
 import { encode, WIRE_TYPE } from "../../node/http/wire.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { assertMaySend } from "../../node/identity/sender.ts";
-import { blockContent, verifySignature } from "../../node/identity/signature.ts";
+import { blockContent } from "../../node/identity/signature.ts";
 import type { Logger } from "../../node/log.ts";
-import { type Identity, SERVER_OPTIONS } from "../../node/messaging/mailbox.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import { formatChunkId, parseChunkId } from "../../rules/chunk-id.ts";
 import { formatCrc32 } from "../../rules/crc32.ts";
@@ -102,8 +103,8 @@ export function blockRoutes(host: BlockHost) {
 /** @throws UNAUTHENTICATED, WRONG_SENDER */
 function assertSender({ identity }: BlockHost, method: "GET" | "PUT", { headers }: Request, id: string, n: string) {
   const path = `/chunks/${id}/blocks/${n}`;
-  const { secret, rolesOf } = identity;
-  const sender = verifySignature(secret, headers.get("authorization"), method, path, blockContent(headers));
+  const { credentials, rolesOf } = identity;
+  const sender = credentials.verify(headers.get("authorization"), method, path, blockContent(headers));
   if (rolesOf) assertMaySend("A block", ROUTE_SENDERS[`${method} /chunks/{id}/blocks/{n}`], sender, rolesOf);
 }
 

@@ -8,7 +8,7 @@ import { Refusal } from "../../messages/errors.ts";
 import type { CopiedChunk, CopyChunk, WorkerMailbox } from "../../messages/worker.ts";
 import { getBlocks, type Hop } from "../../node/http/block-requests.ts";
 import type { CallOptions } from "../../node/http/request.ts";
-import type { Identity } from "../../node/messaging/mailbox.ts";
+import type { Identity } from "../../node/identity/identity.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { blockCount } from "../../rules/byte-range.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";

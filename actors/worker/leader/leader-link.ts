@@ -1,7 +1,8 @@
 /** The way to the leader: asks the masters in turn, follows their hints, and remembers which one answered last. */
 import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";
-import type { AnswerOf, Identity, MessageOf } from "../../node/messaging/mailbox.ts";
+import type { Identity } from "../../node/identity/identity.ts";
+import type { AnswerOf, MessageOf } from "../../node/messaging/mailbox.ts";
 import { isRetryable, send } from "../../node/messaging/outbox.ts";
 
 export class LeaderLink {

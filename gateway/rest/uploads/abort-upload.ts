@@ -1,6 +1,6 @@
 /** Throws an upload away. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { refuseConditions } from "../../http/conditions.ts";
 import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";

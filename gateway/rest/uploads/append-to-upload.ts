@@ -1,7 +1,7 @@
 /** Appends bytes at an offset. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { refuseConditions } from "../../http/conditions.ts";
 import { type Gateway, servicesFor } from "../../http/context.ts";
 import { BINARY, describe, FROM_CHANGES, NO_QUERY } from "../../http/describe.ts";

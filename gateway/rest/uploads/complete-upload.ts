@@ -3,7 +3,7 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { refuseConditions } from "../../http/conditions.ts";
 import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_CHANGES, FROM_JSON, IDEMPOTENCY_KEY, NO_QUERY } from "../../http/describe.ts";

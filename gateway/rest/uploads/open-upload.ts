@@ -2,7 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { isOutcomeUnknown, Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { CONTENT_HEADER_FIELDS } from "../../../actors/rules/file-headers.ts";
 import { checkPath } from "../../../actors/rules/path.ts";
 import { type Gateway, servicesFor } from "../../http/context.ts";

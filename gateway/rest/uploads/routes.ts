@@ -1,6 +1,6 @@
 /** Uploads that outlive connections: open, append at an offset, complete or abort, in a form of our own and in tus. */
 import { Elysia } from "elysia";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import type { Gateway } from "../../http/context.ts";
 import { abortUpload } from "./abort-upload.ts";
 import { appendToUpload } from "./append-to-upload.ts";

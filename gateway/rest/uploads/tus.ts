@@ -6,7 +6,7 @@
  */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { httpDate } from "../../http/conditions.ts";
 import { describe, NO_QUERY } from "../../http/describe.ts";
 import { RefusalWithHeaders } from "../../http/problem.ts";

@@ -1,7 +1,7 @@
 /** Says where an upload stands. */
 import { Elysia } from "elysia";
 import { Refusal } from "../../../actors/messages/errors.ts";
-import { SERVER_OPTIONS } from "../../../actors/node/messaging/mailbox.ts";
+import { SERVER_OPTIONS } from "../../../actors/node/http/server-options.ts";
 import { type Gateway, servicesFor } from "../../http/context.ts";
 import { describe, FROM_MASTERS, NO_QUERY } from "../../http/describe.ts";
 import { readQuery } from "../../http/query.ts";

@@ -8,9 +8,9 @@ import type { RaftMetadata } from "../../../actors/master/group/raft-metadata.ts
 import { type Master, startMaster } from "../../../actors/master/host.ts";
 import type { Config } from "../../../actors/messages/config.ts";
 import { checkConfig, loadConfig } from "../../../actors/node/config.ts";
+import { listenOptions } from "../../../actors/node/http/server-options.ts";
 import { ExitCode } from "../../../actors/node/lifecycle.ts";
 import { createLogger } from "../../../actors/node/log.ts";
-import { listenOptions } from "../../../actors/node/messaging/mailbox.ts";
 import { whenBroken } from "../../../actors/rules/invariant.ts";
 import { startWorker, type WorkerNode } from "../../../actors/worker/host.ts";
 import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
