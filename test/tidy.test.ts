@@ -141,6 +141,34 @@ test("only databases/ opens SQLite", () => {
   expect(spelled(imports.filter(({ from, to }) => to === "bun:sqlite" && !from.startsWith("databases/")))).toEqual([]);
 });
 
+/** Calls of a global in code, and not in comments or as a method. */
+const callers = (call: RegExp, within: RegExp): string[] =>
+  sources.filter((file) => within.test(file) && call.test(read(file).replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")));
+
+test("one place calls other nodes", () => {
+  expect(callers(/(?<![.#\w])fetch\(/, /^(actors|gateway|databases)\//)).toEqual([
+    // The launcher asks its own children whether they are ready.
+    "actors/cluster.ts",
+    "actors/node/http/request.ts",
+    "gateway/cli/recordings.ts",
+    // Drills are asked of the launcher, at its socket.
+    "gateway/console/drills.ts",
+    // The page calls the gateway that it came from.
+    "gateway/console/page/ask.ts",
+  ]);
+});
+
+test("one place listens for other nodes and clients", () => {
+  expect(callers(/\bBun\.(serve|listen)\(|\.listen\(\d/, /^(actors|gateway|databases)\//)).toEqual([
+    // The launcher tries whether its nodes' ports are free, and listens at its socket.
+    "actors/cluster.ts",
+    "actors/launcher/control.ts",
+    "actors/node/http/server-options.ts",
+    // A recording is shown to the one who opened it, on this machine.
+    "gateway/cli/recordings.ts",
+  ]);
+});
+
 test("nothing outside test/ imports a test", () => {
   expect(spelled(imports.filter(({ to }) => to.startsWith("test/")))).toEqual([]);
 });

@@ -2,7 +2,7 @@
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { WorkerMode } from "../../actors/messages/primitives.ts";
 import { refusalOf } from "../../actors/node/http/answers.ts";
-import { AS_SENT } from "../../actors/node/http/whole-body.ts";
+import { stream } from "../../actors/node/http/request.ts";
 import { isRefusedAsNode } from "../../actors/node/messaging/outbox.ts";
 import type { Principal } from "../access/principal.ts";
 import { asOurFault } from "../ports/inner-refusal.ts";
@@ -60,7 +60,7 @@ export class ClusterOperations implements Operations {
     if (url === null) throw new Refusal("NO_LEADER", "The leader does not answer this gateway; ask another gateway");
     const path = "/raft/backup";
     const headers = { authorization: identity.credentials.sign("GET", path, "") };
-    const response = await fetch(`${url}${path}`, { ...AS_SENT, headers, signal }).catch((cause) => {
+    const response = await stream(`${url}${path}`, { headers, signal }).catch((cause) => {
       throw new Refusal("NO_LEADER", `${url} cannot be reached: ${(cause as Error).message}`);
     });
     if (response.ok && response.body) return response.body as ReadableStream<Uint8Array>;

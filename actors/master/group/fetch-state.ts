@@ -1,7 +1,7 @@
 /** The whole state of the leader, for a master that has none: asks the masters of config.json in turn until one leads. */
 import type { Config } from "../../messages/config.ts";
 import { refusalOf } from "../../node/http/answers.ts";
-import { AS_SENT } from "../../node/http/whole-body.ts";
+import { stream } from "../../node/http/request.ts";
 import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
 
@@ -20,7 +20,7 @@ export async function leadersState(
     for (const { id, url } of config.masters) {
       if (id === nodeId) continue;
       const authorization = identity.credentials.sign("GET", PATH, "");
-      const response = await fetch(url + PATH, { headers: { authorization }, ...AS_SENT }).catch(() => null);
+      const response = await stream(url + PATH, { headers: { authorization } }).catch(() => null);
       if (response?.ok && response.body) return response.body as ReadableStream<Uint8Array>;
       if (response && performance.now() - complainedAt > COMPLAIN_EVERY_MS) {
         complainedAt = performance.now();

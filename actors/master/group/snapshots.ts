@@ -10,7 +10,7 @@ import { Refusal } from "../../messages/errors.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { RaftMessageOf } from "../../messages/raft.ts";
 import { refusalOf } from "../../node/http/answers.ts";
-import { AS_SENT } from "../../node/http/whole-body.ts";
+import { stream } from "../../node/http/request.ts";
 import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../../node/watchdog/current-work.ts";
@@ -201,8 +201,7 @@ export class Snapshots {
     const part = begun ?? { path, sha256, bytes: 0, hasher: new Bun.CryptoHasher("sha256") };
     this.#part = part;
     const { pathname } = new URL(url);
-    const response = await fetch(url, {
-      ...AS_SENT,
+    const response = await stream(url, {
       headers: {
         authorization: this.#identity.credentials.sign("GET", pathname, ""),
         range: `bytes=${part.bytes}-`,

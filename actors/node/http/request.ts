@@ -1,4 +1,7 @@
-/** One HTTP request to another node: with a deadline, with a way to give it up, and with every failure in our words. */
+/**
+ * The one place that calls other nodes. `request` has a deadline, a way to give it up, and every failure in our words;
+ * `stream` hands over an answer that may take as long as it likes.
+ */
 import { Refusal } from "../../messages/errors.ts";
 import { AS_SENT } from "./whole-body.ts";
 
@@ -31,7 +34,7 @@ export async function request<T>(
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
-    return await read(await fetch(url, { ...init, ...AS_SENT, signal: controller.signal }));
+    return await read(await call(url, { ...init, signal: controller.signal }));
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
     if (isLate)
@@ -45,3 +48,12 @@ export async function request<T>(
     signal?.removeEventListener("abort", stop);
   }
 }
+
+/**
+ * A request whose answer is read while it comes, whatever its status: it has no deadline, `init.signal` ends it.
+ *
+ * @throws whatever breaks the connection, as `fetch` does
+ */
+export const stream = (url: string, init: RequestInit): Promise<Response> => call(url, init);
+
+const call = (url: string, init: RequestInit): Promise<Response> => fetch(url, { ...init, ...AS_SENT });

@@ -14,7 +14,7 @@ export const MOST_LEVELS = 99;
 /** A load balancer asks for these in HTTP/1.0 without naming a host. */
 const PROBES: ReadonlySet<string> = new Set(["/health/live", "/health/ready"]);
 
-type Fetch = (request: Request) => Response | Promise<Response>;
+type Answer = (request: Request) => Response | Promise<Response>;
 
 /** How a node listens at its URL. */
 export const listenOptions = (url: string, hostname?: string) => {
@@ -35,10 +35,10 @@ export function serve<App extends AnyElysia>(app: App, url: string): App {
   return app;
 }
 
-/** Options for `Bun.serve` that lead every request, as it was sent, to `fetch`. */
-export function throughRouter(fetch: Fetch) {
-  const take: Fetch = (request) => fetch(asNamed(request));
-  const routes: Record<string, Fetch> = { "/": take, "/*": take };
+/** Options for `Bun.serve` that lead every request, as it was sent, to `answer`. */
+export function throughRouter(answer: Answer) {
+  const take: Answer = (request) => answer(asNamed(request));
+  const routes: Record<string, Answer> = { "/": take, "/*": take };
   let path = "";
   for (let level = 0; level < MOST_LEVELS; level++) {
     path += `/:p${level}`;
