@@ -19,7 +19,7 @@ import { createLogger } from "./node/log.ts";
 import { allowDrills } from "./node/messaging/link-cut.ts";
 import { takePrivately } from "./node/private-directory.ts";
 import { logIgnoredEvents } from "./node/record/inspector.ts";
-import { registerMachines, startRecording, stopRecording } from "./node/record/recorder.ts";
+import { registerMachines, startRecording, stopRecording } from "./node/record/running-recorder.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "./node/watchdog/current-work.ts";
 import { startWatchdog } from "./node/watchdog/watchdog.ts";
 

@@ -13,7 +13,7 @@ import {
 import { createLogger } from "../actors/node/log.ts";
 import { takePrivately } from "../actors/node/private-directory.ts";
 import { logIgnoredEvents } from "../actors/node/record/inspector.ts";
-import { stopRecording } from "../actors/node/record/recorder.ts";
+import { stopRecording } from "../actors/node/record/running-recorder.ts";
 import { startWatchdog } from "../actors/node/watchdog/watchdog.ts";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";

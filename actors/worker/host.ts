@@ -17,7 +17,7 @@ import { ExitCode } from "../node/lifecycle.ts";
 import type { Logger } from "../node/log.ts";
 import { mailbox } from "../node/messaging/mailbox.ts";
 import { inspector } from "../node/record/inspector.ts";
-import { recorder } from "../node/record/recorder.ts";
+import { recorder } from "../node/record/running-recorder.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "../node/watchdog/current-work.ts";
 import { blockRoutes, noTraffic } from "./blocks/block-routes.ts";
 import { Copier } from "./blocks/copy-chunk.ts";

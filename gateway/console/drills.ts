@@ -9,7 +9,7 @@ import type { RecordsMailbox } from "../../actors/messages/records.ts";
 import type { Identity } from "../../actors/node/identity/identity.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
-import { recorder } from "../../actors/node/record/recorder.ts";
+import { recorder } from "../../actors/node/record/running-recorder.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import type { Services } from "../ports/backend.ts";
 import type { About, Drill, DrillList, DrillRequest } from "./api.ts";

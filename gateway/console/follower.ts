@@ -10,7 +10,7 @@ import type { Identity } from "../../actors/node/identity/identity.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { withCause } from "../../actors/node/record/cause.ts";
-import { recorder, recordsHandlers } from "../../actors/node/record/recorder.ts";
+import { recorder, recordsHandlers } from "../../actors/node/record/running-recorder.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import type { NodeStatus, StepRecord, StreamedRecord } from "./api.ts";
 import { HOLD_MS, Merger } from "./merge.ts";

@@ -2,7 +2,7 @@
 import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { rawPath } from "../../actors/node/http/entrance.ts";
 import type { Logger } from "../../actors/node/log.ts";
-import { recorder } from "../../actors/node/record/recorder.ts";
+import { recorder } from "../../actors/node/record/running-recorder.ts";
 import { askedBy } from "./access-log.ts";
 import type { Door } from "./door.ts";
 import { RefusalWithHeaders } from "./problem.ts";

@@ -72,6 +72,7 @@ export const uploadMachine = setup({
   },
 }).createMachine({
   id: "upload",
+  meta: { comesInCrowds: true },
   context: ({ input }) => ({
     ...input,
     chunkIndex: -1,

@@ -1,6 +1,6 @@
 /** Who asks: the door names a principal, and nothing below it is asked in nobody's name. */
 import { afterEach, expect, test } from "bun:test";
-import { startRecording, stopRecording } from "../../actors/node/record/recorder.ts";
+import { startRecording, stopRecording } from "../../actors/node/record/running-recorder.ts";
 import { NodeRecords } from "../../databases/records.ts";
 import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
 import { Doors, tokenDoor } from "../../gateway/http/door.ts";

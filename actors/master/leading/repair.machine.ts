@@ -40,6 +40,7 @@ export const repairMachine = setup({
   delays: { timeoutMs: ({ context }) => context.timeoutMs },
 }).createMachine({
   id: "repair",
+  meta: { about: "chunk" },
   context: ({ input }) => input,
   initial: "queued",
   on: {

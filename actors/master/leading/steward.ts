@@ -11,7 +11,7 @@ import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
-import { recorder } from "../../node/record/recorder.ts";
+import { recorder } from "../../node/record/running-recorder.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import type { ReplicaSetRow } from "../../rules/decide/rows.ts";
 import { classifyReplicas, type JudgedSet, redundancyOf, type Verdict } from "../../rules/redundancy/classify.ts";

@@ -1,7 +1,7 @@
 /** What a node answers another: a value, or a refusal; as a response, and read back from one. */
 import { isErrorCode, Refusal } from "../../messages/errors.ts";
 import type { Logger } from "../log.ts";
-import { recorder } from "../record/recorder.ts";
+import { recorder } from "../record/running-recorder.ts";
 import { SHORT_ANSWER_BYTES, wholeBody } from "./whole-body.ts";
 import { decode, encode, WIRE_TYPE } from "./wire.ts";
 

@@ -15,7 +15,7 @@ import type { Identity } from "../identity/identity.ts";
 import { assertMessageFrom } from "../identity/sender.ts";
 import type { Logger } from "../log.ts";
 import { CAUSE_HEADER, currentCause, formatCause, parseCause, withCause } from "../record/cause.ts";
-import { recordsHandlers } from "../record/recorder.ts";
+import { recordsHandlers } from "../record/running-recorder.ts";
 import { declareWork } from "../watchdog/current-work.ts";
 import { BatchAnswer } from "./batch-answer.ts";
 import { BATCH, decodeLetters, MESSAGES } from "./batch-format.ts";

@@ -8,7 +8,8 @@
 import type { AnyActorRef, AnyMachineSnapshot, AnyStateMachine, InspectionEvent } from "xstate";
 import type { Logger } from "../log.ts";
 import { eventName, valueText } from "./chart.ts";
-import { recorder } from "./recorder.ts";
+import { metaOf } from "./machine-meta.ts";
+import { recorder } from "./running-recorder.ts";
 
 const TOLD_EVERY_MS = 60_000;
 /** Kinds that are told apart; beyond, all start anew. */
@@ -54,7 +55,7 @@ export class IgnoredEvents {
 
   #tell(actor: AnyActorRef, type: string, { value, status }: AnyMachineSnapshot): void {
     const machine = (actor as AnyActorRef & { logic: AnyStateMachine }).logic;
-    const { mayComeLate = [] } = (machine.root.meta ?? {}) as { mayComeLate?: readonly string[] };
+    const { mayComeLate = [] } = metaOf(machine);
     if (status !== "active" || mayComeLate.includes(type)) return;
     const kind = `${machine.id} ${type}`;
     const now = this.#now();

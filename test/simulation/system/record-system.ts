@@ -11,12 +11,9 @@ import type { Chart, RecordCursor, StepRecord } from "../../../actors/messages/r
 import { clock, currentCause, setClock, withCause } from "../../../actors/node/record/cause.ts";
 import { HybridClock } from "../../../actors/node/record/hybrid-clock.ts";
 import { payload } from "../../../actors/node/record/payload.ts";
-import {
-  lookUpRecorder,
-  Recorder,
-  type RecorderTimers,
-  type RecordStore,
-} from "../../../actors/node/record/recorder.ts";
+import type { RecorderTimers, RecordStore } from "../../../actors/node/record/record-store.ts";
+import { Recorder } from "../../../actors/node/record/recorder.ts";
+import { lookUpRecorder } from "../../../actors/node/record/running-recorder.ts";
 import { workerMachine } from "../../../actors/worker/worker.machine.ts";
 import type { NodeStatus, Recording } from "../../../gateway/console/api.ts";
 import { layoutOf } from "../../../gateway/console/layouts.ts";
