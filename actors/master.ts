@@ -20,6 +20,7 @@ import { allowDrills } from "./node/messaging/link-cut.ts";
 import { takePrivately } from "./node/private-directory.ts";
 import { logIgnoredEvents } from "./node/record/inspector.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/record/running-recorder.ts";
+import { startTracing } from "./node/trace/exporter.ts";
 import { longWork, RECOVERY_LIMIT_MS } from "./node/watchdog/current-work.ts";
 import { startWatchdog } from "./node/watchdog/watchdog.ts";
 
@@ -57,6 +58,7 @@ await run(async () => {
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
   startWatchdog(log);
+  await startTracing({ nodeId: self.id, role: "master" }, log);
   const dataDirectory = flags.data ?? settleNodeData(config.dataDirectory, checkNodeId(self.id));
   takePrivately(dataDirectory, log);
   registerMachines(raftMachine, livenessMachine, stewardMachine, repairMachine);

@@ -16,6 +16,7 @@ import { allowDrills } from "./node/messaging/link-cut.ts";
 import { takePrivately } from "./node/private-directory.ts";
 import { logIgnoredEvents } from "./node/record/inspector.ts";
 import { registerMachines, startRecording, stopRecording } from "./node/record/running-recorder.ts";
+import { startTracing } from "./node/trace/exporter.ts";
 import { startWatchdog } from "./node/watchdog/watchdog.ts";
 import { startWorker } from "./worker/host.ts";
 import { workerMachine } from "./worker/worker.machine.ts";
@@ -67,6 +68,7 @@ await run(async () => {
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
   startWatchdog(log);
+  await startTracing({ nodeId: flags.id, role: "worker" }, log);
   takePrivately(directory, log);
   registerMachines(workerMachine);
   const records = openRecords(directory, config.recording);

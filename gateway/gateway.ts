@@ -14,6 +14,7 @@ import { createLogger } from "../actors/node/log.ts";
 import { takePrivately } from "../actors/node/private-directory.ts";
 import { logIgnoredEvents } from "../actors/node/record/inspector.ts";
 import { stopRecording } from "../actors/node/record/running-recorder.ts";
+import { startTracing } from "../actors/node/trace/exporter.ts";
 import { startWatchdog } from "../actors/node/watchdog/watchdog.ts";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openFollowedRecords, openRecords } from "../databases/records.ts";
@@ -63,6 +64,7 @@ await run(async () => {
   stopOnBrokenInvariant(log);
   logIgnoredEvents(log);
   startWatchdog(log);
+  await startTracing({ nodeId: id, role: "gateway" }, log);
   const secret = loadSecret(config.dataDirectory);
   const backend = openBackend({ config, gatewayId: id, secret, log });
   const gateway: Gateway = { id, config, backend, log, token, stopping: false };

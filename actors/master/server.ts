@@ -8,6 +8,8 @@ import { SERVER_OPTIONS } from "../node/http/server-options.ts";
 import { assertMaySend } from "../node/identity/sender.ts";
 import type { Logger } from "../node/log.ts";
 import { type Handlers, mailbox } from "../node/messaging/mailbox.ts";
+import { contextFrom } from "../node/trace/carry.ts";
+import { received } from "../node/trace/span.ts";
 import type { Group } from "./group/open-group.ts";
 import type { Leadership } from "./leadership.ts";
 import { masterMetrics } from "./metrics.ts";
@@ -39,9 +41,11 @@ function stateRoutes({ identity, metadata, snapshots }: Group, leadership: Leade
         check(request, "GET /raft/backup", "A backup's request");
         leadership.inOffice();
         await metadata.confirmRead();
-        const { manifest, body } = await snapshots.backup();
-        log.info({ event: "backup", index: manifest.index, bytes: manifest.sizeBytes }, "a backup is being fetched");
-        return new Response(body, { headers: { "content-type": "application/octet-stream" } });
+        return await received(contextFrom(request.headers), "GET /raft/backup", async () => {
+          const { manifest, body } = await snapshots.backup();
+          log.info({ event: "backup", index: manifest.index, bytes: manifest.sizeBytes }, "a backup is being fetched");
+          return new Response(body, { headers: { "content-type": "application/octet-stream" } });
+        });
       } catch (error) {
         return refusalResponse(error, log);
       }
@@ -49,7 +53,9 @@ function stateRoutes({ identity, metadata, snapshots }: Group, leadership: Leade
     .get("/raft/snapshots/:index", async ({ params, request }) => {
       try {
         check(request, "GET /raft/snapshots/{index}", "A snapshot's request");
-        return await snapshots.serve(params.index, request.headers.get("range"));
+        return await received(contextFrom(request.headers), "GET /raft/snapshots/{index}", () =>
+          snapshots.serve(params.index, request.headers.get("range")),
+        );
       } catch (error) {
         return refusalResponse(error, log);
       }

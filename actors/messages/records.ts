@@ -41,6 +41,9 @@ export const StepRecord = Type.Object({
   v: Type.String({ maxLength: 256, description: "state after: a.b.c, parallel parts joined by |" }),
   c: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "some of the context after" })),
   w: Type.Optional(Type.String({ maxLength: 128, description: "why: the record that caused this one, n/b/q" })),
+  ti: Type.Optional(
+    Type.String({ pattern: "^[0-9a-f]{32}$", description: "trace that this was a part of; older programs write none" }),
+  ),
   r: Type.Optional(
     Type.Integer({ minimum: 2, description: "number of equal records in one, the first at t, the last at l" }),
   ),

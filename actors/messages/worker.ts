@@ -71,6 +71,7 @@ export const PutSmallChunks = Type.Object({
       blockSizeBytes: PositiveCount,
       crc32: Crc32,
       bytes: Type.Uint8Array({ minByteLength: 1, maxByteLength: 1 << 20 }),
+      carried: Type.Optional(Type.Unknown({ description: "the trace context of the request that it is a part of" })),
     }),
     256,
   ),

@@ -1,3 +1,5 @@
+import { outsideRequest } from "./trace/trace-context.ts";
+
 /** Time as a node's own clock tells it. A port, so that tests and simulations turn it themselves. */
 export interface Clock {
   /** Monotonic, in ms from an arbitrary moment: no two nodes' clocks can be compared. */
@@ -11,6 +13,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallTime: () => Date.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  // A timer outlives the request that armed it.
+  setTimeout: (callback, ms) => outsideRequest(() => setTimeout(callback, ms)),
   clearTimeout: (handle) => clearTimeout(handle as Timer),
 };

@@ -31,7 +31,7 @@ export function loadConfig(path: string = DEFAULT_CONFIG_PATH): Config {
   return { ...config, dataDirectory: resolve(dirname(resolve(path)), config.dataDirectory) };
 }
 
-/** Schema first, then what a schema cannot say. Reports every mistake, not just the first. */
+/** The schema first, then contradictions that a schema cannot express. Reports every mistake. */
 export function checkConfig(raw: unknown, source = "config.json"): Config {
   const mistakes = [...Value.Errors(Config, raw)].map((error) => describe(error));
   if (mistakes.length > 0)
@@ -89,7 +89,7 @@ function* contradictions(config: Config): Generator<string> {
   for (const { id, url } of nodes) if (!URL.canParse(url)) yield `url of ${id} is ${url}; allowed: http://host:port`;
 }
 
-/** An address to listen at that is none to call. */
+/** An address to listen at, and not to call. */
 export const isEverywhere = (url: string): boolean => /^https?:\/\/(0\.0\.0\.0|\[::\])(:|$)/.test(url);
 
 /** @throws ConfigError if `nodeId` is no node id: it becomes a folder's name */

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { whenBroken } from "../rules/invariant.ts";
 import { ConfigError, DEFAULT_CONFIG_PATH } from "./config.ts";
 import type { Logger } from "./log.ts";
+import { stopTracing } from "./trace/exporter.ts";
 
 /** Exit codes of a node, beside 0. */
 export const ExitCode = {
@@ -43,7 +44,7 @@ function ignoreProxies(): void {
 
 /** Runs `start`, and turns what can go wrong at a start into one readable line. */
 export async function run(start: () => Promise<void>): Promise<void> {
-  // Whatever a node writes, databases and sockets too, is for its own user alone.
+  // All that a node writes, databases and sockets too, is for its own user alone.
   process.umask(0o077);
   ignoreProxies();
   try {
@@ -92,7 +93,7 @@ function exitWith(message: string, code: number): never {
   process.exit(code);
 }
 
-/** Ends the process at once when an invariant breaks: nothing that comes after it may reach a disk or another node. */
+/** Ends the process at once when an invariant breaks: no later effect may reach a disk or another node. */
 export function stopOnBrokenInvariant(log: Logger): void {
   whenBroken((broken) => {
     const { claim, values, stack } = broken;
@@ -115,6 +116,7 @@ export function onStopSignal(log: Logger, stop: () => Promise<void>): void {
       stopping = true;
       log.info({ event: "stopping", signal }, "stopping");
       await stop().catch((err) => log.error({ event: "stop-failed", err }, "stop failed"));
+      await stopTracing();
       process.exit(0);
     });
 }

@@ -1,4 +1,4 @@
-/** What a node keeps is for its own user alone: the index holds small files whole, and records hold names. */
+/** A node's data is for its own user alone: the index holds small files whole, and records hold names. */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { ExitCode, StartRefused } from "./lifecycle.ts";
@@ -7,11 +7,11 @@ import type { Logger } from "./log.ts";
 const FOR_OTHERS = 0o077;
 
 /**
- * Makes a data directory, or takes the rights of others away from one that exists, and from what lies directly in it. What
- * lies deeper cannot be reached without it.
+ * Makes a data directory, or takes the rights of others away from one that exists, and from the entries directly in it.
+ * Deeper entries cannot be reached without it.
  *
  * @param uid the user that this process runs as
- * @throws StartRefused if the directory is another user's, who could read and replace all that is put there
+ * @throws StartRefused if the directory belongs to another user, who could read and replace its content
  */
 export function takePrivately(directory: string, log: Logger, uid: number = process.getuid?.() ?? 0): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });

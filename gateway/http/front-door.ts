@@ -7,9 +7,11 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { checkTarget, rawPath } from "../../actors/node/http/entrance.ts";
 import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import type { Logger } from "../../actors/node/log.ts";
+import { REQUEST_ID } from "../../actors/node/trace/carry.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { noteAuthenticated } from "../access/authenticated.ts";
 import { AccessLog, type AnswerCounter } from "./access-log.ts";
+import { clientRequest } from "./client-request.ts";
 import { type Door, Doors } from "./door.ts";
 import { errorResponse } from "./errors.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -39,24 +41,25 @@ export function frontDoor({ doors, routes, log, counter, isStopping }: FrontDoor
   return new Elysia({ name: "front-door", ...SERVER_OPTIONS })
     .wrap(
       (handle) =>
-        (async (request: Request, ...rest: unknown[]) => {
-          answering.begins();
-          const startedAt = performance.now();
-          const answer = await answered(
-            async () => {
-              checkTarget(request);
-              return (await handle(request, ...rest)) as unknown as Response;
-            },
-            (error) => answerTo(error, request),
-          );
-          answer.headers.set("x-request-id", requestIdOf(request));
-          const length = statedLength(request);
-          if (length !== undefined) answer.headers.set("content-length", String(length));
-          const path = rawPath(request.url);
-          const route = findRoute(routes(), path)?.pattern ?? "(none)";
-          accessLog.answered(request, { path, route, status: answer.status, ms: performance.now() - startedAt });
-          return answer;
-        }) as never,
+        ((request: Request, ...rest: unknown[]) =>
+          clientRequest(request, requestIdOf(request), async () => {
+            answering.begins();
+            const startedAt = performance.now();
+            const answer = await answered(
+              async () => {
+                checkTarget(request);
+                return (await handle(request, ...rest)) as unknown as Response;
+              },
+              (error) => answerTo(error, request),
+            );
+            answer.headers.set(REQUEST_ID, requestIdOf(request));
+            const length = statedLength(request);
+            if (length !== undefined) answer.headers.set("content-length", String(length));
+            const path = rawPath(request.url);
+            const route = findRoute(routes(), path)?.pattern ?? "(none)";
+            accessLog.answered(request, { path, route, status: answer.status, ms: performance.now() - startedAt });
+            return { answer, route };
+          })) as never,
     )
     .onRequest(({ request }) => doorFor(request).admit(request))
     .onBeforeHandle(({ request, route }) => {

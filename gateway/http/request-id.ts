@@ -1,4 +1,5 @@
-/** The id of a request: in the answer, in problem documents and in every line of the log about it. */
+/** The id of a request: in the answer, in problem documents and in every line of each node's log about it. */
+import { checkedRequestId, REQUEST_ID } from "../../actors/node/trace/carry.ts";
 
 const ids = new WeakMap<Request, string>();
 
@@ -6,8 +7,7 @@ const ids = new WeakMap<Request, string>();
 export function requestIdOf(request: Request): string {
   let id = ids.get(request);
   if (id === undefined) {
-    const given = request.headers.get("x-request-id") ?? "";
-    id = /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : Bun.randomUUIDv7();
+    id = checkedRequestId(request.headers.get(REQUEST_ID)) ?? Bun.randomUUIDv7();
     ids.set(request, id);
   }
   return id;

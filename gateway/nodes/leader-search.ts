@@ -11,6 +11,7 @@ import type { MasterMailbox, Passed } from "../../actors/messages/master.ts";
 import type { Identity } from "../../actors/node/identity/identity.ts";
 import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { isRefusedAsNode, isRetryable, send } from "../../actors/node/messaging/outbox.ts";
+import { outsideRequest } from "../../actors/node/trace/trace-context.ts";
 import { askedWaitMs } from "../ports/asked-wait.ts";
 import { asOurFault } from "../ports/inner-refusal.ts";
 import { isSilent, type Outlook, outlookOf, SILENT_AFTER_MS, type Sighting } from "./outlook.ts";
@@ -289,7 +290,7 @@ export class LeaderSearch {
 
   #lookAgain(inMs: number): void {
     this.#nextLookAt = performance.now() + inMs;
-    this.#timer = setTimeout(this.#look, inMs);
+    this.#timer = outsideRequest(() => setTimeout(this.#look, inMs));
   }
 
   readonly #look = (): void => {

@@ -5,6 +5,8 @@
 import type { Refusal } from "../../actors/messages/errors.ts";
 import type { PutSmallChunks, SmallChunkOutcome } from "../../actors/messages/worker.ts";
 import type { BlockToPut } from "../../actors/node/http/block-requests.ts";
+import { type Carried, pack } from "../../actors/node/trace/carry.ts";
+import { outsideRequest } from "../../actors/node/trace/trace-context.ts";
 
 /** Larger chunks travel alone. */
 export const MAX_SMALL_BYTES = 1 << 16;
@@ -16,6 +18,8 @@ const QUEUE_MS = 20;
 
 interface Waiting {
   write: BlockToPut;
+  /** What the write is a part of: chunks of several requests share a message. */
+  carried: Carried | undefined;
   settle(outcome: SmallChunkOutcome): void;
 }
 
@@ -39,6 +43,7 @@ export class SmallPuts {
       };
       const waiting: Waiting = {
         write,
+        carried: pack(),
         settle: (outcome) => {
           cancelled?.removeEventListener("abort", giveUp);
           resolve(outcome);
@@ -69,7 +74,7 @@ export class SmallPuts {
       clearTimeout(this.#timer);
       this.#timer = null;
     }
-    if (batch.length > 0) void this.#deliver(batch);
+    if (batch.length > 0) outsideRequest(() => void this.#deliver(batch));
   }
 
   #take(): Waiting[] {
@@ -87,12 +92,10 @@ export class SmallPuts {
     this.#inFlight++;
     try {
       const outcomes = await this.#send(
-        batch.map(({ write: { chunkId, blockSizeBytes, crc32, bytes } }) => ({
-          chunkId,
-          blockSizeBytes,
-          crc32,
-          bytes,
-        })),
+        batch.map(({ write: { chunkId, blockSizeBytes, crc32, bytes }, carried }) => {
+          const chunk = { chunkId, blockSizeBytes, crc32, bytes };
+          return carried ? { ...chunk, carried } : chunk;
+        }),
       );
       for (const [n, { settle }] of batch.entries())
         settle(outcomes[n] ?? { stored: false, code: "INTERNAL", message: "The worker gave no outcome" });

@@ -9,6 +9,8 @@ import { type BlockToPut, getBlocks, type Hop, putBlock } from "../../actors/nod
 import type { Identity } from "../../actors/node/identity/identity.ts";
 import type { AnswerOf, MessageOf } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
+import { spanned } from "../../actors/node/trace/span.ts";
+import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import type { Bytes } from "../ports/transfers.ts";
 import { MAX_SMALL_BYTES, SmallPuts } from "./small-puts.ts";
 
@@ -130,7 +132,11 @@ export class WorkerClients {
     const [first = ""] = leg;
     const small = leg.length === 1 && write.seal && write.bytes.length <= MAX_SMALL_BYTES;
     const smallPuts = small && this.#known.get(first)?.smallPuts;
-    if (smallPuts) return [{ workerId: first, ...(await smallPuts.put(write, cancelled)) }];
+    if (smallPuts)
+      return spanned("write small chunk", "client", async (span) => {
+        span?.set({ "dfs.chunk.id": formatChunkId(write.chunkId), "dfs.worker": first });
+        return [{ workerId: first, ...(await smallPuts.put(write, cancelled)) }];
+      });
     const [to, ...route] = leg.map((id) => ({ id, url: this.#urlOf(id) })) as [Hop, ...Hop[]];
     try {
       const told = await putBlock(this.#identity, to, route, write, { timeoutMs, signal: cancelled });

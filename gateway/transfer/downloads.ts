@@ -1,6 +1,8 @@
 /** Downloads under way, files open for them, and what happens when they want more memory than there is. */
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import { startSpan } from "../../actors/node/trace/span.ts";
+import { currentContext } from "../../actors/node/trace/trace-context.ts";
 import { nameOf, type Principal } from "../access/principal.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
@@ -110,6 +112,8 @@ export class Downloads {
         this.counters.readFailovers++;
       },
     });
+    const span = startSpan("read");
+    span?.set({ "dfs.path": activity.path, "dfs.start": activity.start, "dfs.end": activity.endExclusive });
     const download = new Download(
       {
         located,
@@ -126,6 +130,7 @@ export class Downloads {
         onEnd: (error) => {
           this.#active.delete(download);
           this.#slots.give();
+          span?.end(error ?? undefined);
           this.counters[error ? "downloadsFailed" : "downloadsDone"]++;
         },
       },
@@ -133,7 +138,8 @@ export class Downloads {
     );
     this.#slots.take();
     this.#active.set(download, activity);
-    return download.stream();
+    // The client pulls from outside of all that runs here.
+    return download.stream(span ? span.context : currentContext());
   }
 
   /**

@@ -5,6 +5,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/master.ts";
+import { currentContext, inContext, type TraceContext } from "../../actors/node/trace/trace-context.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
@@ -90,8 +91,12 @@ export class Download {
     this.#remaining = ranges.reduce((sum, { start, endExclusive }) => sum + endExclusive - start, 0);
   }
 
-  /** The ranges' bytes, to be read once; no piece holds bytes of two ranges. It errors rather than deliver a wrong byte. */
-  stream(): ReadableStream<Uint8Array> {
+  /**
+   * The ranges' bytes, to be read once; no piece holds bytes of two ranges. It errors rather than deliver a wrong byte.
+   *
+   * @param context what its reading is a part of
+   */
+  stream(context: TraceContext | undefined = currentContext()): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -99,7 +104,7 @@ export class Download {
         },
         pull: async (controller) => {
           try {
-            const bytes = await this.#next();
+            const bytes = await inContext(context, () => this.#next());
             if (bytes) controller.enqueue(bytes);
             else if (this.#remaining === 0) controller.close();
           } catch (error) {

@@ -2,8 +2,9 @@
  * Commands on their way into the log and to their answers. All that arrive in one turn of the event loop are proposed
  * together and share one flush; each is answered once it is committed and applied here.
  */
-import type { CommandResult } from "../../messages/commands.ts";
+import type { Command, CommandResult } from "../../messages/commands.ts";
 import { Refusal } from "../../messages/errors.ts";
+import { type Span, startSpan } from "../../node/trace/span.ts";
 import type { Outcome } from "../metadata-port.ts";
 
 /** Commands that may wait for their commit, and their length as encoded; more are refused. */
@@ -16,6 +17,8 @@ type Kind = "command" | "configuration";
 
 interface Pending {
   data: Uint8Array;
+  /** From the proposal to the answer; null: it is not traced. */
+  span: Span | null;
   settle: (outcome: Outcome) => void;
   refuse: (refusal: Refusal) => void;
 }
@@ -56,19 +59,29 @@ export class Proposals {
     if (this.size >= MAX_PENDING) throw new Refusal("OVERLOADED", `${MAX_PENDING} commands are waiting already`);
   }
 
-  /** @throws OVERLOADED */
-  add(data: Uint8Array): Promise<Outcome> {
+  /** @param type of the command. @throws OVERLOADED */
+  add(type: Command["type"], data: Uint8Array): Promise<Outcome> {
     if (this.#bytes + data.length > MAX_PENDING_BYTES)
       throw new Refusal("OVERLOADED", `${this.#bytes} bytes of commands are waiting already`);
     this.#bytes += data.length;
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-    const endsBy =
-      <T>(end: (how: T) => void) =>
-      (how: T) => {
-        this.#bytes -= data.length;
-        end(how);
-      };
-    this.#queue.push({ data, settle: endsBy(resolve), refuse: endsBy(reject) });
+    const span = startSpan(`commit ${type}`);
+    const end = (refusal?: Refusal): void => {
+      this.#bytes -= data.length;
+      span?.end(refusal);
+    };
+    this.#queue.push({
+      data,
+      span,
+      settle: (outcome) => {
+        end();
+        resolve(outcome);
+      },
+      refuse: (refusal) => {
+        end(refusal);
+        reject(refusal);
+      },
+    });
     this.#schedule();
     return promise;
   }
@@ -76,7 +89,7 @@ export class Proposals {
   /** Proposed by itself, before what waits. @throws NOT_LEADER */
   addAtOnce(kind: Kind, data: Uint8Array): Promise<Outcome> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
-    this.#hand([{ data, settle: resolve, refuse: reject }], kind);
+    this.#hand([{ data, span: null, settle: resolve, refuse: reject }], kind);
     return promise;
   }
 
@@ -99,8 +112,16 @@ export class Proposals {
   /** The machine took the first `count` of what it is being handed. */
   proposed(firstIndex: number | null, count: number, term: number): void {
     if (firstIndex === null) return;
-    for (const [n, pending] of this.#handing.splice(0, count).entries())
+    for (const [n, pending] of this.#handing.splice(0, count).entries()) {
       this.#waiting.set(firstIndex + n, { ...pending, term });
+      pending.span?.set({ "dfs.raft.index": firstIndex + n, "dfs.raft.term": term });
+      pending.span?.event("proposed");
+    }
+  }
+
+  /** The entry at `index` is on the disks of a majority. */
+  committed(index: number): void {
+    this.#waiting.get(index)?.span?.event("committed");
   }
 
   /** The entry at `index`, of `term`, is applied. */

@@ -10,6 +10,7 @@ import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
 import type { Clock } from "../../node/clock.ts";
 import { inspector } from "../../node/record/inspector.ts";
+import { outsideRequest } from "../../node/trace/trace-context.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import { type Inadmissible, whyInadmissible } from "../../rules/raft/admission.ts";
 import { emptyLog, type LogTail, slice } from "../../rules/raft/log-tail.ts";
@@ -170,8 +171,11 @@ export class RaftDriver {
   send(event: Unstamped<RaftEvent>): void {
     stepping.begins();
     if (this.#isStopped) return;
-    this.actor.send({ ...event, at: this.#ports.clock.now() } as RaftEvent);
-    this.#drain();
+    // What the group does serves many requests at once, and its timers outlive them.
+    outsideRequest(() => {
+      this.actor.send({ ...event, at: this.#ports.clock.now() } as RaftEvent);
+      this.#drain();
+    });
   }
 
   /** Nothing leaves any more, as if the power had gone. */

@@ -211,7 +211,7 @@ export class RaftMetadata implements MetadataPort {
         `${command.type} needs cluster version ${since}; it is ${this.#store.version}`,
       );
     this.#proposals.checkRoom();
-    return this.#proposals.add(encodeCommand(proposal, this.#logTime.stamp()));
+    return this.#proposals.add(proposal.command.type, encodeCommand(proposal, this.#logTime.stamp()));
   }
 
   async propose<C extends Command>(command: C): Promise<ValueOf<C["type"]>> {
@@ -228,6 +228,7 @@ export class RaftMetadata implements MetadataPort {
   #apply(entries: readonly RaftEntry[]): void {
     for (let at = 0; at < entries.length; at += APPLIED_AT_ONCE) {
       const slice = entries.slice(at, at + APPLIED_AT_ONCE);
+      for (const { index } of slice) this.#proposals.committed(index);
       const results = this.#store.apply(slice.map((entry) => this.#applicable(entry)));
       for (const [n, { index, term }] of slice.entries())
         this.#proposals.applied(index, term, results[n] as CommandResult);

@@ -16,6 +16,7 @@ import { afterFailure, isOfTheTarget, resting, type TargetRest } from "../../rul
 import type { MetadataPort } from "../metadata-port.ts";
 import type { Orders } from "./orders.ts";
 import { type Repair, repairMachine } from "./repair.machine.ts";
+import { tracedRepair } from "./traced-repair.ts";
 import type { KnownWorker, WorkerRegistry } from "./worker-registry.ts";
 
 /** Beside what its pace asks for. */
@@ -154,8 +155,10 @@ export class Repairs {
     actor.subscribe(({ status }) => {
       if (status !== "active") this.#ended(active);
     });
-    actor.start();
-    actor.send({ type: "START" });
+    tracedRepair(actor, repair, () => {
+      actor.start();
+      actor.send({ type: "START" });
+    });
   }
 
   async #orderCopy(active: ActiveRepair): Promise<void> {

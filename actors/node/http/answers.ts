@@ -14,7 +14,7 @@ export interface Answer {
 export const reply = ({ status, value }: Answer, headers: Record<string, string> = {}): Response =>
   new Response(encode(value), { status, headers: { "content-type": WIRE_TYPE, ...headers } });
 
-/** A refusal becomes its code; anything else is our bug: logged whole, told as INTERNAL. */
+/** A refusal becomes its code; any other error is our bug: logged whole, answered as INTERNAL. */
 export function refusalAnswer(error: unknown, log: Logger, request: string): Answer {
   if (error instanceof Refusal) {
     const { status, code, message, details } = error;
@@ -30,13 +30,13 @@ export function refusalAnswer(error: unknown, log: Logger, request: string): Ans
 export const refusalResponse = (error: unknown, log: Logger, request = "block"): Response =>
   reply(refusalAnswer(error, log, request));
 
-/** Refusals that came as an answer of another node, and its URL. */
+/** Refusals that another node answered, and its URL. */
 const refusedBy = new WeakMap<Refusal, string>();
 
 /** The node whose answer this refusal was; null: it is one of this node's own. */
 export const whoRefused = (refusal: Refusal): string | null => refusedBy.get(refusal) ?? null;
 
-/** Turns what another node answered with a non-2xx status back into the refusal that it was. */
+/** Turns another node's answer with a non-2xx status back into the refusal that it was. */
 export function refusalFrom({ status, value }: Answer, url: string): Refusal {
   const { code, message, details } = (value ?? {}) as { code?: unknown; message?: unknown; details?: unknown };
   if (typeof code === "string" && isErrorCode(code)) {
@@ -53,7 +53,7 @@ export async function refusalOf(response: Response, url: string): Promise<Refusa
   try {
     value = decode(bytes);
   } catch {
-    // Not one of our answers: its status says all.
+    // Not an answer of a node of ours: only its status counts.
   }
   return refusalFrom({ status: response.status, value }, url);
 }

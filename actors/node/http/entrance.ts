@@ -1,7 +1,7 @@
 /**
- * The way in: makes sure that what a request asks for, and of whom, can be read in one way only. With a Host that is invalid
- * the whole URL is a bare path; Bun tidies the target up before a handler sees it. A request that Bun's router and the
- * handlers read differently is refused before any of it is used.
+ * The way in: the target and the host of a request can be read in one way only. With an invalid Host the whole URL is a bare
+ * path; Bun tidies the target up before a handler sees it. A request that Bun's router and the handlers read differently is
+ * refused before any of it is used.
  */
 import { Elysia } from "elysia";
 import { Refusal } from "../../messages/errors.ts";
@@ -32,7 +32,7 @@ export function rawPath(url: string): string {
 }
 
 /**
- * Makes sure that what a request asks for, and of whom, can be read in one way only.
+ * Makes sure that the target and the host of a request can be read in one way only.
  *
  * @throws INVALID_HEADER if it does not name one valid Host; INVALID_PATH if the target is not a path, or holds what would
  * be resolved or cut off before a handler sees it

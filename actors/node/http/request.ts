@@ -1,8 +1,11 @@
 /**
  * The one place that calls other nodes. `request` has a deadline, a way to give it up, and every failure in our words;
- * `stream` hands over an answer that may take as long as it likes.
+ * `stream` hands over an answer without a deadline. Both carry the trace context of the code that asks.
  */
 import { Refusal } from "../../messages/errors.ts";
+import { carryOn } from "../trace/carry.ts";
+import { type Span, startSpan } from "../trace/span.ts";
+import { inContext } from "../trace/trace-context.ts";
 import { AS_SENT } from "./whole-body.ts";
 
 export interface CallOptions {
@@ -12,17 +15,58 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+/** A request as its caller makes it up. The trace context is added to `headers`. */
+export interface Asking extends RequestInit {
+  headers: Headers | Record<string, string>;
+}
+
 /**
- * @param read takes the answer, whatever its status, within the same deadline; a refusal that it throws goes to the caller
+ * @param read takes the answer, of any status, within the same deadline; a refusal that it throws goes to the caller
  * @param names what the error messages call the receiver and the request
  * @throws Refusal: TIMEOUT, or PEER_UNREACHABLE (`details.connectionRefused`: nothing was received, for certain)
  */
-export async function request<T>(
+export function request<T>(
   url: string,
-  init: RequestInit,
+  init: Asking,
+  options: CallOptions,
+  read: (response: Response) => Promise<T>,
+  names: { who?: string; what?: string } = {},
+): Promise<T> {
+  // A message is what is posted, and has the span of its outbox.
+  const span = init.method === "POST" ? null : startSpan(init.method ?? "GET", "client");
+  if (span === null) return within(url, init, options, read, names);
+  describe(span, url, init);
+  return inContext(span.context, () => within(url, init, options, read, names)).then(
+    (value) => {
+      span.end();
+      return value;
+    },
+    (refusal) => {
+      span.end(refusal);
+      throw refusal;
+    },
+  );
+}
+
+/** Named as OpenTelemetry names HTTP requests: by method and route, without the ids in it. */
+function describe(span: Span, url: string, { method = "GET" }: Asking): void {
+  const { hostname, port, pathname } = new URL(url);
+  const template = pathname.replace(/\/[0-9a-f]{16}(?=\/)/, "/{id}").replace(/\/\d+$/, "/{n}");
+  span.rename(`${method} ${template}`);
+  span.set({
+    "http.request.method": method,
+    "url.path": pathname,
+    "server.address": hostname,
+    "server.port": Number(port),
+  });
+}
+
+async function within<T>(
+  url: string,
+  init: Asking,
   { timeoutMs, signal }: CallOptions,
   read: (response: Response) => Promise<T>,
-  { who = url, what }: { who?: string; what?: string } = {},
+  { who = url, what }: { who?: string; what?: string },
 ): Promise<T> {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -50,10 +94,13 @@ export async function request<T>(
 }
 
 /**
- * A request whose answer is read while it comes, whatever its status: it has no deadline, `init.signal` ends it.
+ * A request whose answer, of any status, is read while it comes. It has no deadline; `init.signal` ends it.
  *
- * @throws whatever breaks the connection, as `fetch` does
+ * @throws the error that breaks the connection, as `fetch` does
  */
-export const stream = (url: string, init: RequestInit): Promise<Response> => call(url, init);
+export const stream = (url: string, init: Asking): Promise<Response> => call(url, init);
 
-const call = (url: string, init: RequestInit): Promise<Response> => fetch(url, { ...init, ...AS_SENT });
+function call(url: string, init: Asking): Promise<Response> {
+  carryOn(init.headers);
+  return fetch(url, { ...init, ...AS_SENT });
+}

@@ -9,5 +9,5 @@ export const WIRE_VERSION = 1;
 export const encode = (value: unknown): Uint8Array<ArrayBuffer> => packr.pack(value) as Uint8Array<ArrayBuffer>;
 export const decode = (bytes: Uint8Array): unknown => packr.unpack(bytes);
 
-/** What travels around a message: version, the sender's cluster (null until it has one), the message itself. */
+/** A message as it travels: version, the sender's cluster (null until it has one), the message itself. */
 export type Envelope = [version: number, clusterId: string | null, message: { type: string }];

@@ -3,13 +3,13 @@ import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import { MESSAGE_SENDERS, type Role, type Senders } from "../../messages/senders.ts";
 
-/** What another node may be, as far as this one knows; one role as a rule. */
+/** The roles that another node may have, as far as this one knows; as a rule one. */
 export type RolesOf = (id: string) => readonly Role[];
 
-/** An id of which nothing is known. */
+/** An unknown id. */
 export const STRANGER: readonly Role[] = ["stranger"];
 
-/** What config.json says of an id. It lists the masters that there were at first; the data may know others. */
+/** Roles by config.json. It lists the first masters; the data may know others. */
 export function listedRoles({ masters, workers, gateways }: Pick<Config, "masters" | "workers" | "gateways">): RolesOf {
   const listed = new Map<string, readonly Role[]>();
   for (const { id } of gateways) listed.set(id, ["gateway"]);
@@ -29,7 +29,7 @@ export function assertMaySend(what: string, senders: Senders, sender: string, ro
 }
 
 /**
- * @param rolesOf left out where nothing is known of other nodes: then only whom a message names is judged
+ * @param rolesOf left out at a node that knows no other: then only the node that a message names is judged
  * @throws WRONG_SENDER if its sender may not say it, or says it of another node
  */
 export function assertMessageFrom(message: { type: string }, sender: string, rolesOf?: RolesOf): void {

@@ -10,7 +10,7 @@ import { BlockHeader } from "../../messages/worker.ts";
 import { assertLinked } from "../messaging/link-cut.ts";
 import type { Credentials } from "./identity.ts";
 
-/** Clocks of two nodes may differ by this much; an overheard request can be repeated no longer. */
+/** Clocks of two nodes may differ by this much; after this an overheard request cannot be repeated. */
 const TOLERANCE_MS = 5 * 60_000;
 
 const hmac = (
@@ -41,7 +41,7 @@ export function sign(
   return `DFS ${sender}:${time}:${hmac(secret, sender, time, method, path, content)}`;
 }
 
-/** A text from outside may have more bytes than characters. */
+/** A text from outside may have more bytes than characters; `timingSafeEqual` wants equal lengths. */
 const sameBytes = (a: Buffer, b: Buffer): boolean => a.length === b.length && timingSafeEqual(a, b);
 
 /** @returns the sender's node id; throws UNAUTHENTICATED otherwise */

@@ -1,6 +1,6 @@
 /**
- * The response to a batch of letters. What is answered within one turn of the event loop leaves in one frame; a letter
- * that takes long holds up no other.
+ * The response to a batch of letters. Answers of one turn of the event loop leave in one frame; a letter that takes long holds
+ * up no other.
  */
 
 import { WIRE_TYPE } from "../http/wire.ts";
@@ -9,7 +9,7 @@ import { encodeAnswers, type LetterAnswer } from "./batch-format.ts";
 const HEADERS = { headers: { "content-type": WIRE_TYPE } };
 
 export class BatchAnswer {
-  /** There with the first answers. */
+  /** Resolves with the first answers. */
   readonly response: Promise<Response>;
   readonly #respond: (response: Response) => void;
   #open: number;

@@ -1,18 +1,21 @@
 /**
- * Several messages in one request, and their answers, each as soon as it is there: how they look on the way.
+ * The format of several messages in one request, and of their answers, each sent as soon as it is there.
  *
- *     request   msgpack [[envelope, cause or null], …]
+ *     request   msgpack [[envelope, cause or null, trace context if there is one], …]
  *     answer    frames one behind another: length in bytes (32 bits, big-endian), msgpack [[n, status, value, cause or null], …]
  */
 import { Refusal } from "../../messages/errors.ts";
 import { decode, encode } from "../http/wire.ts";
+import type { Carried } from "../trace/carry.ts";
 
-/** One message, encoded as it would travel alone. */
-export type Letter = [envelope: Uint8Array, cause: string | null];
+/**
+ * One message, encoded as it would travel alone. Nodes of older versions send two parts, and look at two.
+ */
+export type Letter = [envelope: Uint8Array, cause: string | null, carried?: Carried];
 /** The answer to the n-th letter of the request. */
 export type LetterAnswer = [n: number, status: number, value: unknown, cause: string | null];
 
-/** Where they are taken: one alone, and several together. */
+/** Paths that take messages: one alone, and several together. */
 export const MESSAGES = "/messages";
 export const BATCH = "/messages/batch";
 
@@ -45,7 +48,7 @@ export function encodeAnswers(answers: readonly LetterAnswer[]): Uint8Array<Arra
   return frame;
 }
 
-/** Answers as they come. @throws if the body is anything else; whatever breaks the connection */
+/** Answers as they come. @throws if the body is ill-formed; the error that breaks the connection */
 export async function* readAnswers(body: AsyncIterable<Uint8Array>): AsyncGenerator<LetterAnswer[], void> {
   let pending: Uint8Array = new Uint8Array(0);
   for await (const piece of body) {

@@ -1,5 +1,5 @@
 /**
- * Drills cut links: for a while this node refuses whatever some other node signs, as if nothing had come through. Only a
+ * Drills cut links: for a while this node refuses each request that some other node signs, as if it had not arrived. Only a
  * node whose launcher allows drills obeys.
  */
 import { Refusal } from "../../messages/errors.ts";

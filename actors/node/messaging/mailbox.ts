@@ -1,7 +1,8 @@
 /**
  * A node's mailbox: `POST /messages`, one msgpack envelope in, one answer out; `POST /messages/batch`, several in, and
- * each one's answer as soon as it is there. The message's `type` picks the schema and the handler; what does not fit its
- * schema, is not signed, belongs to another cluster, or is not its sender's to say never reaches a handler. The other end is `outbox.ts`.
+ * each one's answer as soon as it is there. The message's `type` picks the schema and the handler. A message that does not fit
+ * its schema, is not signed, belongs to another cluster, or may not come from its sender reaches no handler. The other end is
+ * `outbox.ts`.
  */
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
@@ -14,8 +15,11 @@ import { decode, type Envelope, WIRE_VERSION } from "../http/wire.ts";
 import type { Identity } from "../identity/identity.ts";
 import { assertMessageFrom } from "../identity/sender.ts";
 import type { Logger } from "../log.ts";
-import { CAUSE_HEADER, currentCause, formatCause, parseCause, withCause } from "../record/cause.ts";
+import { CAUSE_HEADER, currentCause, formatCause } from "../record/cause.ts";
 import { recordsHandlers } from "../record/running-recorder.ts";
+import { contextFrom, unpack } from "../trace/carry.ts";
+import { received } from "../trace/span.ts";
+import type { TraceContext } from "../trace/trace-context.ts";
 import { declareWork } from "../watchdog/current-work.ts";
 import { BatchAnswer } from "./batch-answer.ts";
 import { BATCH, decodeLetters, MESSAGES } from "./batch-format.ts";
@@ -45,7 +49,11 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
   const checks = new Map(Object.entries(takes).map(([type, { message }]) => [type, TypeCompiler.Compile(message)]));
   const works = new Map(Object.keys(takes).map((type) => [type, declareWork(`message ${type}`)]));
 
-  async function handle(envelope: Uint8Array, sender: string, cause: string | null): Promise<Answer & Consequence> {
+  async function handle(
+    envelope: Uint8Array,
+    sender: string,
+    context: TraceContext | undefined,
+  ): Promise<Answer & Consequence> {
     let type = UNREAD;
     try {
       const message = open(envelope, identity.clusterId());
@@ -57,7 +65,9 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
       assertMessageFrom(message, sender, identity.rolesOf);
       works.get(type)?.begins();
       const handler = handles[type as keyof typeof handles] as (m: unknown, sender: string) => unknown;
-      return await withCause(parseCause(cause), async () => {
+      return await received(context, type, async (span) => {
+        span?.set({ "rpc.method": type, "dfs.sender": sender });
+        if (context?.requestId !== undefined) log.debug({ event: "message", type, sender }, "taken");
         const value = await handler(message, sender);
         const standsBehind = currentCause();
         return { status: 200, value, cause: standsBehind ? formatCause(standsBehind) : null };
@@ -73,7 +83,7 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
       async ({ request, server }) => {
         try {
           const { bytes, sender } = await receive({ request, server }, MESSAGES, identity);
-          const { cause, ...answer } = await handle(bytes, sender, request.headers.get(CAUSE_HEADER));
+          const { cause, ...answer } = await handle(bytes, sender, contextFrom(request.headers));
           return reply(answer, cause ? { [CAUSE_HEADER]: cause } : {});
         } catch (error) {
           return refusalResponse(error, log, UNREAD);
@@ -88,8 +98,8 @@ export function mailbox<M extends MailboxSchema>(schema: M, handlers: Handlers<M
           const { bytes, sender } = await receive({ request, server }, BATCH, identity);
           const letters = decodeLetters(bytes);
           const answers = new BatchAnswer(letters.length);
-          for (const [n, [envelope, theirCause]] of letters.entries())
-            void handle(envelope, sender, theirCause).then(({ status, value, cause }) =>
+          for (const [n, [envelope, theirCause, carried]] of letters.entries())
+            void handle(envelope, sender, unpack(carried, theirCause)).then(({ status, value, cause }) =>
               answers.add([n, status, value, cause]),
             );
           return await answers.response;
@@ -107,12 +117,12 @@ interface Arrival {
 }
 
 async function receive({ request, server }: Arrival, path: string, { credentials }: Identity) {
-  // Whoever sends this has proved nothing yet, so an endless body must not be read.
+  // The sender has proved nothing yet, so an endless body must not be read.
   if (!(Number(request.headers.get("content-length") ?? Number.NaN) <= MAX_MESSAGE_BYTES))
-    throw new Refusal("PAYLOAD_TOO_LARGE", `A message tells its length, of at most ${MAX_MESSAGE_BYTES} bytes`);
+    throw new Refusal("PAYLOAD_TOO_LARGE", `A message states its length, at most ${MAX_MESSAGE_BYTES} bytes`);
   const bytes = new Uint8Array(await request.arrayBuffer());
   const sender = credentials.verify(request.headers.get("authorization"), "POST", path, bytes);
-  // What a node asks for may take its time: a copy at a slow pace is silent for longer than an idle connection may be.
+  // A handler may take long: a copy at a slow pace is silent for longer than an idle connection may be.
   server?.timeout(request, 0);
   return { bytes, sender };
 }

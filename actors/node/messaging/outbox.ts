@@ -1,18 +1,22 @@
 /**
- * Sending messages to other nodes. Those that one turn of the event loop sends to one node share one request, one
- * signature and one answer's way back: under load a request costs more than the message in it. Each keeps its own
- * deadline, its own answer and its own refusal.
+ * Sends messages to other nodes. Messages that one turn of the event loop sends to one node share a request, a signature and
+ * a response: under load a request costs more than the message in it. Each keeps its own deadline, answer, refusal and trace
+ * context.
  */
 import { Refusal } from "../../messages/errors.ts";
 import { refusalFrom, refusalOf } from "../http/answers.ts";
-import { type CallOptions, request } from "../http/request.ts";
+import { type Asking, type CallOptions, request } from "../http/request.ts";
 import { wholeBody } from "../http/whole-body.ts";
 import { decode, type Envelope, encode, WIRE_TYPE, WIRE_VERSION } from "../http/wire.ts";
 import type { Identity } from "../identity/identity.ts";
-import { CAUSE_HEADER, currentCause, formatCause, noteAnswer, parseCause } from "../record/cause.ts";
+import { CAUSE_HEADER, formatCause, noteAnswer, parseCause } from "../record/cause.ts";
+import { pack } from "../trace/carry.ts";
+import { type Span, startSpan } from "../trace/span.ts";
+import { currentContext, inContext, type TraceContext } from "../trace/trace-context.ts";
 import {
   BATCH,
   encodeLetters,
+  type Letter,
   type LetterAnswer,
   MAX_FRAME_BYTES,
   MAX_LETTERS,
@@ -21,15 +25,15 @@ import {
 } from "./batch-format.ts";
 import type { AnswerOf, MailboxSchema, MessageOf } from "./mailbox.ts";
 
-/** Together they may be this long; a message that is longer by itself travels alone. */
+/** Messages of one request are together at most this long; a longer message travels alone. */
 const MAX_SHARED_BYTES = 256 << 10;
 
 /** One message on its way. */
 interface Sending extends CallOptions {
   type: string;
   envelope: Uint8Array<ArrayBuffer>;
-  /** The record that it is a consequence of. */
-  cause: string | null;
+  /** What it is a part of. */
+  context: TraceContext | undefined;
   resolve(answer: unknown): void;
   reject(refusal: unknown): void;
 }
@@ -41,7 +45,7 @@ const outgoing = new WeakMap<Identity, Map<string, Sending[]>>();
  * Sends one message and waits for its answer.
  *
  * @param timeoutMs after this the outcome is unknown: TIMEOUT
- * @param apart in a request of its own, at once: for what must not share the fate or the length of others
+ * @param apart in a request of its own, at once: for a message that must not share the fate or the length of others
  * @throws Refusal: the receiver's own, or PEER_UNREACHABLE if it could not be reached (`details.connectionRefused`: it
  *   has certainly not received the message), or TIMEOUT
  */
@@ -52,21 +56,36 @@ export function send<M extends MailboxSchema, T extends keyof M & string>(
   { timeoutMs = 5000, signal, apart = false }: Partial<CallOptions> & { apart?: boolean } = {},
 ): Promise<AnswerOf<M, T>> {
   const envelope = encode([WIRE_VERSION, identity.clusterId(), message] satisfies Envelope);
-  const standsBehind = currentCause();
-  const cause = standsBehind ? formatCause(standsBehind) : null;
   const { promise, resolve, reject } = Promise.withResolvers<AnswerOf<M, T>>();
+  const span = startSpan(message.type, "client");
   const sending: Sending = {
     type: message.type,
     envelope,
-    cause,
+    context: span ? span.context : currentContext(),
     timeoutMs,
     signal,
     resolve: resolve as Sending["resolve"],
     reject,
   };
-  if (apart || envelope.length > MAX_SHARED_BYTES) void sendAlone(identity, url, sending);
+  if (span) endWith(span, sending, url);
+  if (apart || envelope.length > MAX_SHARED_BYTES) sendAlone(identity, url, sending);
   else queue(identity, url, sending);
   return promise;
+}
+
+/** The span ends with the answer, or with the refusal. */
+function endWith(span: Span, sending: Sending, url: string): void {
+  const { resolve, reject, type } = sending;
+  const { hostname, port } = new URL(url);
+  span.set({ "rpc.method": type, "server.address": hostname, "server.port": Number(port) });
+  sending.resolve = (answer) => {
+    span.end();
+    resolve(answer);
+  };
+  sending.reject = (refusal) => {
+    span.end(refusal);
+    reject(refusal);
+  };
 }
 
 function queue(identity: Identity, url: string, sending: Sending): void {
@@ -88,8 +107,9 @@ function flush(identity: Identity): void {
   outgoing.delete(identity);
   for (const [url, waiting] of byUrl ?? [])
     for (const batch of batches(waiting)) {
-      if (batch.length === 1) void sendAlone(identity, url, batch[0] as Sending);
-      else void sendTogether(identity, url, batch);
+      if (batch.length === 1) sendAlone(identity, url, batch[0] as Sending);
+      // Each letter carries what it is a part of; the batch is a part of nothing.
+      else inContext(undefined, () => void sendTogether(identity, url, batch));
     }
 }
 
@@ -108,20 +128,30 @@ function* batches(waiting: readonly Sending[]): Generator<Sending[]> {
   if (batch.length > 0) yield batch;
 }
 
-const signed = (identity: Identity, path: string, body: Uint8Array<ArrayBuffer>, headers = {}): RequestInit => ({
+function letterOf({ envelope, context }: Sending): Letter {
+  const cause = context?.cause ? formatCause(context.cause) : null;
+  const carried = pack(context);
+  return carried ? [envelope, cause, carried] : [envelope, cause];
+}
+
+const signed = (identity: Identity, path: string, body: Uint8Array<ArrayBuffer>): Asking => ({
   method: "POST",
   body,
   headers: {
     "content-type": WIRE_TYPE,
     authorization: identity.credentials.sign("POST", path, body),
-    ...headers,
   },
 });
 
-async function sendAlone(identity: Identity, url: string, sending: Sending): Promise<void> {
-  const { type, envelope, cause, resolve, reject } = sending;
+function sendAlone(identity: Identity, url: string, sending: Sending): void {
+  if (sending.context === currentContext()) void deliver(identity, url, sending);
+  else inContext(sending.context, () => void deliver(identity, url, sending));
+}
+
+async function deliver(identity: Identity, url: string, sending: Sending): Promise<void> {
+  const { type, envelope, resolve, reject } = sending;
   try {
-    const init = signed(identity, MESSAGES, envelope, cause === null ? {} : { [CAUSE_HEADER]: cause });
+    const init = signed(identity, MESSAGES, envelope);
     const read = async (response: Response): Promise<unknown> => {
       if (!response.ok) throw await refusalOf(response, url);
       const answer = decode(await wholeBody(response, MAX_FRAME_BYTES));
@@ -135,7 +165,7 @@ async function sendAlone(identity: Identity, url: string, sending: Sending): Pro
 }
 
 async function sendTogether(identity: Identity, url: string, batch: readonly Sending[]): Promise<void> {
-  const nobodyWaits = new AbortController();
+  const allGivenUp = new AbortController();
   const close = (n: number): Sending | undefined => {
     const deadline = open.get(n);
     deadline?.end();
@@ -144,7 +174,7 @@ async function sendTogether(identity: Identity, url: string, batch: readonly Sen
   };
   const giveUp = (n: number, refusal: Refusal): void => {
     close(n)?.reject(refusal);
-    if (open.size === 0) nobodyWaits.abort();
+    if (open.size === 0) allGivenUp.abort();
   };
   const open = new Map(batch.map((sending, n) => [n, new Deadline(sending, (refusal) => giveUp(n, refusal))]));
   const take = ([n, status, value, cause]: LetterAnswer): void => {
@@ -155,8 +185,8 @@ async function sendTogether(identity: Identity, url: string, batch: readonly Sen
     } else sending?.reject(refusalFrom({ status, value }, url));
   };
   try {
-    const init = signed(identity, BATCH, encodeLetters(batch.map(({ envelope, cause }) => [envelope, cause])));
-    const patience = { timeoutMs: Math.max(...batch.map(({ timeoutMs }) => timeoutMs)), signal: nobodyWaits.signal };
+    const init = signed(identity, BATCH, encodeLetters(batch.map(letterOf)));
+    const patience = { timeoutMs: Math.max(...batch.map(({ timeoutMs }) => timeoutMs)), signal: allGivenUp.signal };
     const read = async (response: Response): Promise<void> => {
       if (!response.ok) throw await refusalOf(response, url);
       for await (const answers of readAnswers(bodyOf(response))) for (const answer of answers) take(answer);
@@ -168,13 +198,13 @@ async function sendTogether(identity: Identity, url: string, batch: readonly Sen
   }
 }
 
-/** A short answer is cheaper to take whole. */
+/** A short answer costs less when it is taken whole. */
 async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, void> {
   if (response.headers.has("content-length")) yield await wholeBody(response, MAX_FRAME_BYTES);
   else yield* response.body as unknown as AsyncIterable<Uint8Array>;
 }
 
-/** Of one message in a batch: those beside it go on without it. */
+/** Of one message in a batch: the others go on without it. */
 class Deadline {
   readonly #timer: Timer;
   readonly #giveUp: () => void;
@@ -205,8 +235,8 @@ export const isRetryable = (error: unknown): boolean =>
   ["PEER_UNREACHABLE", "TIMEOUT", "NOT_LEADER", "NOT_READY", "NO_LEADER", "OVERLOADED"].includes(error.code);
 
 /**
- * The receiver takes no such message of this sender: their clocks, secrets, clusters or programs differ. Nothing has
- * happened, and it is the fault of neither the message's content nor of whoever stands behind it.
+ * The receiver takes no such message of this sender: their clocks, secrets, clusters or programs differ. The message had no
+ * effect. Its content, and the client that caused it, are not at fault.
  */
 export const isRefusedAsNode = (error: unknown): error is Refusal =>
   error instanceof Refusal &&

@@ -1,6 +1,6 @@
 /**
- * The hybrid logical clock: the wall clock's milliseconds, pushed forward by whatever was heard from others, and a
- * counter. A record that was caused by another always has the higher reading, whatever the machines' clocks say.
+ * The hybrid logical clock: the wall clock's milliseconds, pushed forward by the readings of other nodes, and a counter. A
+ * record always has a higher reading than its cause, however far the machines' clocks differ.
  *
  * @see Kulkarni et al., Logical Physical Clocks, 2014
  */
@@ -36,7 +36,7 @@ export class HybridClock {
     return now > this.#ms ? format(now - 1, MOST) : format(this.#ms, this.#counter);
   }
 
-  /** Somebody else's reading was heard: ours go on above it. */
+  /** Another node's reading arrived: later readings here are above it. */
   observe(reading: string): void {
     const ms = clockMs(reading);
     const counter = Number.parseInt(reading.slice(12), 16);

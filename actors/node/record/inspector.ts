@@ -1,9 +1,9 @@
 /**
- * What goes into `createActor(machine, { inspect: inspector() })` for every machine of a node: its recorder, and who notices
- * that an event was taken by no state. Nothing vanishes: such an event goes into the node's log, whether recording is on
- * or not, at most once a minute per machine and event, with how many there were.
+ * Goes into `createActor(machine, { inspect: inspector() })` for every machine of a node: its recorder, and a watch for
+ * events that no state takes. Such an event goes into the node's log, whether recording is on or not, at most once a minute
+ * per machine and event, with the count of those since the last line.
  *
- * A machine names in its `meta.mayComeLate` those that ordinary life brings to a state with no use for them.
+ * A machine names in its `meta.mayComeLate` events that ordinary life brings to a state with no use for them.
  */
 import type { AnyActorRef, AnyMachineSnapshot, AnyStateMachine, InspectionEvent } from "xstate";
 import type { Logger } from "../log.ts";
@@ -11,8 +11,8 @@ import { eventName, valueText } from "./chart.ts";
 import { metaOf } from "./machine-meta.ts";
 import { recorder } from "./running-recorder.ts";
 
-const TOLD_EVERY_MS = 60_000;
-/** Kinds that are told apart; beyond, all start anew. */
+const LOGGED_EVERY_MS = 60_000;
+/** Kinds that are kept; beyond, all start anew. */
 const MOST_KINDS = 256;
 
 /** An event on its way through a machine. */
@@ -47,7 +47,7 @@ export class IgnoredEvents {
       if (passing?.[0] && length > 0) passing[0].isTaken = true;
     } else if (event.type === "@xstate.snapshot") {
       const one = passing?.shift();
-      // Timers and starts are XState's own: a timer whose guards all say no has been heard.
+      // Timers and starts are XState's own: a timer whose guards all refuse was considered.
       if (one && !one.isTaken && !one.type.startsWith("xstate."))
         this.#tell(actor, one.type, event.snapshot as AnyMachineSnapshot);
     }
@@ -60,7 +60,7 @@ export class IgnoredEvents {
     const kind = `${machine.id} ${type}`;
     const now = this.#now();
     const told = this.#told.get(kind);
-    if (told && now - told.at < TOLD_EVERY_MS) {
+    if (told && now - told.at < LOGGED_EVERY_MS) {
       told.untold++;
       return;
     }
@@ -76,12 +76,12 @@ export class IgnoredEvents {
 
 let ignored: IgnoredEvents | null = null;
 
-/** From now on this process's machines tell their log what they ignore. Called once, before the first of them starts. */
+/** From now on this process logs the events that its machines ignore. Called once, before the first of them starts. */
 export function logIgnoredEvents(log: Logger): void {
   ignored = new IgnoredEvents(log);
 }
 
-/** undefined, and so free, where nothing is recorded and nobody logs. */
+/** undefined, and so free, where nothing is recorded and ignored events are not logged. */
 export function inspector(): ((event: InspectionEvent) => void) | undefined {
   const record = recorder()?.inspect;
   const notice = ignored?.inspect;

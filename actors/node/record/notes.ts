@@ -1,12 +1,18 @@
 /** Records of what is no machine: refusals, marks in the margin, things that have a state, and figures. */
 import type { StepRecord } from "../../messages/records.ts";
-import { currentCause } from "./cause.ts";
+import { currentContext } from "../trace/trace-context.ts";
 import { payload } from "./payload.ts";
 import type { RecordWriter } from "./record-writer.ts";
 import { MOST_KINDS, Repeats } from "./repeats.ts";
 
 /** Refusals and the like, per second; the rest is counted into the next. */
 const MOST_NOTES_PER_S = 50;
+
+/** What brought it about: a record, a trace. */
+function origin(): Pick<StepRecord, "w" | "ti"> {
+  const { cause, span } = currentContext() ?? {};
+  return { w: cause?.id, ti: span?.traceId };
+}
 
 export class Notes {
   readonly #writer: RecordWriter;
@@ -39,9 +45,8 @@ export class Notes {
     if (before === value) return;
     this.#values.set(actor, value);
     const k = before === undefined ? "init" : "tr";
-    const w = currentCause()?.id;
     this.#writer.emit(
-      { m: machine, a: actor, s: subject, k, e: event, f: before, v: value, d: payload(fields), w },
+      { m: machine, a: actor, s: subject, k, e: event, f: before, v: value, d: payload(fields), ...origin() },
       null,
       true,
     );
@@ -78,7 +83,7 @@ export class Notes {
       return;
     }
     if (this.#left-- <= 0) return;
-    const record = this.#writer.emit({ ...body, w: currentCause()?.id }, null, false);
+    const record = this.#writer.emit({ ...body, ...origin() }, null, false);
     if (this.#repeats.size < MOST_KINDS) this.#repeats.begin(kind, record);
   }
 

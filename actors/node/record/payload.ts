@@ -25,7 +25,7 @@ export function compact(value: unknown, depth = 0): unknown {
   );
 }
 
-/** @returns undefined if nothing is left to say */
+/** @returns undefined if no field is left */
 export function payload(fields: Record<string, unknown>): Record<string, unknown> | undefined {
   const kept: Record<string, unknown> = {};
   let left = MAX_JSON;

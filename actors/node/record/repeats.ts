@@ -1,6 +1,6 @@
 /** Records that say the same again are counted, and come out as one with a number, once a second at most. */
 import { recordId, type StepRecord } from "../../messages/records.ts";
-import type { Cause } from "./cause.ts";
+import type { Cause } from "../trace/trace-context.ts";
 import type { RecordBody, RecordWriter } from "./record-writer.ts";
 
 export const COALESCE_MS = 1000;
@@ -63,7 +63,7 @@ export class Repeats {
       const isOld = now - one.emittedAt >= 0.9 * COALESCE_MS;
       if (one.count === 0 && isOld) this.#kinds.delete(kind);
       if (one.count === 0 || !(all || isOld)) continue;
-      const { f: _f, tm: _tm, w: _w, ...template } = one.template;
+      const { f: _f, tm: _tm, w: _w, ti: _ti, ...template } = one.template;
       const counted = { ...template, l: one.last, ...(one.count > 1 ? { r: one.count } : {}) };
       const record = this.#writer.emit(counted, null, false);
       record.t = one.first;

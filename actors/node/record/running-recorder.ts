@@ -35,7 +35,7 @@ export function registerMachines(...machines: AnyStateMachine[]): void {
   running?.knows(...machines);
 }
 
-/** What every node's mailbox answers. A node that does not record has its machines to show, and nothing else. */
+/** What every node's mailbox answers of records. A node that does not record shows its machines alone. */
 export const recordsHandlers = {
   RECORDS_AFTER: (message: RecordsAfter): Promise<RecordsAnswer> | RecordsAnswer =>
     recorder()?.after(message) ?? { ...NO_RECORDS, next: message.after },

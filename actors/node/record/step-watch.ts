@@ -1,11 +1,12 @@
 /**
- * Watches machines through XState's inspection, so that machines and hosts know nothing of it: one record per step. Steps
+ * Watches machines through XState's inspection, which machines and hosts need not know: one record per step. Steps
  * that leave the state as it was (heartbeats, acknowledgements) are counted.
  */
 import type { AnyActorRef, AnyMachineSnapshot, AnyStateMachine, InspectionEvent } from "xstate";
 import { type ActorState, type Chart, type RecordKind, recordId } from "../../messages/records.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
-import { type Cause, clock, continueAs, currentCause } from "./cause.ts";
+import { currentContext, type TraceContext } from "../trace/trace-context.ts";
+import { clock, continueAs } from "./cause.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "./chart.ts";
 import { Crowd } from "./crowd.ts";
 import { contextOf, watchedOf } from "./kept-context.ts";
@@ -25,7 +26,8 @@ interface Step {
   timers: { id: string; ms: number }[];
   /** Given out before the step is over, because its actions already have consequences. */
   reserved: Place | null;
-  arrivedWith: Cause | undefined;
+  /** What it is a part of. */
+  arrivedWith: TraceContext | undefined;
 }
 
 const stepOf = (event: Step["event"]): Step => ({
@@ -33,7 +35,7 @@ const stepOf = (event: Step["event"]): Step => ({
   edges: [],
   timers: [],
   reserved: null,
-  arrivedWith: currentCause(),
+  arrivedWith: currentContext(),
 });
 
 /** One actor, as far as it is known here. */
@@ -104,7 +106,7 @@ export class StepWatch {
         const taken = (event as { _transitions?: Parameters<typeof edgeIdOf>[0][] })._transitions ?? [];
         if (!track || !step || taken.length === 0) return;
         for (const transition of taken) step.edges.push(edgeIdOf(transition));
-        // Those who observe the actor hear of the step before its snapshot is inspected here.
+        // Observers of the actor are called before its snapshot is inspected here.
         this.#begin(track, step);
         return;
       }
@@ -225,7 +227,8 @@ export class StepWatch {
         f: value === before || isFirst ? undefined : before,
         v: value,
         c: contextOf((context ?? {}) as Record<string, unknown>),
-        w: step.arrivedWith?.id,
+        w: step.arrivedWith?.cause?.id,
+        ti: step.arrivedWith?.span?.traceId,
         tm: step.timers.length > 0 ? step.timers.slice(0, MOST_TIMERS) : undefined,
         z: ends ? 1 : undefined,
       },

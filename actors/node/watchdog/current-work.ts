@@ -49,7 +49,7 @@ export class CurrentWork {
 
   // ── the thread that works ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** The same name is the same work. Names beyond the room for them are told as "other". */
+  /** The same name is the same work. Names beyond the room for them are reported as "other". */
   declare(name: string): Work {
     const known = this.#works.get(name);
     if (known) return known;
@@ -101,7 +101,7 @@ export class CurrentWork {
     return Atomics.load(this.#header, At.turns);
   }
 
-  /** What declared long work may take; 0: there is none. ms */
+  /** ms that declared long work may take; 0: no long work is declared. */
   get allowedMs(): number {
     return Atomics.load(this.#header, At.allowedMs);
   }

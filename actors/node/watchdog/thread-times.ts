@@ -1,8 +1,8 @@
-/** CPU time and state of one thread of this process, as the system tells them. */
+/** CPU time and state of one thread of this process, from /proc. */
 import { readFileSync, readlinkSync } from "node:fs";
 import type { Look, ThreadState } from "../../rules/starvation.ts";
 
-/** Linux tells times in hundredths of a second on every machine. */
+/** Linux gives times in hundredths of a second on every machine. */
 const TICK_MS = 10;
 
 const STATES: Record<string, ThreadState> = { R: "queued", S: "asleep", D: "onDisk", T: "stopped", t: "stopped" };

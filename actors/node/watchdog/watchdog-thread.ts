@@ -86,7 +86,7 @@ function tell({ node }: WatchOrder, level: number, event: string, msg: string, f
   try {
     if (takesWrites(1)) writeSync(1, line);
   } catch {
-    // Whoever read the log is gone; the exit code says it too.
+    // The reader of the log is gone; the exit code says it too.
   }
 }
 

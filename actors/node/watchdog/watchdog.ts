@@ -17,7 +17,7 @@ const LIMIT_MS = 5000;
 /** Looks, and turns to be looked at, in the time of the limit. */
 const LOOKS = 5;
 
-/** What the watching thread is told. */
+/** What the watching thread gets. */
 export interface WatchOrder {
   shared: SharedArrayBuffer;
   /** The thread that is watched. */

@@ -20,6 +20,8 @@ import type { Identity } from "../../node/identity/identity.ts";
 import { assertMaySend } from "../../node/identity/sender.ts";
 import { blockContent } from "../../node/identity/signature.ts";
 import type { Logger } from "../../node/log.ts";
+import { contextFrom, unpack } from "../../node/trace/carry.ts";
+import { received, type Span } from "../../node/trace/span.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import { formatChunkId, parseChunkId } from "../../rules/chunk-id.ts";
 import { formatCrc32 } from "../../rules/crc32.ts";
@@ -33,6 +35,8 @@ const MAX_BLOCKS_PER_READ = 1024;
 const MAX_HOPS = 16;
 /** For each worker that is left on the route. */
 const HOP_TIMEOUT_MS = 5000;
+
+const ROUTE = "/chunks/{id}/blocks/{n}";
 
 const takingBlock = declareWork("take a block");
 const readingBlocks = declareWork("read blocks");
@@ -91,9 +95,9 @@ export function blockRoutes(host: BlockHost) {
       },
       { parse: "none" },
     )
-    .get("/chunks/:id/blocks/:n", ({ request, params, query }) => {
+    .get("/chunks/:id/blocks/:n", async ({ request, params, query }) => {
       try {
-        return getSome(host, request, params.id, params.n, query.count);
+        return await getSome(host, request, params.id, params.n, query.count);
       } catch (error) {
         return refusalResponse(error, log);
       }
@@ -116,8 +120,21 @@ async function putOne(
   contentLength: number,
 ): Promise<Response> {
   takingBlock.begins();
-  const { headers } = request;
   assertSender(host, "PUT", request, id, n);
+  return received(contextFrom(request.headers), `PUT ${ROUTE}`, (span) => {
+    describe(host, span, id, n, contentLength);
+    return takeIn(host, request, id, n, contentLength);
+  });
+}
+
+async function takeIn(
+  host: BlockHost,
+  request: Request,
+  id: string,
+  n: string,
+  contentLength: number,
+): Promise<Response> {
+  const { headers } = request;
   host.assertReady("write");
   const { chunkId, block } = parseAddress(id, n);
   const blockSizeBytes = wholeNumber(headers.get(BlockHeader.blockSize), BlockHeader.blockSize, 1, MAX_BLOCK_BYTES);
@@ -178,25 +195,37 @@ async function takeBlock(host: BlockHost, toPut: BlockToPut, contentLength: numb
   return new Response(encode(outcomes), { status: 207, headers: { "content-type": WIRE_TYPE } });
 }
 
+type SmallHost = Pick<BlockHost, "store" | "traffic" | "log">;
+
 /** Small chunks that share a message: each is checked, and has its outcome, for itself. */
-export function putSmallChunks(host: Pick<BlockHost, "store" | "traffic" | "log">, chunks: PutSmallChunks["chunks"]) {
+export function putSmallChunks(host: SmallHost, chunks: PutSmallChunks["chunks"]) {
   return Promise.all(
-    chunks.map(async ({ chunkId, blockSizeBytes, crc32, bytes }): Promise<SmallChunkOutcome> => {
-      try {
-        if (Bun.hash.crc32(bytes) !== crc32) {
-          host.traffic.checksumMismatches++;
-          throw new Refusal("CHECKSUM_MISMATCH", `Chunk ${formatChunkId(chunkId)} does not have its checksum`);
-        }
-        await storeBlock(host, { chunkId, block: 0, bytes, crc32, blockSizeBytes, seal: true });
-        return { stored: true };
-      } catch (error) {
-        if (!(error instanceof Refusal))
-          host.log.error({ event: "store-failed", err: error }, "a chunk was not stored");
-        const { code, message } = failed("", error);
-        return { stored: false, code, message };
-      }
-    }),
+    chunks.map(({ carried, ...chunk }) =>
+      received(unpack(carried), "store small chunk", (span) => putSmallChunk(host, chunk, span)),
+    ),
   );
+}
+
+async function putSmallChunk(
+  host: SmallHost,
+  { chunkId, blockSizeBytes, crc32, bytes }: PutSmallChunks["chunks"][number],
+  span: Span | null,
+): Promise<SmallChunkOutcome> {
+  const id = formatChunkId(chunkId);
+  host.log.debug({ event: "block", chunk: id, block: 0, bytes: bytes.length }, "a small chunk is written");
+  span?.set({ "dfs.chunk.id": id });
+  try {
+    if (Bun.hash.crc32(bytes) !== crc32) {
+      host.traffic.checksumMismatches++;
+      throw new Refusal("CHECKSUM_MISMATCH", `Chunk ${formatChunkId(chunkId)} does not have its checksum`);
+    }
+    await storeBlock(host, { chunkId, block: 0, bytes, crc32, blockSizeBytes, seal: true });
+    return { stored: true };
+  } catch (error) {
+    if (!(error instanceof Refusal)) host.log.error({ event: "store-failed", err: error }, "a chunk was not stored");
+    const { code, message } = failed("", error);
+    return { stored: false, code, message };
+  }
 }
 
 async function storeBlock(
@@ -232,20 +261,42 @@ const failed = (workerId: string, error: unknown): BlockOutcomes[number] => ({
   message: String((error as Error).message).slice(0, 500),
 });
 
-function getSome(host: BlockHost, request: Request, id: string, n: string, countText: string | undefined): Response {
+/** In the span of the request, and in the log for a client's request. */
+function describe({ log }: BlockHost, span: Span | null, id: string, block: string, bytes?: number): void {
+  log.debug(
+    { event: "block", chunk: id, block, bytes },
+    bytes === undefined ? "blocks are read" : "a block is written",
+  );
+  span?.set({ "http.route": ROUTE, "dfs.chunk.id": id, "dfs.block.number": Number(block) });
+}
+
+function getSome(
+  host: BlockHost,
+  request: Request,
+  id: string,
+  n: string,
+  countText: string | undefined,
+): Promise<Response> {
   readingBlocks.begins();
   assertSender(host, "GET", request, id, n);
+  return received(contextFrom(request.headers), `GET ${ROUTE}`, async (span) => {
+    describe(host, span, id, n);
+    return read(host, id, n, countText);
+  });
+}
+
+function read(host: BlockHost, id: string, n: string, countText: string | undefined): Response {
   host.assertReady("read");
   const { chunkId, block } = parseAddress(id, n);
   const count = wholeNumber(countText ?? "1", "count", 1, MAX_BLOCKS_PER_READ, "INVALID_PARAMETER");
-  const read = host.store.readBlocks(chunkId, block, count);
-  host.traffic.blocksRead += read.crcs.length;
-  host.traffic.bytesRead += read.lengthBytes;
-  return new Response(read.body, {
+  const blocks = host.store.readBlocks(chunkId, block, count);
+  host.traffic.blocksRead += blocks.crcs.length;
+  host.traffic.bytesRead += blocks.lengthBytes;
+  return new Response(blocks.body, {
     headers: {
       "content-type": "application/octet-stream",
-      [BlockHeader.blockSize]: String(read.blockSizeBytes),
-      [BlockHeader.crc32]: Array.from(read.crcs, formatCrc32).join(","),
+      [BlockHeader.blockSize]: String(blocks.blockSizeBytes),
+      [BlockHeader.crc32]: Array.from(blocks.crcs, formatCrc32).join(","),
     },
   });
 }

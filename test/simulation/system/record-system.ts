@@ -8,12 +8,13 @@ import { livenessMachine } from "../../../actors/master/leading/liveness.machine
 import { repairMachine } from "../../../actors/master/leading/repair.machine.ts";
 import { stewardMachine } from "../../../actors/master/leading/steward.machine.ts";
 import type { Chart, RecordCursor, StepRecord } from "../../../actors/messages/records.ts";
-import { clock, currentCause, setClock, withCause } from "../../../actors/node/record/cause.ts";
+import { clock, setClock } from "../../../actors/node/record/cause.ts";
 import { HybridClock } from "../../../actors/node/record/hybrid-clock.ts";
 import { payload } from "../../../actors/node/record/payload.ts";
 import type { RecorderTimers, RecordStore } from "../../../actors/node/record/record-store.ts";
 import { Recorder } from "../../../actors/node/record/recorder.ts";
 import { lookUpRecorder } from "../../../actors/node/record/running-recorder.ts";
+import { currentContext, inContext } from "../../../actors/node/trace/trace-context.ts";
 import { workerMachine } from "../../../actors/worker/worker.machine.ts";
 import type { NodeStatus, Recording } from "../../../gateway/console/api.ts";
 import { layoutOf } from "../../../gateway/console/layouts.ts";
@@ -83,8 +84,8 @@ class SystemRecorder {
     setClock(new HybridClock(() => system.world.now));
     lookUpRecorder(() => this.#of(currentProgram()));
     takeAlong((code) => {
-      const cause = currentCause();
-      return () => withCause(cause, code);
+      const context = currentContext();
+      return () => inContext(context, code);
     });
     system.onStart = (node, program) => this.#start(node, program);
     this.#markTroubles();

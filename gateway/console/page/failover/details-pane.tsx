@@ -193,6 +193,7 @@ function Chain({ record, why }: { record: StepRecord; why: Why | null }) {
         </ol>
       )}
       {isBroken && causes.length > 0 && <p class="quiet">Further back: {end.w}, which is not held.</p>}
+      {record.ti && <p class="quiet">Part of trace {record.ti}.</p>}
       {effects.length > 0 && (
         <>
           <h3>It caused</h3>

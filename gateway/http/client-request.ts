@@ -1,0 +1,46 @@
+/**
+ * One request of a client as the beginning of what it brings about on all nodes: its id, and its span, which goes on with the
+ * client's own trace if its `traceparent` names one.
+ *
+ * @see https://www.w3.org/TR/trace-context/
+ */
+import { rawPath } from "../../actors/node/http/entrance.ts";
+import { spanFrom } from "../../actors/node/trace/carry.ts";
+import { type Span, startTrace } from "../../actors/node/trace/span.ts";
+import { inContext } from "../../actors/node/trace/trace-context.ts";
+
+/** Those who watch the gateway ask all the time; they are no clients. */
+const WATCHING: ReadonlySet<string> = new Set(["console", "health", "metrics"]);
+
+export interface Answered {
+  answer: Response;
+  /** Pattern of the route that matched. */
+  route: string;
+}
+
+/** @param answer is never rejected: a refusal is an answer too */
+export async function clientRequest(
+  request: Request,
+  requestId: string,
+  answer: () => Promise<Answered>,
+): Promise<Response> {
+  const context = { span: spanFrom(request.headers), requestId, cause: undefined };
+  const [, area = ""] = rawPath(request.url).split("/");
+  const span = WATCHING.has(area) ? null : startTrace(request.method, "server", context);
+  const answered = await inContext(span ? span.context : context, answer);
+  if (span) end(span, request, requestId, answered);
+  return answered.answer;
+}
+
+/** Named as OpenTelemetry names HTTP requests. A refusal of the client's own fault is no error of ours. */
+function end(span: Span, { method, url }: Request, requestId: string, { answer, route }: Answered): void {
+  span.rename(`${method} ${route}`);
+  span.set({
+    "http.request.method": method,
+    "http.route": route,
+    "http.response.status_code": answer.status,
+    "url.path": rawPath(url),
+    "dfs.request_id": requestId,
+  });
+  span.end(answer.status >= 500 ? { code: String(answer.status), message: answer.statusText } : undefined);
+}
