@@ -35,6 +35,8 @@ export interface ClusterOptions {
   parent?: string;
   /** Set to keep the folder after `stop`. */
   keep?: boolean;
+  /** Added to the environment of every node. */
+  env?: Record<string, string>;
   /** Runs before the first node is started: puts data where the nodes will find it. */
   prepare?(cluster: RealCluster): Promise<void>;
 }
@@ -73,14 +75,16 @@ export class RealCluster {
   readonly url: string;
   readonly #nodes = new Map<string, RunningNode>();
   readonly #keep: boolean;
+  readonly #env: Record<string, string>;
 
-  private constructor(folder: string, config: Config, keep: boolean) {
+  private constructor(folder: string, config: Config, keep: boolean, env: Record<string, string>) {
     this.folder = folder;
     this.config = config;
     this.configPath = join(folder, "config.json");
     this.url = (config.gateways[0] as { url: string }).url;
     this.client = createClient({ url: this.url });
     this.#keep = keep;
+    this.#env = env;
   }
 
   /** Starts all nodes and waits until the gateway says that it is ready. */
@@ -92,6 +96,7 @@ export class RealCluster {
     config: overrides = {},
     parent = tmpdir(),
     keep = false,
+    env = {},
     prepare,
   }: ClusterOptions = {}) {
     const folder = mkdtempSync(join(parent, "dfs-cluster-"));
@@ -114,7 +119,7 @@ export class RealCluster {
       safeModeMs: 3000,
       ...overrides,
     };
-    const cluster = new RealCluster(folder, config, keep);
+    const cluster = new RealCluster(folder, config, keep, env);
     const begun = single ? { ...config, masters: config.masters.slice(0, 1) } : config;
     writeFileSync(cluster.configPath, JSON.stringify(begun));
     try {
@@ -146,7 +151,7 @@ export class RealCluster {
       ],
       cwd: PROJECT,
       // The open pipe is a node's proof that we live: however we end, no node stays behind.
-      env: { ...Bun.env, [LAUNCHED_ENV]: "1" },
+      env: { ...Bun.env, ...this.#env, [LAUNCHED_ENV]: "1" },
       stdin: "pipe",
       stdout: log,
       stderr: log,
