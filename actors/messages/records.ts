@@ -58,8 +58,6 @@ export const StepRecord = Type.Object({
 });
 export type StepRecord = Static<typeof StepRecord>;
 
-export const recordId = ({ n, b, q }: Pick<StepRecord, "n" | "b" | "q">): string => `${n}/${b}/${q}`;
-
 // ── machines as they are drawn ─────────────────────────────────────────────────────────────────────────────────────
 
 export const ChartState = Type.Object({

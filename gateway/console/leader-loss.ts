@@ -1,8 +1,9 @@
 /** Takes the loss of a leader apart: missed heartbeats, pre-vote, vote, first commit. Pure. */
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { About, Report, StepRecord } from "./api.ts";
 import { clockTime } from "./clock-time.ts";
 import { lastHeardMs } from "./last-heard.ts";
-import { idOf, lastMs } from "./order.ts";
+import { lastMs } from "./order.ts";
 import { chained, damage, drillBefore, idsOf, type Step } from "./report-parts.ts";
 
 type Timings = About["timings"];
@@ -138,7 +139,7 @@ function leaderLoss(records: readonly StepRecord[], at: number, lost: Reign, tim
     ),
   );
   return {
-    id: `leader-${idOf(elected)}`,
+    id: `leader-${recordId(elected)}`,
     kind: "leaderLoss",
     subject: lost.n,
     successor,

@@ -9,8 +9,6 @@ export const compareRecords = (a: Placed, b: Placed): number => {
   return a.b - b.b || a.q - b.q;
 };
 
-export const idOf = ({ n, b, q }: Pick<StepRecord, "n" | "b" | "q">): string => `${n}/${b}/${q}`;
-
 /** A clock reading is 12 hex digits of milliseconds and 4 of a counter; this is the last one of a millisecond. */
 export const endOf = (ms: number): string => `${Math.max(0, Math.floor(ms)).toString(16).padStart(12, "0")}ffff`;
 export const beginOf = (ms: number): string => `${Math.max(0, Math.floor(ms)).toString(16).padStart(12, "0")}0000`;

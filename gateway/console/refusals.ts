@@ -2,10 +2,12 @@
  * What was refused or failed, by who heard it: clients, or nodes, which try again by themselves. A master that
  * does not lead says so to every node that asks; no client ever sees that. Pure; runs in a browser.
  */
+
 import { ErrorCodes, isErrorCode } from "../../actors/messages/errors.ts";
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { Damage, RefusalEntry, RefusalList, StepRecord } from "./api.ts";
 import { countByCode } from "./count-by-code.ts";
-import { idOf, lastMs } from "./order.ts";
+import { lastMs } from "./order.ts";
 
 /** Gateways name a client's request by method and route, nodes name a message by its type. */
 const isToClient = ({ d }: StepRecord): boolean => /^[A-Z]+ \//.test(String(d?.request ?? ""));
@@ -74,7 +76,7 @@ export function refusalsOf(
           count: record.r ?? 1,
           failed: record.v === "failed",
           to: isToClient(record) ? "client" : "node",
-          record: idOf(record),
+          record: recordId(record),
         }),
       )
       .reverse(),

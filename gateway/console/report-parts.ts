@@ -1,6 +1,6 @@
 /** What reports of every kind are made of: phases in a row, damage, the drill that came before. Pure. */
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { Phase, Report, StepRecord } from "./api.ts";
-import { idOf } from "./order.ts";
 import { damageAmong, longestWaitMs } from "./refusals.ts";
 
 /** Name, label, when it was over (null: it is not), the record that ended it. */
@@ -15,7 +15,7 @@ export function chained(from: number, steps: readonly Step[]): Phase[] {
   let at = from;
   for (const [name, label, ended, record] of steps) {
     const to = ended === null ? null : Math.max(at, ended);
-    phases.push({ name, label, from: at, to, ms: to === null ? null : to - at, record: record && idOf(record) });
+    phases.push({ name, label, from: at, to, ms: to === null ? null : to - at, record: record && recordId(record) });
     if (to === null) break;
     at = to;
   }
@@ -48,4 +48,4 @@ export function drillBefore(
 
 /** The names of the records that were found. */
 export const idsOf = (records: readonly (StepRecord | undefined)[]): string[] =>
-  records.flatMap((one) => (one ? [idOf(one)] : []));
+  records.flatMap((one) => (one ? [recordId(one)] : []));

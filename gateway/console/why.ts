@@ -1,7 +1,7 @@
 /** Why did this happen? One record with the chain of its causes, what it caused, and the edge that let it pass. Pure. */
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { Chart, StepRecord, Why } from "./api.ts";
 import { clockTime } from "./clock-time.ts";
-import { idOf } from "./order.ts";
 import { stateOf } from "./state-at.ts";
 
 /** Where records are looked up: a store on the gateway, a map in a browser. */
@@ -17,7 +17,7 @@ const MOST_EFFECTS = 100;
 
 export function whyOf(record: StepRecord, lookup: RecordLookup, charts: readonly Chart[]): Why {
   const causes: StepRecord[] = [];
-  const seen = new Set([idOf(record)]);
+  const seen = new Set([recordId(record)]);
   let breaksAt: string | null = null;
   for (let next = record.w; next !== undefined && causes.length < MOST_CAUSES && !seen.has(next); ) {
     seen.add(next);
@@ -48,14 +48,14 @@ export function whyOf(record: StepRecord, lookup: RecordLookup, charts: readonly
     before: earlier && record.k !== "init" ? stateOf(earlier) : null,
     causes,
     chainBreaksAt: breaksAt,
-    effects: lookup.causedBy(idOf(record), MOST_EFFECTS),
+    effects: lookup.causedBy(recordId(record), MOST_EFFECTS),
     sentences: [record, ...causes].map((one, n) => (n === 0 ? sentence(one) : `because ${sentence(one)}`)),
   };
 }
 
 /** Looks records up in an array that is in order. */
 export function lookupIn(records: readonly StepRecord[]): RecordLookup {
-  const byId = new Map(records.map((record) => [idOf(record), record]));
+  const byId = new Map(records.map((record) => [recordId(record), record]));
   return {
     find: (id) => byId.get(id) ?? null,
     causedBy: (id, limit) => records.filter(({ w }) => w === id).slice(0, limit),

@@ -1,7 +1,8 @@
 /** Takes the death of a worker apart: silence, suspicion, queue, copying, and how many chunks were at risk. Pure. */
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { About, Report, StepRecord } from "./api.ts";
 import { clockTime } from "./clock-time.ts";
-import { idOf, lastMs } from "./order.ts";
+import { lastMs } from "./order.ts";
 import { chained, damage, drillBefore, idsOf, type Step } from "./report-parts.ts";
 
 type Timings = About["timings"];
@@ -118,7 +119,7 @@ function workerDeath(records: readonly StepRecord[], at: number, timings: Timing
   const during = (one: StepRecord): boolean => one.h >= began.h && (to === null || one.t <= to);
   const drill = drillBefore(records, at, worker, from);
   return {
-    id: `worker-${idOf(dead)}`,
+    id: `worker-${recordId(dead)}`,
     kind: "workerDeath",
     subject: worker,
     successor: null,

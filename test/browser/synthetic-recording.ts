@@ -8,10 +8,10 @@ import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts
 import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
 import type { ActorState, Chart, StepRecord } from "../../actors/messages/records.ts";
 import { chartOf } from "../../actors/node/record/chart.ts";
+import { recordId } from "../../actors/rules/record-id.ts";
 import { workerMachine } from "../../actors/worker/worker.machine.ts";
 import type { Recording } from "../../gateway/console/api.ts";
 import { layoutOf } from "../../gateway/console/layouts.ts";
-import { idOf } from "../../gateway/console/order.ts";
 
 export interface SyntheticOptions {
   workers?: number;
@@ -124,35 +124,35 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
       () => {
         const last = author.write(20_000, "master-1", "raft", "after heartbeatMs", LEADING, { c: { term: 2 } });
         const heard = author.write(20_004, "master-2", "raft", "rpc.beat", "follower", {
-          w: idOf(last),
+          w: recordId(last),
           c: { term: 2 },
           tm: [{ id: "electionTimeoutMs", ms: 1400 }],
         });
         const missed = author.write(21_404, "master-2", "raft", "after electionTimeoutMs", "precandidate", {
-          w: idOf(heard),
+          w: recordId(heard),
           c: { term: 2 },
         });
         const asked = author.write(21_409, "master-3", "raft", "rpc.preVote", "follower", {
-          w: idOf(missed),
+          w: recordId(missed),
           c: { term: 2 },
           d: { from: "master-2", forTerm: 3 },
         });
         const preVoted = author.write(21_433, "master-2", "raft", "rpc.preVoteReply", "candidate", {
-          w: idOf(asked),
+          w: recordId(asked),
           d: { from: "master-3", granted: true },
           c: { term: 3 },
         });
         const voter = author.write(21_440, "master-3", "raft", "rpc.vote", "follower", {
-          w: idOf(preVoted),
+          w: recordId(preVoted),
           c: { term: 3 },
         });
         const voted = author.write(21_464, "master-2", "raft", "rpc.voteReply", OPENING, {
-          w: idOf(voter),
+          w: recordId(voter),
           d: { from: "master-3", granted: true, term: 3 },
           c: { term: 3 },
         });
         author.write(21_499, "master-2", "raft", "apply.done", LEADING, {
-          w: idOf(voted),
+          w: recordId(voted),
           c: { term: 3, commit: 4127 },
         });
         for (const id of workerIds) {
@@ -199,7 +199,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
           "heard.dead|duty.active",
           {
             ...liveness("worker-1"),
-            w: idOf(suspect),
+            w: recordId(suspect),
           },
         );
         for (let n = 0; n < 9; n++) {
@@ -208,7 +208,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
             s: `000000000000${(0x1a0 + n).toString(16)}`,
             c: { reason: "worker-1 is dead" },
           };
-          author.write(46_020, "master-2", "repair", "init", "queued", { ...repair, w: idOf(dead) });
+          author.write(46_020, "master-2", "repair", "init", "queued", { ...repair, w: recordId(dead) });
           author.write(46_100 + n * 150, "master-2", "repair", "START", "copying", repair);
           author.write(46_600 + n * 150, "master-2", "repair", "COPIED", "verifying", repair);
           author.write(46_640 + n * 150, "master-2", "repair", "RECORDED", "healed", { ...repair, z: 1 });

@@ -1,6 +1,8 @@
 /** The console on real processes: what it tells of a killed worker is what the nodes recorded themselves. */
+
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
+import { recordId } from "../../actors/rules/record-id.ts";
 import { NodeRecords } from "../../databases/records.ts";
 import type {
   About,
@@ -12,7 +14,6 @@ import type {
   StepRecord,
   Why,
 } from "../../gateway/console/api.ts";
-import { idOf } from "../../gateway/console/order.ts";
 import { openRecording } from "../../gateway/console/recording.ts";
 import { reportsOf } from "../../gateway/console/reports.ts";
 import { RealCluster } from "../support/real-cluster.ts";
@@ -99,7 +100,7 @@ test("a stream that is cut goes on where it was, with nothing lost and nothing t
   await cluster.until("records come", 10_000, async () => second.seen.records.length > 20);
   await second.stop();
   expect(second.seen).toMatchObject({ hello: { resumed: true, cursor } });
-  const told = [...first.seen.records, ...second.seen.records].map(idOf);
+  const told = [...first.seen.records, ...second.seen.records].map(recordId);
   expect(new Set(told).size).toBe(told.length);
   const stranger = look("elsewhere:3");
   await cluster.until("it says hello", 5000, async () => "hello" in stranger.seen);
@@ -134,7 +135,7 @@ test("a killed worker becomes a report: from its last heartbeat to the last copy
 test("why a copy was made leads back to the death of the worker", async () => {
   const { records } = await ask<RecordPage>(`records?from=${report.from}&to=${Date.now()}&limit=5000&machine=repair`);
   const healed = records.find(({ v }) => v === "healed") as StepRecord;
-  const why = await ask<Why>(`why?record=${encodeURIComponent(idOf(healed))}`);
+  const why = await ask<Why>(`why?record=${encodeURIComponent(recordId(healed))}`);
   expect(why.edges[0]?.to).toEqual(["repair.healed"]);
   expect(why.causes.some(({ m, s, v }) => m === "liveness" && s === "worker-2" && v.startsWith("heard.dead"))).toBe(
     true,
@@ -161,8 +162,8 @@ test("what a node recorded before kill -9 is there after it", async () => {
   expect(records[0]).toMatchObject({ k: "proc", e: "started" });
   expect(records.at(-1)?.m).not.toBe("process");
   const { records: followed } = await ask<RecordPage>(`records?from=0&to=${Date.now()}&limit=5000&machine=worker`);
-  const ids = new Set(records.map(idOf));
-  const lost = followed.filter(({ n }) => n === "worker-1").filter((record) => !ids.has(idOf(record)));
+  const ids = new Set(records.map(recordId));
+  const lost = followed.filter(({ n }) => n === "worker-1").filter((record) => !ids.has(recordId(record)));
   expect(lost).toEqual([]);
   cluster.restart("worker-1");
   await cluster.until("it is followed again, and its end is told", 15_000, async () => {
@@ -204,7 +205,7 @@ test("the report's figures are those that the leader itself recorded", async () 
   store.close();
   const at = (name: string): number | undefined => {
     const record = report.phases.find((phase) => phase.name === name)?.record;
-    return own.find((one) => idOf(one) === record)?.t;
+    return own.find((one) => recordId(one) === record)?.t;
   };
   for (const { name, to } of report.phases) expect([name, at(name)]).toEqual([name, to as number]);
   const heard = own.findLast(

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { StepRecord } from "../../gateway/console/api.ts";
-import { compareRecords, endOf, idOf } from "../../gateway/console/order.ts";
+import { compareRecords, endOf } from "../../gateway/console/order.ts";
 import { refusalsOf } from "../../gateway/console/refusals.ts";
 import { reportsOf } from "../../gateway/console/reports.ts";
 import { statesAt } from "../../gateway/console/state-at.ts";
@@ -35,17 +36,23 @@ function death(): StepRecord[] {
     e: "after suspectAfterMs",
     f: LIVE,
     v: SUSPECT,
-    w: idOf(beat),
+    w: recordId(beat),
   });
   const dead = tell("master-1", 7000, {
     ...liveness,
     e: "after deadAfterSuspicionMs",
     f: SUSPECT,
     v: DEAD,
-    w: idOf(suspect),
+    w: recordId(suspect),
     x: ["liveness.heard.suspect:3"],
   });
-  const trouble = tell("master-1", 7010, { m: "steward", e: "TROUBLE", f: "steady", v: "repairing", w: idOf(dead) });
+  const trouble = tell("master-1", 7010, {
+    m: "steward",
+    e: "TROUBLE",
+    f: "steady",
+    v: "repairing",
+    w: recordId(dead),
+  });
   const c = { reason: "2 of 3 copies: worker-3 is dead", purpose: "redundancy", goodCopies: 2 };
   return [
     tell("gateway-1", 900, { m: "mark", k: "mark", e: "kill", v: "", s: "worker-3" }),
@@ -65,7 +72,7 @@ function death(): StepRecord[] {
     dead,
     trouble,
     tell("master-1", 7020, short(588)),
-    tell("master-1", 7030, { ...repair, k: "init", e: "init", v: "queued", c, w: idOf(trouble) }),
+    tell("master-1", 7030, { ...repair, k: "init", e: "init", v: "queued", c, w: recordId(trouble) }),
     tell("master-1", 7100, { ...repair, e: "START", f: "queued", v: "copying", c }),
     tell("master-1", 8900, { ...repair, e: "COPIED", f: "copying", v: "verifying", c }),
     tell("master-1", 8950, { ...repair, e: "RECORDED", f: "verifying", v: "healed", c, z: 1 }),

@@ -1,10 +1,11 @@
 /** Writes down one simulated life, step by step, as a recording that the console can replay. */
+
 import type { InspectionEvent } from "xstate";
 import { raftMachine } from "../../actors/master/group/raft.machine.ts";
 import type { RaftMessage } from "../../actors/messages/raft.ts";
 import type { StepRecord } from "../../actors/messages/records.ts";
-import { recordId } from "../../actors/messages/records.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "../../actors/node/record/chart.ts";
+import { recordId } from "../../actors/rules/record-id.ts";
 import type { Recording } from "../../gateway/console/api.ts";
 import { layoutOf } from "../../gateway/console/layouts.ts";
 import type { Master, RaftGroup } from "./raft-group.ts";

@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
-import { recordId, type StepRecord } from "../../actors/messages/records.ts";
+import type { StepRecord } from "../../actors/messages/records.ts";
+import { recordId } from "../../actors/rules/record-id.ts";
 import { formatRecording, openRecording } from "../../gateway/console/recording.ts";
 import { LifeThread } from "./system/lives.ts";
 import type { Trouble, TroubleKind } from "./system/nemesis.ts";

@@ -1,5 +1,7 @@
 /** Records that say the same again are counted, and come out as one with a number, once a second at most. */
-import { recordId, type StepRecord } from "../../messages/records.ts";
+
+import type { StepRecord } from "../../messages/records.ts";
+import { recordId } from "../../rules/record-id.ts";
 import type { Cause } from "../trace/trace-context.ts";
 import type { RecordBody, RecordWriter } from "./record-writer.ts";
 

@@ -2,9 +2,11 @@
  * Watches machines through XState's inspection, which machines and hosts need not know: one record per step. Steps
  * that leave the state as it was (heartbeats, acknowledgements) are counted.
  */
+
 import type { AnyActorRef, AnyMachineSnapshot, AnyStateMachine, InspectionEvent } from "xstate";
-import { type ActorState, type Chart, type RecordKind, recordId } from "../../messages/records.ts";
+import type { ActorState, Chart, RecordKind } from "../../messages/records.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
+import { recordId } from "../../rules/record-id.ts";
 import { currentContext, type TraceContext } from "../trace/trace-context.ts";
 import { clock, continueAs } from "./cause.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "./chart.ts";

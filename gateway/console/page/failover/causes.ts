@@ -1,6 +1,6 @@
 /** What led to a record, and what it led to, as far as the page holds it. */
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { StepRecord } from "../../api.ts";
-import { idOf } from "../../order.ts";
 import { trace } from "./playback.ts";
 
 const LONGEST_CHAIN = 24;
@@ -8,7 +8,7 @@ const LONGEST_CHAIN = 24;
 /** Nearest first. */
 export function causesOf(record: StepRecord): StepRecord[] {
   const chain: StepRecord[] = [];
-  const seen = new Set([idOf(record)]);
+  const seen = new Set([recordId(record)]);
   let next = record.w;
   while (next !== undefined && !seen.has(next) && chain.length < LONGEST_CHAIN) {
     seen.add(next);
@@ -26,7 +26,7 @@ const LOOKED_AT = 5000;
 
 export function effectsOf(record: StepRecord): StepRecord[] {
   const { records } = trace();
-  const id = idOf(record);
+  const id = recordId(record);
   const found: StepRecord[] = [];
   const start = records.indexOf(record);
   for (let n = start + 1; n < Math.min(records.length, start + LOOKED_AT) && found.length < MOST_EFFECTS; n++)

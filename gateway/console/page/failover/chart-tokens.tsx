@@ -1,6 +1,6 @@
 /** Where the actors of a machine are: a token for each, and the light of the states that hold them. */
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { ActorState, Box, StepRecord } from "../../api.ts";
-import { idOf } from "../../order.ts";
 import { statesOfPart, tokenStates } from "./chart-text.ts";
 import { shortName } from "./node-state.ts";
 import { goTo, instant, trace } from "./playback.ts";
@@ -91,7 +91,7 @@ export function Tokens({ tokens, box, name }: { tokens: Token[]; box: Box; name:
 }
 
 function TokenMark({ token, x, y }: { token: Token; x: number; y: number }) {
-  const record = trace().get(idOf(token.step));
+  const record = trace().get(recordId(token.step));
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: the list of nodes and of events lead there by keys
     <g

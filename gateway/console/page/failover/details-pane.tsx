@@ -1,8 +1,9 @@
 /** Why: one event with its payload, the guard that let it pass, before and after, its causes and its effects. */
+
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { ChartEdge, StepRecord, Why } from "../../api.ts";
-import { idOf } from "../../order.ts";
 import { announce } from "../announce.ts";
 import { askJson } from "../ask.ts";
 import { Icon } from "../shell/icon.tsx";
@@ -186,7 +187,7 @@ function Chain({ record, why }: { record: StepRecord; why: Why | null }) {
       ) : (
         <ol class="chain">
           {causes.map((cause) => (
-            <li key={idOf(cause)}>
+            <li key={recordId(cause)}>
               <EventRow record={cause} sinceMs={Math.max(0, at - held.positionOf(cause.h))} />
             </li>
           ))}
@@ -199,7 +200,7 @@ function Chain({ record, why }: { record: StepRecord; why: Why | null }) {
           <h3>It caused</h3>
           <ol class="chain">
             {effects.map((effect) => (
-              <li key={idOf(effect)}>
+              <li key={recordId(effect)}>
                 <EventRow record={effect} />
               </li>
             ))}

@@ -1,8 +1,9 @@
 /** What happened, newest first, up to the shown instant; only the rows on the screen exist. */
+
 import { computed, signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { StepRecord } from "../../api.ts";
-import { idOf } from "../../order.ts";
 import { clockTime, durationInWords } from "../words.ts";
 import { goTo, instant, isTelling, selected, trace, version } from "./playback.ts";
 import { matcherOf } from "./record-filter.ts";
@@ -101,7 +102,7 @@ export function EventsList() {
         {records.length === 0 && <p class="empty small">Nothing like that was recorded.</p>}
         <ol id="events" style={{ height: `${records.length * ROW}px` }}>
           {shown.map(({ row, record, isLater }) => (
-            <li key={idOf(record)} style={{ top: `${row * ROW}px` }} data-record={idOf(record)}>
+            <li key={recordId(record)} style={{ top: `${row * ROW}px` }} data-record={recordId(record)}>
               <EventRow record={record} isLater={isLater} />
             </li>
           ))}
@@ -131,7 +132,7 @@ export function EventRow({
     <button
       type="button"
       class={`event-row ${tone} ${isLater ? "later" : ""}`}
-      aria-pressed={selected.value === idOf(record)}
+      aria-pressed={selected.value === recordId(record)}
       onClick={() => goTo(record)}
     >
       <span class="event-time mono">

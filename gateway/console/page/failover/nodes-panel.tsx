@@ -1,6 +1,6 @@
 /** Every node at the shown instant: what it is, since when, and what others think of it. */
 
-import { idOf } from "../../order.ts";
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import { cluster } from "../cluster/cluster-store.ts";
 import { StateDot } from "../shell/state-dot.tsx";
 import { bytesInWords, durationInWords } from "../words.ts";
@@ -39,7 +39,7 @@ function NodeRow({ id }: { id: string }) {
   const { tone, label, since, atLeast, step, reason } = nodeNow(id);
   const belief = beliefOf(id);
   const term = step?.c?.term;
-  const record = step && trace().get(idOf(step));
+  const record = step && trace().get(recordId(step));
   const speed = speedOf(id);
   const free = isLive() ? cluster.value?.workers.find((worker) => worker.id === id)?.freeBytes : undefined;
   const facts = [
@@ -57,7 +57,7 @@ function NodeRow({ id }: { id: string }) {
         data-tone={tone}
         title={reason || undefined}
         disabled={!record}
-        aria-pressed={record ? selected.value === idOf(record) : undefined}
+        aria-pressed={record ? selected.value === recordId(record) : undefined}
         onClick={() => record && goTo(record)}
       >
         <span class="node-name">{id}</span>

@@ -2,9 +2,10 @@
  * The instant that the whole page shows: live, or a position in what was recorded. And what it is shown from: the
  * cluster's stream, or a recording that a person opened.
  */
+
 import { batch, computed, signal } from "@preact/signals";
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { About, Drill, MachineList, NodeStatus, Report, StepRecord } from "../../api.ts";
-import { idOf } from "../../order.ts";
 import { route } from "../route.ts";
 import { shortState } from "./tones.ts";
 import { inNaturalOrder, Trace } from "./trace.ts";
@@ -158,7 +159,7 @@ export function seek(position: number): void {
 /** Moves to a record and selects it. */
 export function goTo(record: StepRecord): void {
   batch(() => {
-    selected.value = idOf(record);
+    selected.value = recordId(record);
     seek(held.positionOf(record.h));
   });
   if (isPlaying.peek()) return;

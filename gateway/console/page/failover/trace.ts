@@ -5,9 +5,10 @@
  *
  * A position is in ms since `base`, with the clock's counter as its fraction.
  */
+import { recordId } from "../../../../actors/rules/record-id.ts";
 import type { ActorState, StepRecord } from "../../api.ts";
 import { heardOf, repeatedMs } from "../../last-heard.ts";
-import { compareRecords, idOf } from "../../order.ts";
+import { compareRecords } from "../../order.ts";
 import { shortState, type Tone, toneOf } from "./tones.ts";
 
 export interface Change {
@@ -146,7 +147,7 @@ export class Trace {
   /** Records that are there already are left out; late ones go where they belong. */
   add(records: readonly StepRecord[]): StepRecord[] {
     const fresh = records.filter((record) => {
-      const id = idOf(record);
+      const id = recordId(record);
       const isNew = !this.#known.has(id);
       this.#known.set(id, record);
       return isNew;
@@ -310,7 +311,7 @@ export class Trace {
   trim(keep: number): void {
     const surplus = this.records.length - keep;
     if (surplus <= 0) return;
-    for (const record of this.records.splice(0, surplus)) this.#known.delete(idOf(record));
+    for (const record of this.records.splice(0, surplus)) this.#known.delete(recordId(record));
     this.at.splice(0, surplus);
     for (const [key, track] of this.tracks) {
       const before = upperBound(track.at, this.first) - 1;
