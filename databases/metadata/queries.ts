@@ -1,8 +1,8 @@
 /** The questions of `store.ts`, asked of SQLite. */
 import type { Statement } from "bun:sqlite";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
 import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
 import {
   directoryInfo,

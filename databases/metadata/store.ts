@@ -6,8 +6,8 @@
  * `test/master/store-behaviour.ts` is the suite that every store passes.
  */
 import type { CommandResult, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/master.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
+import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
 import type { StateMark } from "../../actors/rules/decide/cluster-version.ts";
 import type { Deciding, EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import type { Proposal } from "../../actors/rules/decide/exactly-once.ts";

@@ -1,5 +1,5 @@
 /** What the gateway answers, as the client hands it on. */
-import type { ClusterStateAnswer } from "../../actors/messages/master.ts";
+import type { ClusterStateAnswer } from "../../actors/messages/questions.ts";
 import type { ContentHeaders } from "../../actors/rules/file-headers.ts";
 
 /** A stored file, as a write or `stat` answers it, with the standard headers that it was stored with. */

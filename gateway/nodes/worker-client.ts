@@ -3,7 +3,7 @@
  * failed a moment ago, and how fast each answers.
  */
 import { isErrorCode, type Refusal } from "../../actors/messages/errors.ts";
-import type { WorkerAddress } from "../../actors/messages/master.ts";
+import type { WorkerAddress } from "../../actors/messages/questions.ts";
 import type { BlockOutcomes, WorkerMailbox } from "../../actors/messages/worker.ts";
 import { type BlockToPut, getBlocks, type Hop, putBlock } from "../../actors/node/http/block-requests.ts";
 import type { Identity } from "../../actors/node/identity/identity.ts";

@@ -1,7 +1,7 @@
 /** Names, as the doors ask for them: what is where, listings, moves and deletes. Types only; refusals are thrown. */
 import type { DirectoryInfo, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
-import type { ListAnswer } from "../../actors/messages/master.ts";
 import type { WriteCondition } from "../../actors/messages/primitives.ts";
+import type { ListAnswer } from "../../actors/messages/questions.ts";
 
 export type { DirectoryInfo, EntryInfo, FileInfo, ListAnswer };
 

@@ -1,6 +1,7 @@
 /** The control plane, as the doors ask for it: the state of the cluster, and what an operator may order. Types only. */
-import type { ClusterStateAnswer, ExplainAnswer } from "../../actors/messages/master.ts";
+
 import type { WorkerMode } from "../../actors/messages/primitives.ts";
+import type { ClusterStateAnswer, ExplainAnswer } from "../../actors/messages/questions.ts";
 import type { ChunkDescription } from "../../actors/messages/worker.ts";
 
 export type { ClusterStateAnswer, ExplainAnswer };

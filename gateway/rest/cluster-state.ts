@@ -2,8 +2,8 @@
 import { Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/master.ts";
 import { WorkerMode } from "../../actors/messages/primitives.ts";
+import { ClusterStateAnswer as ClusterStateSchema } from "../../actors/messages/questions.ts";
 import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { askedBy } from "../http/access-log.ts";

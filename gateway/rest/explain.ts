@@ -1,8 +1,8 @@
 /** `?explain`: where each chunk of a file is, how healthy, and why there. The leader's books, checked with the workers. */
 import { type Static, Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { ReplicaState } from "../../actors/messages/master.ts";
 import { Nullable, type PlacementDecision } from "../../actors/messages/primitives.ts";
+import { ReplicaState } from "../../actors/messages/questions.ts";
 import type { ChunkDescription } from "../../actors/messages/worker.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";

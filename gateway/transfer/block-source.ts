@@ -3,7 +3,7 @@
  * bad, away or slow. A bad copy is reported to the leader.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { LocatedChunk } from "../../actors/messages/master.ts";
+import type { LocatedChunk } from "../../actors/messages/questions.ts";
 import type { BlockRun } from "../../actors/rules/byte-range.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
 import { formatChunkId } from "../../actors/rules/chunk-id.ts";

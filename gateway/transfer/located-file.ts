@@ -1,7 +1,7 @@
 /** Where one version of a file lies: its chunks, page by page, from the leader. */
 import type { FileInfo } from "../../actors/messages/commands.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { LocateAnswer, LocatedChunk } from "../../actors/messages/master.ts";
+import type { LocateAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
 import type { Consistency } from "../ports/namespace.ts";

@@ -4,7 +4,7 @@
  * counts in the budget from before it is asked for until the client has taken it.
  */
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { LocatedChunk } from "../../actors/messages/master.ts";
+import type { LocatedChunk } from "../../actors/messages/questions.ts";
 import { currentContext, inContext, type TraceContext } from "../../actors/node/trace/trace-context.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";

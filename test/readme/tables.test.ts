@@ -7,7 +7,7 @@ import { MasterMailbox } from "../../actors/messages/master.ts";
 import { RecordsMailbox } from "../../actors/messages/records.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
 import { ROOT, readReadme, readReadmes } from "./readmes.ts";
-import { configKeys, messagesOf, TABLES, tablesIn, withTables } from "./tables.ts";
+import { configKeys, MESSAGE_FILES, messagesOf, TABLES, tablesIn, withTables } from "./tables.ts";
 
 if (Bun.env.UPDATE_README)
   for (const { path, text } of readReadmes()) writeFileSync(join(ROOT, path), withTables(text));
@@ -28,7 +28,8 @@ test("the tables have a row for every key, code and message, and each row says s
   const errors = TABLES.errors?.make() ?? "";
   for (const code of Object.keys(ErrorCodes).filter((name) => name !== "NOT_MODIFIED"))
     expect(errors).toContain(`| \`${code}\` |`);
-  const described = ["master", "worker", "raft", "records"]
+  const described = Object.values(MESSAGE_FILES)
+    .flat()
     .flatMap((name) => messagesOf(`actors/messages/${name}.ts`))
     .map(({ type }) => type);
   const taken = [MasterMailbox, WorkerMailbox, RecordsMailbox].flatMap((mailbox) => Object.keys(mailbox));

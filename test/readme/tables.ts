@@ -83,12 +83,12 @@ export function messagesOf(file: string): { type: string; says: string }[] {
   }));
 }
 
-/** Who takes the messages of which file. */
-const MESSAGE_FILES = {
-  "a master": "actors/messages/master.ts",
-  "a worker": "actors/messages/worker.ts",
-  "another master": "actors/messages/raft.ts",
-  "any node": "actors/messages/records.ts",
+/** Who takes the messages of which files in `actors/messages/`. */
+export const MESSAGE_FILES = {
+  "a master": ["master", "questions", "worker-reports"],
+  "a worker": ["worker"],
+  "another master": ["raft"],
+  "any node": ["records"],
 };
 
 /** Who sends a message, as `senders.ts` allows it; what masters say to each other travels in RAFT. */
@@ -197,8 +197,10 @@ export const TABLES: Record<string, Table> = {
     make: () =>
       markdown(
         ["to", "message", "from", "what it does"],
-        Object.entries(MESSAGE_FILES).flatMap(([to, file]) =>
-          messagesOf(file).map(({ type, says }) => [to, code(type), sendersOf(type), says]),
+        Object.entries(MESSAGE_FILES).flatMap(([to, files]) =>
+          files
+            .flatMap((file) => messagesOf(`actors/messages/${file}.ts`))
+            .map(({ type, says }) => [to, code(type), sendersOf(type), says]),
         ),
       ),
   },

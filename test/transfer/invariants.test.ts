@@ -1,6 +1,6 @@
 /** The data path's invariants: each is one that a mistake can break. */
 import { expect, test } from "bun:test";
-import type { LocatedChunk } from "../../actors/messages/master.ts";
+import type { LocatedChunk } from "../../actors/messages/questions.ts";
 import { InvariantBroken } from "../../actors/rules/invariant.ts";
 import type { Bytes } from "../../gateway/ports/transfers.ts";
 import type { BlockSource } from "../../gateway/transfer/block-source.ts";

@@ -1,6 +1,7 @@
 /** The masters as their leader sees them: by what they last confirmed. A silent one is unknown. */
-import type { ClusterStateAnswer } from "../../messages/master.ts";
+
 import type { NodeId } from "../../messages/primitives.ts";
+import type { ClusterStateAnswer } from "../../messages/questions.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import type { RaftState } from "../../rules/raft/state.ts";
 

@@ -3,7 +3,8 @@
  * term is sure of everything before it, and closes when it leads no more; its memory goes with it.
  */
 import type { Config } from "../../messages/config.ts";
-import type { ClusterStateAnswer, MasterMailbox } from "../../messages/master.ts";
+import type { MasterMailbox } from "../../messages/master.ts";
+import type { ClusterStateAnswer } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";

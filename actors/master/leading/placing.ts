@@ -3,7 +3,8 @@
 import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
-import type { PlaceChunks, PlacedChunks, ReplaceWorkers, WorkerAddress } from "../../messages/master.ts";
+import type { PlaceChunks, PlacedChunks, ReplaceWorkers } from "../../messages/master.ts";
+import type { WorkerAddress } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
 import { choose, explain, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
 import type { MetadataPort } from "../metadata-port.ts";

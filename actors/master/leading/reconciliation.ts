@@ -4,9 +4,9 @@
  */
 import type { Static } from "@sinclair/typebox";
 import { Refusal } from "../../messages/errors.ts";
-import type { Reconcile, Reconciled } from "../../messages/master.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import type { WorkerMailbox } from "../../messages/worker.ts";
+import type { Reconcile, Reconciled } from "../../messages/worker-reports.ts";
 import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
 import { send } from "../../node/messaging/outbox.ts";

@@ -1,7 +1,7 @@
 /** The leader's reports for people: the state of the cluster, and why each chunk is where it is. */
 import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
-import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/master.ts";
+import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
 import { indispensable, type JudgedSet, redundancyOf } from "../../rules/redundancy/classify.ts";
 import { piecesOf } from "../../rules/redundancy/scheme.ts";

@@ -5,8 +5,8 @@
 import { type Actor, createActor } from "xstate";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
-import type { Heartbeat } from "../../messages/master.ts";
 import type { ChunkId, NodeId, WorkerCondition, WorkerMode } from "../../messages/primitives.ts";
+import type { Heartbeat } from "../../messages/worker-reports.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
