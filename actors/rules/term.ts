@@ -1,6 +1,6 @@
 /**
  * How far terms leap. Pre-votes keep a master that no majority elects from raising its term, so terms grow by elections that
- * were held, one at a time. A term far beyond the known one was not elected: a mistake or an attack wrote it, and whoever
+ * were held, one at a time. A term far beyond the known one was not elected: a mistake or an attack wrote it, and a master that
  * believed it would refuse every leader that there is.
  */
 
