@@ -1,8 +1,8 @@
 /** What a leader clears away, and when. */
 import { afterEach, expect, test } from "bun:test";
-import { ScriptedCluster } from "../support/scripted-workers.ts";
+import { ManualCluster } from "../support/manual-cluster.ts";
 
-let cluster: ScriptedCluster;
+let cluster: ManualCluster;
 afterEach(() => cluster?.stop());
 
 for (const [claim, deleteGraceMs, trashed] of [
@@ -10,7 +10,7 @@ for (const [claim, deleteGraceMs, trashed] of [
   ["after it they go to the trash", 0, 3],
 ] as const)
   test(`59e. ${claim}`, async () => {
-    cluster = await ScriptedCluster.start({ config: { trash: { keepMs: 86_400_000, deleteGraceMs } } });
+    cluster = await ManualCluster.start({ config: { trash: { keepMs: 86_400_000, deleteGraceMs } } });
     const chunkId = await cluster.file("f", [1, 2, 3]);
     await cluster.engine.propose({ type: "DELETE_PATH", path: "f", recursive: false, condition: {} });
     await cluster.pass(20_000);

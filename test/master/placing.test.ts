@@ -1,11 +1,11 @@
 /** Where a leader puts chunks: under many askers at once, with too few zones, and when a chosen worker dies. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { betterZones } from "../../actors/rules/redundancy/classify.ts";
-import { ScriptedCluster } from "../support/scripted-workers.ts";
+import { ManualCluster } from "../support/manual-cluster.ts";
 
-let cluster: ScriptedCluster;
-const start = async (options?: Parameters<typeof ScriptedCluster.start>[0]) => {
-  cluster = await ScriptedCluster.start(options);
+let cluster: ManualCluster;
+const start = async (options?: Parameters<typeof ManualCluster.start>[0]) => {
+  cluster = await ManualCluster.start(options);
 };
 afterEach(() => cluster?.stop());
 
@@ -52,7 +52,7 @@ describe("askers who all see the same free space", () => {
     await cluster.file("f", [1, 2], { lengthBytes: 900 });
     cluster.w(3).capacityBytes = 1000;
     cluster.w(4).capacityBytes = 1000;
-    for (const n of [3, 4]) cluster.w(n).copy = () => new Promise(() => {});
+    for (const n of [3, 4]) cluster.w(n).beforeCopy = () => new Promise(() => {});
     await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
     const target = cluster.copyOrders()[0]?.target as string;
     // Each chunk needs a third worker, so both are filled, whatever the draw.
@@ -84,7 +84,7 @@ describe("fewer zones than copies", () => {
     expect(await cluster.reasons()).toContain("CHUNKS_SHARE_ZONE");
     expect(cluster.copyOrders()).toEqual([]);
 
-    cluster.join("c");
+    await cluster.join("c");
     await cluster.until("each copy has a zone of its own", () => {
       const holders = cluster.holders("f");
       return holders.length === 3 && holders.includes("w4") && holders.includes("w3");
@@ -100,7 +100,7 @@ describe("fewer zones than copies", () => {
   test("41c. a zone without room, or whose only worker is leaving, is no better zone", async () => {
     await start({ zones: ["a", "a", "b"] });
     await cluster.file("f", [1, 2, 3]);
-    cluster.join("c").capacityBytes = 10;
+    (await cluster.join("c")).capacityBytes = 10;
     await cluster.pass(10_000);
     expect(cluster.copyOrders()).toEqual([]);
     await cluster.engine.propose({ type: "SET_WORKER_MODE", workerId: "w4", mode: "draining" });

@@ -1,11 +1,12 @@
 /** How a leader mends: from which copy to where, what first, how much at once, and what it gives up. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
-import { ScriptedCluster } from "../support/scripted-workers.ts";
+import { sampleBytes } from "../support/bodies.ts";
+import { ManualCluster } from "../support/manual-cluster.ts";
 
-let cluster: ScriptedCluster;
-const start = async (options?: Parameters<typeof ScriptedCluster.start>[0]) => {
-  cluster = await ScriptedCluster.start(options);
+let cluster: ManualCluster;
+const start = async (options?: Parameters<typeof ManualCluster.start>[0]) => {
+  cluster = await ManualCluster.start(options);
 };
 afterEach(() => cluster?.stop());
 
@@ -17,32 +18,24 @@ describe("a source that is corrupt", () => {
   test("44d. named by the one that copies: it is read back, no longer counted, and its copy made anew from another", async () => {
     await start({ zones: five });
     const chunkId = await cluster.file("f", [1, 2]);
-    cluster.w(1).verdict = () => "corrupt";
-    for (const n of [3, 4, 5])
-      cluster.w(n).copy = async ({ sources }) => {
-        const good = sources.find(({ id }) => id !== "w1");
-        const badSources = sources.some(({ id }) => id === "w1") ? ["w1"] : [];
-        if (!good) throw new Refusal("SOURCE_UNAVAILABLE", "no good copy", { badSources });
-        return { sourceId: good.id, badSources };
-      };
+    cluster.w(1).corrupt(chunkId);
+    cluster.w(2).fault = () => {
+      if (cluster.w(1).verified.length === 0) throw new Refusal("NOT_READY", "busy: the others have to read from w1");
+    };
     await cluster.until("three good copies", () => {
       const holders = cluster.holders("f");
       return holders.length === 3 && (!holders.includes("w1") || cluster.w(1).copyOrders.length > 0);
     });
-    if (cluster.w(1).verified.length > 0) expect(cluster.w(1).verified).toContain(chunkId);
+    expect(cluster.w(1).verified).toContain(chunkId);
     expect(cluster.w(2).trashed).toEqual([]);
   });
 
   test("44e. that is the only one left: it is not copied, its worker is asked, and the chunk is told to be lost", async () => {
     await start({ zones: five });
-    await cluster.file("f", [1]);
-    cluster.w(1).verdict = () => "corrupt";
-    for (const n of [2, 3, 4, 5])
-      cluster.w(n).copy = async () => {
-        throw new Refusal("SOURCE_UNAVAILABLE", "block 0 is not what its checksum says", { badSources: ["w1"] });
-      };
+    const chunkId = await cluster.file("f", [1]);
+    cluster.w(1).corrupt(chunkId);
     await cluster.until("it is known", async () => (await cluster.reasons()).includes("CHUNKS_UNREACHABLE"));
-    expect(cluster.engine.queries.faultsOf(1)).toEqual([{ workerId: "w1", state: "corrupt" }]);
+    expect(cluster.engine.queries.faultsOf(chunkId)).toEqual([{ workerId: "w1", state: "corrupt" }]);
     expect(cluster.w(1).trashed).toEqual([]);
   });
 
@@ -62,12 +55,11 @@ describe("a source that is corrupt", () => {
 test("45. one bad copy where every worker has one: it is replaced in place, and the good ones are let be", async () => {
   await start();
   const chunkId = await cluster.file("f", [1, 2, 3]);
-  cluster.w(2).chunks.delete(chunkId); // in quarantine
-  cluster.w(2).bad = [{ chunkId, state: "corrupt" }];
-  const copied = Promise.withResolvers<object>();
-  cluster.w(2).copy = () => copied.promise;
+  await cluster.w(2).store.quarantine(chunkId, "its checksum says otherwise");
+  const copied = Promise.withResolvers<void>();
+  cluster.w(2).beforeCopy = () => copied.promise;
   await cluster.until("it counts no longer", () => !cluster.holders("f").includes("w2"));
-  copied.resolve({});
+  copied.resolve();
   await cluster.until("and counts again", () => cluster.holders("f").includes("w2"));
   expect(cluster.copyOrders()).toEqual([{ target: "w2", chunkId }]);
   expect(
@@ -86,10 +78,10 @@ describe("a copy whose report got lost", () => {
   const loseReport = () => {
     const lost: string[] = [];
     for (const worker of cluster.workers)
-      worker.copy = async ({ chunkId, lengthBytes, crc32 }) => {
-        worker.chunks.set(chunkId, { lengthBytes, crc32 });
+      worker.beforeCopy = async (order) => {
+        await worker.carryOut(order);
         lost.push(worker.id);
-        for (const other of cluster.workers) other.copy = async () => ({ sourceId: null });
+        for (const other of cluster.workers) other.beforeCopy = null;
         throw new Refusal("PEER_UNREACHABLE", "the connection broke");
       };
     return lost;
@@ -105,7 +97,7 @@ describe("a copy whose report got lost", () => {
       { target: lost[0] as string, chunkId },
       { target: lost[0] as string, chunkId },
     ]);
-    expect(cluster.workers.filter(({ chunks }) => chunks.has(chunkId))).toHaveLength(3);
+    expect(cluster.workers.filter((worker) => worker.holds(chunkId))).toHaveLength(3);
   });
 
   test("46c. and if that worker is gone by then, its copy is found when it is back, and one of the four goes", async () => {
@@ -120,7 +112,7 @@ describe("a copy whose report got lost", () => {
     absent.beats = true;
     await cluster.until(
       "three copies, on the books and on the disks",
-      () => cluster.workers.filter(({ chunks }) => chunks.has(chunkId)).length === 3,
+      () => cluster.workers.filter((worker) => worker.holds(chunkId)).length === 3,
     );
     expect(cluster.holders("f")).toHaveLength(3);
   });
@@ -128,12 +120,12 @@ describe("a copy whose report got lost", () => {
   test("46e. a worker that is started again meanwhile has forgotten the order: it is given anew", async () => {
     await start();
     const chunkId = await cluster.file("f", [1, 2]);
-    cluster.w(3).copy = never;
+    cluster.w(3).beforeCopy = never;
     await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
-    cluster.w(3).copy = async () => ({});
-    cluster.w(3).wipe();
-    // An empty data directory counts from one again.
-    cluster.w(3).epoch = 1;
+    cluster.w(3).beforeCopy = null;
+    const { epoch } = cluster.w(3).me;
+    await cluster.w(3).wipe();
+    expect(cluster.w(3).me.epoch).toBe(epoch); // An empty data directory counts from one again.
     await cluster.until("three copies count", () => cluster.holders("f").length === 3);
     expect(cluster.copyOrders()).toEqual([
       { target: "w3", chunkId },
@@ -144,12 +136,12 @@ describe("a copy whose report got lost", () => {
   test("46f. an order that its worker does not name among its copies was lost, and is given anew; one that it names goes on", async () => {
     await start();
     const chunkId = await cluster.file("f", [1, 2]);
-    cluster.w(3).copy = never;
+    cluster.w(3).beforeCopy = never;
     await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
     await cluster.pass(300_000);
     expect(cluster.copyOrders()).toHaveLength(1);
     cluster.w(3).copying.clear();
-    cluster.w(3).copy = async () => ({});
+    cluster.w(3).beforeCopy = null;
     await cluster.until("three copies count", () => cluster.holders("f").length === 3);
     expect(cluster.copyOrders()).toEqual([
       { target: "w3", chunkId },
@@ -160,15 +152,15 @@ describe("a copy whose report got lost", () => {
   test("46d. a new leader, who does not know of it, takes it in when inventories are compared", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     const chunkId = await cluster.file("f", [1, 2]);
-    for (const worker of cluster.workers) worker.copy = never;
+    for (const worker of cluster.workers) worker.beforeCopy = never;
     await cluster.until("a copy is on its way", () => cluster.copyOrders().length > 0);
     cluster.openOffice();
-    cluster.w(3).chunks.set(chunkId, { lengthBytes: 1000, crc32: 7 });
-    for (const worker of cluster.workers) worker.copy = async () => ({});
+    await cluster.w(3).copyFrom(cluster.w(1), chunkId);
+    for (const worker of cluster.workers) worker.beforeCopy = null;
     await cluster.until("three copies count", () => cluster.holders("f").length >= 3);
     await cluster.pass(20_000);
     expect(cluster.holders("f")).toHaveLength(3);
-    expect(cluster.workers.filter(({ chunks }) => chunks.has(chunkId))).toHaveLength(3);
+    expect(cluster.workers.filter((worker) => worker.holds(chunkId))).toHaveLength(3);
   });
 });
 
@@ -200,9 +192,8 @@ describe("much to mend", () => {
     await start({ zones: five, config: { repair: { ...repair, maxConcurrent: 1 } } });
     const order: number[] = [];
     for (const worker of cluster.workers)
-      worker.copy = async ({ chunkId }) => {
+      worker.beforeCopy = async ({ chunkId }) => {
         order.push(chunkId);
-        return {};
       };
     for (const worker of cluster.workers) worker.beats = true;
     cluster.openOffice(); // safe mode: nothing is mended while the files are made
@@ -225,7 +216,8 @@ describe("much to mend", () => {
     let mostOfOne = 0;
     let done = 0;
     for (const worker of cluster.workers)
-      worker.copy = async ({ sources, bytesPerSecond }) => {
+      worker.beforeCopy = async (order) => {
+        const { sources, bytesPerSecond } = order;
         paces.add(bytesPerSecond);
         const copy = { target: worker.id, source: sources[0]?.id as string };
         running.push(copy);
@@ -233,10 +225,9 @@ describe("much to mend", () => {
         for (const role of ["target", "source"] as const)
           for (const { id } of cluster.workers)
             mostOfOne = Math.max(mostOfOne, running.filter((one) => one[role] === id).length);
-        await Bun.sleep(20);
+        await worker.carryOut(order);
         running.splice(running.indexOf(copy), 1);
         done++;
-        return {};
       };
     const holders = [
       [1, 2],
@@ -244,7 +235,7 @@ describe("much to mend", () => {
       [3, 4],
       [4, 5],
     ];
-    for (let n = 0; n < 24; n++) await cluster.file(`f${n}`, holders[n % 4] as number[]);
+    for (let n = 0; n < 24; n++) await cluster.file(`f${n}`, holders[n % 4] as number[], { lengthBytes: 20 });
     await cluster.until("all are mended", async () => (await cluster.state()).redundancy.full === 24);
     expect(done).toBe(24);
     expect([...paces]).toEqual([1000]);
@@ -254,6 +245,7 @@ describe("much to mend", () => {
   test("49d. a slow pace gets the time that it needs: no copy is given up for keeping to it", async () => {
     await start({ config: { repair: { ...repair, bytesPerSecond: 100 } } });
     await cluster.file("f", [1, 2], { lengthBytes: 500_000 });
+    cluster.w(3).beforeCopy = never;
     await cluster.until("a copy is ordered", () => cluster.copyOrders().length > 0);
     expect(cluster.w(3).copyOrders[0]?.timeoutMs).toBeGreaterThan(5_000_000);
   });
@@ -268,32 +260,32 @@ describe("a worker that is drained", () => {
   test("50. while an upload is open on it it is not drained: only when that is committed and copied", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     await cluster.file("old", [1, 2, 3]);
-    cluster.w(1).openChunks = 1;
-    await cluster.pass(1000);
-    await drain(1);
-    await cluster.until("the old copy has moved", () => !cluster.holders("old").includes("w1"));
-    await cluster.pass(10_000);
-    expect(cluster.w(1).chunks.size).toBe(0);
-    expect(await cluster.stateOf(1)).toBe("draining");
-
-    const granted = await cluster.engine.propose({
+    const { firstChunkId: chunkId } = await cluster.engine.propose({
       type: "GRANT_CHUNKS",
       gatewayId: "g1",
       count: 1,
       leaseMs: 60_000,
       decision: { atLogTime: 0, rule: "before the drain", candidates: [] },
     });
-    cluster.w(1).openChunks = 0; // sealed, not committed yet
-    for (const n of [1, 2, 3]) cluster.w(n).chunks.set(granted.firstChunkId, { lengthBytes: 10, crc32: 7 });
+    const bytes = sampleBytes(10);
+    const written = await cluster.w(1).begin(chunkId, bytes);
+    await cluster.pass(1000);
+    await drain(1);
+    await cluster.until("the old copy has moved", () => !cluster.holders("old").includes("w1"));
+    await cluster.pass(10_000);
+    expect(cluster.w(1).sealedChunks()).toEqual([]);
+    expect(await cluster.stateOf(1)).toBe("draining");
+
+    for (const n of [1, 2, 3]) await cluster.w(n).hold(chunkId, bytes); // not committed yet
     await cluster.pass(10_000);
     expect(await cluster.stateOf(1)).toBe("draining");
 
     await cluster.engine.propose({
       type: "PUT_FILE",
       path: "new",
-      chunks: [{ chunkId: granted.firstChunkId, lengthBytes: 10, crc32: 7, workerIds: ["w1", "w2", "w3"] }],
-      sizeBytes: 10,
-      crc32: 7,
+      chunks: [{ chunkId, ...written, workerIds: ["w1", "w2", "w3"] }],
+      sizeBytes: written.lengthBytes,
+      crc32: written.crc32,
       replicationFactor: 3,
       minReplicas: 2,
       condition: {},
@@ -329,10 +321,7 @@ describe("a copy too many", () => {
     for (const worker of cluster.workers) worker.tellsInventory = true;
     await cluster.until("one goes", () => cluster.holders("f").length === 3);
     expect(cluster.holders("f").slice(0, 2)).toEqual(["w1", "w2"]);
-    await cluster.until(
-      "its bytes, too",
-      () => cluster.workers.filter(({ chunks }) => chunks.has(chunkId)).length === 3,
-    );
+    await cluster.until("its bytes, too", () => cluster.workers.filter((worker) => worker.holds(chunkId)).length === 3);
     expect(cluster.workers.flatMap(({ trashed }) => trashed)).toEqual([chunkId]);
     await cluster.pass(20_000);
     expect(cluster.copyOrders()).toEqual([]);
@@ -363,7 +352,7 @@ describe("a copy too many", () => {
 test("F4. a worker that fails every copy is not taken again and again: the others get them meanwhile", async () => {
   await start({ zones: five });
   for (let n = 0; n < 10; n++) await cluster.file(`f${n}`, [1, 2]);
-  cluster.w(3).copy = async () => {
+  cluster.w(3).beforeCopy = async () => {
     throw new Refusal("READ_ONLY", "ENOENT: no such file or directory");
   };
   const full = () => Array.from({ length: 10 }, (_, n) => cluster.holders(`f${n}`)).every(({ length }) => length === 3);

@@ -3,11 +3,11 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { massSilence } from "../../actors/rules/redundancy/mass-silence.ts";
 import { verdictOf } from "../../gateway/client/verdict.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
-import { ScriptedCluster } from "../support/scripted-workers.ts";
+import { ManualCluster } from "../support/manual-cluster.ts";
 
-let cluster: ScriptedCluster;
-const start = async (options?: Parameters<typeof ScriptedCluster.start>[0]) => {
-  cluster = await ScriptedCluster.start(options);
+let cluster: ManualCluster;
+const start = async (options?: Parameters<typeof ManualCluster.start>[0]) => {
+  cluster = await ManualCluster.start(options);
   return cluster.config;
 };
 afterEach(() => cluster?.stop());
@@ -69,12 +69,12 @@ describe("a new leader", () => {
     expect(await cluster.stateOf(5)).toBe("unknown");
     expect(cluster.copyOrders()).toEqual([]);
     expect(cluster.holders("crowded")).toHaveLength(4);
-    expect(cluster.w(1).chunks.has(chunkId)).toBe(true);
+    expect(cluster.w(1).holds(chunkId)).toBe(true);
     await cluster.pass(1000);
     expect(await cluster.stateOf(5)).toBe("dead");
     await cluster.until("then it repairs", () => cluster.holders("short").length === 3);
     await cluster.until("and trims", () => cluster.holders("crowded").length === 3);
-    await cluster.until("and clears", () => !cluster.w(1).chunks.has(chunkId));
+    await cluster.until("and clears", () => !cluster.w(1).holds(chunkId));
   });
 
   test("34d. that stands still in its safe mode gives the workers the whole of it again", async () => {
@@ -135,7 +135,7 @@ describe("a worker that was declared dead and comes back", () => {
   test("35. its copies count again at once, and the copy under way for them is cancelled", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
-    cluster.w(4).copy = () => new Promise(() => {});
+    cluster.w(4).beforeCopy = () => new Promise(() => {});
     cluster.w(3).beats = false;
     await cluster.until("a copy is ordered", () => cluster.w(4).copyOrders.length > 0);
     expect((await cluster.state()).redundancy).toMatchObject({ full: 0, below: { "2": 1 } });
@@ -165,7 +165,7 @@ describe("a worker that comes and goes every twenty seconds", () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     let orders = 0;
-    cluster.w(4).copy = () => {
+    cluster.w(4).beforeCopy = () => {
       orders++;
       return new Promise(() => {});
     };
@@ -227,8 +227,8 @@ describe("a worker that beats but has not told this leader what it holds", () =>
   test("37b. nor is a copy that turned up trashed on the strength of it: it may be needed yet", async () => {
     await start({ zones: four });
     const chunkId = await cluster.file("f", [1, 2, 3]);
-    cluster.w(4).chunks.set(chunkId, { lengthBytes: 1000, crc32: 7 });
-    cluster.w(2).chunks.clear(); // its disk forgot, under the same incarnation
+    await cluster.w(4).copyFrom(cluster.w(1), chunkId);
+    await cluster.w(2).lose(); // its disk forgot, under the same incarnation
     for (const worker of cluster.workers) worker.tellsInventory = false;
     cluster.openOffice();
     await cluster.pass(2000);
@@ -236,7 +236,7 @@ describe("a worker that beats but has not told this leader what it holds", () =>
     for (const n of [1, 3]) await cluster.tellInventory(cluster.w(n));
     expect((await cluster.tellInventory(cluster.w(4))).trash).toEqual([]);
     await cluster.tellInventory(cluster.w(2));
-    const isThere = (n: number) => cluster.w(n).chunks.has(chunkId);
+    const isThere = (n: number) => cluster.w(n).holds(chunkId);
     await cluster.until("three good copies", () => [1, 2, 3, 4].filter(isThere).length >= 3);
     await cluster.until("and three that count", () => cluster.holders("f").length === 3);
     for (const id of cluster.holders("f")) expect(isThere(Number(id.slice(1)))).toBe(true);
@@ -246,7 +246,7 @@ describe("a worker that beats but has not told this leader what it holds", () =>
 test("38c. a worker that comes back with another disk has lost its copies at once: they are made anew without waiting", async () => {
   await start({ zones: four });
   await cluster.file("f", [1, 2, 3]);
-  cluster.w(3).wipe();
+  await cluster.w(3).wipe();
   await cluster.beat(cluster.w(3));
   expect(cluster.holders("f")).toEqual(["w1", "w2"]);
   await cluster.until("a third copy is made", () => cluster.holders("f").length === 3, 3000);
