@@ -3,16 +3,16 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { resolve } from "node:path";
 import { createClient } from "../../gateway/client/client.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { MemoryCluster } from "../support/memory-cluster.ts";
+import { GatewayCluster } from "../support/gateway-cluster.ts";
 import { pick, SEED, seeded } from "../support/random.ts";
 import { onSocket, problemOf, restGatewayOver } from "../support/rest-gateway.ts";
 
 const DFS = resolve(import.meta.dir, "../../gateway/cli/dfs.ts");
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 let url: string;
 let stopGateway: () => unknown;
 beforeAll(async () => {
-  cluster = await new MemoryCluster({ workers: 3 }).start();
+  cluster = await new GatewayCluster({ workers: 3 }).up();
   const gateway = restGatewayOver(cluster.data);
   url = gateway.listen(freePorts(1)[0] as number);
   stopGateway = gateway.stop;

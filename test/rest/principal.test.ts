@@ -6,11 +6,11 @@ import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../
 import { Doors, tokenDoor } from "../../gateway/http/door.ts";
 import { type RouteTable, routeTable } from "../../gateway/http/route-table.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
-import { MemoryCluster } from "../support/memory-cluster.ts";
+import { GatewayCluster } from "../support/gateway-cluster.ts";
 import { memoryDataPath } from "../support/memory-transfers.ts";
 import { restGatewayOver } from "../support/rest-gateway.ts";
 
-let cluster: MemoryCluster | null = null;
+let cluster: GatewayCluster | null = null;
 afterEach(async () => {
   await cluster?.stop();
   cluster = null;
@@ -102,7 +102,7 @@ test("a probe that anyone may send is asked in the gateway's own name", async ()
 });
 
 test("uploads and downloads under way tell whose they are", async () => {
-  cluster = await new MemoryCluster({}).start();
+  cluster = await new GatewayCluster().up();
   const { transfers } = cluster.data.as(TOKEN_HOLDER);
   const seen: string[] = [];
   const bytes = sampleBytes(20_000);
@@ -117,7 +117,7 @@ test("uploads and downloads under way tell whose they are", async () => {
 });
 
 test("the flight recorder names whose request was refused, and whose upload ran", async () => {
-  cluster = await new MemoryCluster({}).start();
+  cluster = await new GatewayCluster().up();
   const store = new NodeRecords(":memory:", { keepRecords: 1000 });
   const close = store.close.bind(store);
   store.close = () => {};

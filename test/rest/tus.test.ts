@@ -4,13 +4,13 @@ import { Upload, type UploadOptions } from "tus-js-client";
 import { readBack, sampleBytes } from "../support/bodies.ts";
 import { until } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
+import { CHUNK, GatewayCluster } from "../support/gateway-cluster.ts";
 import { problemOf, restGatewayOver } from "../support/rest-gateway.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 let rest: ReturnType<typeof restGatewayOver>;
 beforeAll(async () => {
-  cluster = await new MemoryCluster().start();
+  cluster = await new GatewayCluster().up();
   rest = restGatewayOver(cluster.data);
 });
 afterAll(() => cluster.stop());

@@ -2,33 +2,36 @@
  * A leader's office over a real metadata engine, with time that stands still until the test lets it pass, and workers
  * that beat in the test's rhythm and do what the leader orders.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+
+import { rmSync } from "node:fs";
 import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { seenByLeader } from "../../actors/master/group/seen-by-leader.ts";
 import { Office } from "../../actors/master/leading/office.ts";
 import { masterMetrics } from "../../actors/master/metrics.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { loadConfig } from "../../actors/node/config.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { sampleBytes } from "./bodies.ts";
 import { freePorts } from "./free-ports.ts";
 import { loneEngine, untilReady } from "./lone-engine.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { ManualWorker } from "./manual-worker.ts";
+import { scratchFolder } from "./scratch.ts";
 
-const SECRET = "7".repeat(64);
-const CLUSTER_ID = "manual";
+export const SECRET = "5".repeat(64);
+export const CLUSTER_ID = "manual";
 const log = createLogger("test", "silent" as "debug");
 
 /** How often a worker compares all that it holds with the leader. */
 const RECONCILE_EVERY_MS = 5000;
 
-interface Options {
-  /** Zone of each worker; w1 is in the first. */
+export interface Options {
+  /** Zone of each worker; the first worker is in the first. */
   zones?: string[];
   config?: Partial<Config>;
+  /** A worker's id is this and its number. */
+  prefix?: string;
 }
 
 export class ManualCluster {
@@ -37,41 +40,54 @@ export class ManualCluster {
   readonly engine: RaftMetadata;
   readonly workers: ManualWorker[] = [];
   office!: Office;
-  readonly #folder = mkdtempSync(join(tmpdir(), "dfs-manual-"));
+  readonly #prefix: string;
+  readonly #folder = scratchFolder("dfs-manual-");
   #isStopped = false;
   #lastToldAt = Number.NEGATIVE_INFINITY;
   #lastBeatAt = Number.NEGATIVE_INFINITY;
 
-  private constructor({ zones = ["a", "b", "c"], config = {} }: Options) {
+  protected constructor({ zones = ["a", "b", "c"], config = {}, prefix = "w" }: Options) {
+    this.#prefix = prefix;
     const shipped = loadConfig();
     const small = { blockSizeBytes: 1 << 16, inlineChunkBytes: 512 };
-    this.config = { ...shipped, ...small, trash: { ...shipped.trash, deleteGraceMs: 0 }, ...config };
+    this.config = { ...shipped, ...small, trash: { ...shipped.trash, deleteGraceMs: 0 }, ...config, workers: [] };
     this.engine = loneEngine(this.#folder, CLUSTER_ID);
-    for (const zone of zones) this.#add(zone);
+    const ports = freePorts(zones.length + 1);
+    this.config.masters = [{ id: "master-1", url: `http://127.0.0.1:${ports.pop()}` }];
+    for (const zone of zones) this.#add(zone, ports.pop() as number);
   }
 
   /** A leader in office that has heard every worker, and left safe mode. */
   static async start(options: Options = {}): Promise<ManualCluster> {
     const cluster = new ManualCluster(options);
-    await untilReady(cluster.engine);
-    for (const worker of cluster.workers) await worker.start();
-    cluster.openOffice();
+    await cluster.open();
     await cluster.pass(1000);
     return cluster;
   }
 
-  #add(zone: string): ManualWorker {
-    const [port] = freePorts(1);
+  protected async open(): Promise<void> {
+    await untilReady(this.engine);
+    for (const worker of this.workers) await worker.start();
+    this.openOffice();
+  }
+
+  #add(zone: string, port: number): ManualWorker {
     const { config, clock } = this;
     const setting = { folder: this.#folder, config, secret: SECRET, clusterId: CLUSTER_ID, clock };
-    const worker = new ManualWorker(`w${this.workers.length + 1}`, `http://127.0.0.1:${port}`, zone, setting);
+    const worker = new ManualWorker(
+      `${this.#prefix}${this.workers.length + 1}`,
+      `http://127.0.0.1:${port}`,
+      zone,
+      setting,
+    );
     this.workers.push(worker);
+    config.workers.push({ id: worker.id, url: worker.url, zone });
     return worker;
   }
 
   /** One more worker, which registers with its first heartbeat. */
   async join(zone: string): Promise<ManualWorker> {
-    const worker = this.#add(zone);
+    const worker = this.#add(zone, freePorts(1)[0] as number);
     await worker.start();
     return worker;
   }
@@ -80,12 +96,12 @@ export class ManualCluster {
   openOffice(): void {
     this.office?.close();
     const { config, engine, clock } = this;
-    const url = "http://127.0.0.1:1";
+    const url = config.masters[0]?.url as string;
     this.office = new Office({
       config,
       nodeId: "master-1",
       clusterId: CLUSTER_ID,
-      identity: { nodeId: "master-1", secret: SECRET, clusterId: () => CLUSTER_ID },
+      identity: { nodeId: "master-1", credentials: sharedSecret("master-1", SECRET), clusterId: () => CLUSTER_ID },
       metadata: engine,
       masters: () => seenByLeader(engine.raft.state, () => url, clock.now()),
       clock,

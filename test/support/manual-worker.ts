@@ -2,27 +2,24 @@
  * A worker without a rhythm of its own: the shipped store, block routes, orders and fence, on real files behind a real
  * socket. It registers, beats and compares its inventory when the test says so, and the test may come between it and a step.
  */
+
 import { closeSync, mkdirSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { Elysia } from "elysia";
 import type { Office } from "../../actors/master/leading/office.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import type { Refusal } from "../../actors/messages/errors.ts";
-import type { MasterMailbox, WorkerAddress } from "../../actors/messages/master.ts";
+import type { MasterMailbox } from "../../actors/messages/master.ts";
 import type { WorkerCondition, WorkerMode } from "../../actors/messages/primitives.ts";
+import type { WorkerAddress } from "../../actors/messages/questions.ts";
 import { WorkerMailbox } from "../../actors/messages/worker.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { refusalResponse } from "../../actors/node/http/answers.ts";
+import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
+import type { Identity } from "../../actors/node/identity/identity.ts";
+import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
-import {
-  type AnswerOf,
-  type Handlers,
-  type Identity,
-  listenOptions,
-  type MessageOf,
-  mailbox,
-  SERVER_OPTIONS,
-} from "../../actors/node/messaging/mailbox.ts";
+import { type AnswerOf, type Handlers, type MessageOf, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { parseChunkId } from "../../actors/rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { blockRoutes, noTraffic } from "../../actors/worker/blocks/block-routes.ts";
@@ -118,7 +115,8 @@ export class ManualWorker {
     const disk = new Disk({ directory, reservedBytes: 0 });
     const store = new WatchedStore(index, { directory, inlineChunkBytes: setting.config.inlineChunkBytes, disk, log });
     store.before = (step) => this.#step(step);
-    const identity: Identity = { nodeId: id, secret: setting.secret, clusterId: () => setting.clusterId };
+    const credentials = sharedSecret(id, setting.secret);
+    const identity: Identity = { nodeId: id, credentials, clusterId: () => setting.clusterId };
     const fence = new Fence(index, () => setting.clock.now());
     return { directory, index, me, store, identity, fence, copier: new Copier(identity, store) };
   }
@@ -221,6 +219,7 @@ export class ManualWorker {
   /** Has none of these chunks any more; of none at all, if none is named. */
   async lose(...chunkIds: number[]): Promise<void> {
     await this.store.trash(chunkIds.length > 0 ? chunkIds : this.sealedChunks(), AT_LAST);
+    await this.store.sweep(0, () => true);
   }
 
   /** Flips a bit of a stored block, as a bad disk does. The chunk has a file: it is longer than `inlineChunkBytes`. */

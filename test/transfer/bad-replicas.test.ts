@@ -3,14 +3,14 @@ import { expect, test } from "bun:test";
 import { readBack } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { BLOCK, CHUNK, type MemoryWorker, type Step } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, type ManualWorker, type Step } from "../support/gateway-cluster.ts";
 import { bytes, cluster, put, startCluster, stopAfterEach } from "./one-file.ts";
 
 stopAfterEach();
 
 /** Harms the first two workers that are asked at such a moment, whichever those are, before they answer. */
-function harmFirstTwo(isMoment: (step: Step) => boolean, harm: (worker: MemoryWorker) => void | Promise<void>): void {
-  const harmed = new Set<MemoryWorker>();
+function harmFirstTwo(isMoment: (step: Step) => boolean, harm: (worker: ManualWorker) => void | Promise<void>): void {
+  const harmed = new Set<ManualWorker>();
   for (const worker of cluster.workers)
     worker.fault = (step) => {
       if (!isMoment(step) || harmed.size === 2 || harmed.has(worker)) return;
@@ -37,7 +37,7 @@ test("a lost copy is reported as missing, and the file is read from another", as
   await put();
   harmFirstTwo(
     ({ kind }) => kind === "get",
-    ({ chunks }) => chunks.clear(),
+    (worker) => worker.lose(),
   );
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   expect(cluster.reports.map(({ problem }) => problem)).toContain("missing");
@@ -55,7 +55,9 @@ test("when every copy is bad the stream breaks off, with no wrong byte before", 
   })();
   expect(await codeOf(reading)).toBe("DATA_UNAVAILABLE");
   const before = new Uint8Array(await new Blob(received as Uint8Array<ArrayBuffer>[]).arrayBuffer());
-  expect(before).toEqual(bytes.slice(0, CHUNK + 5 * BLOCK));
+  expect(before).toEqual(bytes.slice(0, before.length));
+  expect(before.length).toBeGreaterThanOrEqual(CHUNK);
+  expect(before.length).toBeLessThanOrEqual(CHUNK + 5 * BLOCK);
   expect(cluster.data.transfers.activity().downloadsFailed).toBe(1);
 });
 
@@ -99,10 +101,9 @@ test("replicas that moved since the file was opened are looked up again", async 
   await put();
   const { stream } = await cluster.data.transfers.openFile("file");
   for (const { chunkId, workerIds } of cluster.locate("file").chunks) {
-    const copy = cluster.worker("worker-1").chunks.get(chunkId);
-    if (copy) cluster.worker("worker-6").chunks.set(chunkId, copy);
+    await cluster.worker("worker-6").copyFrom(cluster.worker("worker-1"), chunkId);
     await cluster.propose({ type: "ADD_REPLICAS", replicas: [{ chunkId, workerId: "worker-6", reason: "test" }] });
-    for (const id of workerIds) cluster.worker(id).chunks.delete(chunkId);
+    for (const id of workerIds) await cluster.worker(id).lose(chunkId);
   }
   expect(new Uint8Array(await new Response(stream(0, bytes.length)).arrayBuffer())).toEqual(bytes);
 });

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { MasterClient } from "../../gateway/nodes/master-client.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
-import { CHUNK, SECRET } from "../support/memory-cluster.ts";
+import { CHUNK, SECRET } from "../support/gateway-cluster.ts";
 import { namesOf } from "../support/system-backend.ts";
 import { bytes, cluster, put, startCluster, stopAfterEach } from "./one-file.ts";
 
@@ -71,7 +71,7 @@ test("67e. requests that wait for the masters are bounded; what a transfer under
   const needed = masters.ask({ type: "CLUSTER_STATE" }, { underWay: true });
   expect(await Promise.all(refused.map(codeOf))).toEqual(Array(3).fill("OVERLOADED"));
   cluster.startMaster();
-  expect((await needed).clusterId).toBe("memory-cluster");
+  expect((await needed).clusterId).toBe("manual");
   await Promise.all(waiting);
   expect(await names.stat("d9")).toMatchObject({ kind: "directory" });
 });

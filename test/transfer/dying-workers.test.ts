@@ -3,13 +3,13 @@ import { expect, test } from "bun:test";
 import { readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import type { MemoryWorker, Step } from "../support/memory-cluster.ts";
+import type { ManualWorker, Step } from "../support/gateway-cluster.ts";
 import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
 stopAfterEach();
 
 /** Kills the worker at a step of the first chunk, before the step takes effect. */
-const killAt = (worker: MemoryWorker, isMoment: (step: Step) => boolean) => {
+const killAt = (worker: ManualWorker, isMoment: (step: Step) => boolean) => {
   worker.fault = (step) => (isMoment(step) ? worker.kill() : undefined);
 };
 

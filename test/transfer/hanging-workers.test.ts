@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { readBack, sampleBytes } from "../support/bodies.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { CHUNK } from "../support/memory-cluster.ts";
+import { CHUNK } from "../support/gateway-cluster.ts";
 import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
 stopAfterEach();

@@ -11,7 +11,7 @@ import type { LocatedFile } from "../../gateway/transfer/located-file.ts";
 import { Download } from "../../gateway/transfer/reader.ts";
 import { Slots } from "../../gateway/transfer/slots.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
-import { CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
+import { CHUNK, GatewayCluster } from "../support/gateway-cluster.ts";
 
 /** @returns the claim that broke */
 const broken = (work: () => unknown): Promise<string> =>
@@ -101,7 +101,7 @@ test("a chunk's blocks are full but the last, and together as long as the chunk"
 });
 
 test("an upload's chunks follow each other and make up its size", async () => {
-  const cluster = await new MemoryCluster().start();
+  const cluster = await new GatewayCluster().up();
   const { seal } = ChunkWriter.prototype;
   ChunkWriter.prototype.seal = async function () {
     return { ...(await seal.call(this)), lengthBytes: 1 };

@@ -7,8 +7,8 @@ import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until as untilFair } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { BLOCK, type ClusterOptions, GatewayCluster, type Step } from "../support/gateway-cluster.ts";
 import { askAndLeave } from "../support/impatient-clients.ts";
-import { BLOCK, type ClusterOptions, MemoryCluster, type Step } from "../support/memory-cluster.ts";
 import { atSomeMoment, pick, SEED, seeded } from "../support/random.ts";
 import { problemOf } from "../support/rest-gateway.ts";
 
@@ -24,10 +24,10 @@ const EAGER = { firstByteMs: 10_000, idleMs: 0, stalledMs: 60_000 };
 const content = sampleBytes(40 * BLOCK + 77);
 const large = sampleBytes(40 * BIG_BLOCK);
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 let app: ReturnType<typeof createGatewayServer>;
 const start = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster({ blockTimeoutMs: 20_000, ...options }).start();
+  cluster = await new GatewayCluster({ blockTimeoutMs: 20_000, ...options }).up();
   const { data, config } = cluster;
   const log = createLogger("gateway-1", "silent");
   app = createGatewayServer({ id: "gateway-1", config, backend: data, log, token: null, stopping: false });

@@ -2,12 +2,12 @@
 import { afterEach, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until as untilFair } from "../support/fair-time.ts";
-import { BLOCK, CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, type ClusterOptions, GatewayCluster } from "../support/gateway-cluster.ts";
 import { atSomeMoment, pick, SEED, seeded } from "../support/random.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 const start = async (options: ClusterOptions = {}) => {
-  cluster = await new MemoryCluster({ blockTimeoutMs: 300_000, ...options }).start();
+  cluster = await new GatewayCluster({ blockTimeoutMs: 300_000, ...options }).up();
 };
 afterEach(async () => {
   await until("nothing is held", isIdle);

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { BLOCK, CHUNK } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK } from "../support/gateway-cluster.ts";
 import { bytes, cluster, copies, put, startCluster, stopAfterEach } from "./one-file.ts";
 
 stopAfterEach();
@@ -77,10 +77,7 @@ test("56g. a commit waits for the repair of chunks that lost copies since they w
   const completing = transfers.completeUpload(uploadId, bytes.length);
   while ((cluster.asked.EXECUTE ?? 0) < before + 2) await Bun.sleep(10);
   expect(await namespace.stat("file")).toBeNull();
-  for (const chunkId of chunkIds) {
-    const copy = cluster.worker("worker-3").chunks.get(chunkId);
-    if (copy) cluster.worker("worker-4").chunks.set(chunkId, copy);
-  }
+  for (const chunkId of chunkIds) await cluster.worker("worker-4").copyFrom(cluster.worker("worker-3"), chunkId);
   const repaired = chunkIds.map((chunkId) => ({ chunkId, workerId: "worker-4", reason: "repair" }));
   await cluster.propose({ type: "ADD_REPLICAS", replicas: repaired });
   expect((await completing).file).toMatchObject({ sizeBytes: bytes.length });

@@ -1,12 +1,12 @@
 /** A cluster in memory for each test that starts one, and the file that most of them are about. */
 import { afterEach, expect } from "bun:test";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
-import { CHUNK, type ClusterOptions, MemoryCluster } from "../support/memory-cluster.ts";
+import { CHUNK, type ClusterOptions, GatewayCluster } from "../support/gateway-cluster.ts";
 
 /** That of the test under way. */
-export let cluster: MemoryCluster;
+export let cluster: GatewayCluster;
 export const startCluster = async (options: ClusterOptions = {}): Promise<void> => {
-  cluster = await new MemoryCluster(options).start();
+  cluster = await new GatewayCluster(options).up();
 };
 
 /** Of each file that starts clusters: after each test nothing is held, and its cluster goes. */

@@ -2,11 +2,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { HashName } from "../../gateway/ports/transfers.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
-import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, GatewayCluster } from "../support/gateway-cluster.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 beforeAll(async () => {
-  cluster = await new MemoryCluster().start();
+  cluster = await new GatewayCluster().up();
 });
 afterAll(() => cluster.stop());
 
@@ -44,13 +44,14 @@ test("any range of a file can be read, across blocks and chunks", async () => {
 
 test("every route brings every block to every worker", async () => {
   for (const route of ["fanout", "chain", "auto"] as const) {
-    const other = await new MemoryCluster({ workers: 3, config: { route } }).start();
+    const other = await new GatewayCluster({ workers: 3, config: { route } }).up();
     try {
       for (const size of [100, CHUNK + 1]) {
         const bytes = sampleBytes(size);
         await other.data.transfers.put({ path: `file-${size}`, body: bodyOf(bytes) });
         for (const { chunkId, lengthBytes } of other.locate(`file-${size}`).chunks)
-          for (const { chunks } of other.workers) expect(chunks.get(chunkId)?.sealed?.lengthBytes).toBe(lengthBytes);
+          for (const { store } of other.workers)
+            expect(store.describe(chunkId)).toMatchObject({ state: "sealed", lengthBytes });
         expect(await readBack(other.data, `file-${size}`)).toEqual(bytes);
       }
     } finally {

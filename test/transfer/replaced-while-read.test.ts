@@ -3,12 +3,12 @@ import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
-import { BLOCK, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, GatewayCluster } from "../support/gateway-cluster.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 let get: (headers?: Record<string, string>) => Promise<Response>;
 const start = async () => {
-  cluster = await new MemoryCluster({}).start();
+  cluster = await new GatewayCluster({}).up();
   const { data, config } = cluster;
   const log = createLogger("gateway-1", "silent");
   const app = createGatewayServer({ id: "gateway-1", config, backend: data, log, token: null, stopping: false });
@@ -39,10 +39,10 @@ function replaceAtRead(versions: Uint8Array<ArrayBuffer>[], block = 0): void {
         if (!content) return;
         const old = cluster.locate("f").chunks.map(({ chunkId }) => chunkId);
         await put(content);
-        for (const { chunks } of cluster.workers) for (const chunkId of old) chunks.delete(chunkId);
+        for (const other of cluster.workers) await other.lose(...old);
       })();
       await replacing;
-      if (versions.length > 0 && worker.chunks.has(step.chunkId)) replacing = null;
+      if (versions.length > 0 && worker.holds(step.chunkId)) replacing = null;
     };
 }
 
@@ -83,7 +83,7 @@ for (const [size, length] of Object.entries({ small: 100, large: 20 * BLOCK })) 
       worker.fault = async () => {
         if (!isDeleted) await cluster.data.namespace.delete("f");
         isDeleted = true;
-        for (const { chunks } of cluster.workers) chunks.clear();
+        for (const other of cluster.workers) await other.lose();
       };
     expect((await get()).status).toBe(404);
   });
@@ -99,7 +99,7 @@ test("replaced again and again, the file is looked up a few times only", async (
       const next = versions.shift();
       const old = cluster.locate("f").chunks.map(({ chunkId }) => chunkId);
       if (next) await put(next);
-      for (const { chunks } of cluster.workers) for (const chunkId of old) chunks.delete(chunkId);
+      for (const other of cluster.workers) await other.lose(...old);
     };
   const response = await get();
   expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([503, "DATA_UNAVAILABLE"]);

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
-import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, GatewayCluster } from "../support/gateway-cluster.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 beforeAll(async () => {
-  cluster = await new MemoryCluster().start();
+  cluster = await new GatewayCluster().up();
 });
 afterAll(() => cluster.stop());
 

@@ -5,14 +5,14 @@ import { UploadTurns } from "../../gateway/transfer/upload-turns.ts";
 import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { BLOCK, CHUNK, MemoryCluster } from "../support/memory-cluster.ts";
+import { BLOCK, CHUNK, GatewayCluster } from "../support/gateway-cluster.ts";
 import { restGatewayOver } from "../support/rest-gateway.ts";
 import type { SystemBackend } from "../support/system-backend.ts";
 
-let cluster: MemoryCluster;
+let cluster: GatewayCluster;
 let other: SystemBackend;
 beforeAll(async () => {
-  cluster = await new MemoryCluster().start();
+  cluster = await new GatewayCluster().up();
   other = cluster.openGateway("gateway-2");
 });
 afterAll(async () => {
@@ -118,7 +118,7 @@ test("F5. at two gateways the first chunk that is staged counts: the late one of
 });
 
 test("F5. a body that falls silent ends by itself, and what came of it is kept", async () => {
-  const impatient = await new MemoryCluster({ silentAfterMs: 20 }).start();
+  const impatient = await new GatewayCluster({ silentAfterMs: 20 }).up();
   try {
     const { transfers } = impatient.data;
     const { uploadId } = await transfers.openUpload({ path: "silent" });
