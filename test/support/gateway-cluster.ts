@@ -27,6 +27,9 @@ export const BLOCK = 4096;
 export const CHUNK = 16 * BLOCK;
 const log = createLogger("test", "silent" as "debug");
 
+/** Until the leader has heard every worker and left its safe mode. */
+const SETTLING_MS = 1000;
+
 type Message<T extends keyof typeof MasterMailbox> = MessageOf<typeof MasterMailbox, T>;
 
 export interface ClusterOptions {
@@ -90,10 +93,8 @@ export class GatewayCluster extends ManualCluster {
   /** All workers have registered, and the master answers. */
   async up(): Promise<this> {
     await this.open();
-    for (const worker of this.workers) {
-      worker.capacityBytes = 1 << 30;
-      await this.beat(worker);
-    }
+    for (const worker of this.workers) worker.capacityBytes = 1 << 30;
+    await this.pass(SETTLING_MS);
     this.startMaster();
     return this;
   }
