@@ -13,7 +13,7 @@ import { membersOf } from "../rules/raft/quorum.ts";
 import type { RaftMetadata } from "./group/raft-metadata.ts";
 
 /** Less than the gateway waits for its own request. */
-const PASS_TIMEOUT_MS = 4500;
+const PATIENCE_MS = 4500;
 /** Passed on at once. */
 const MAX_OPEN = 256;
 
@@ -27,10 +27,13 @@ interface Parts {
 
 export class Passing {
   readonly #parts: Parts;
+  readonly #patienceMs: number;
   readonly #open = new Set<AbortController>();
 
-  constructor(parts: Parts) {
+  /** @param patienceMs how long an answer of the leader is waited for */
+  constructor(parts: Parts, patienceMs = PATIENCE_MS) {
     this.#parts = parts;
+    this.#patienceMs = patienceMs;
   }
 
   /** What is under way to a leader that was replaced may never be answered. */
@@ -54,7 +57,7 @@ export class Passing {
         identity,
         url,
         { type: "PASSED_ON", gatewayId, message },
-        { timeoutMs: PASS_TIMEOUT_MS, signal: passing.signal },
+        { timeoutMs: this.#patienceMs, signal: passing.signal },
       );
     } catch (error) {
       if (passing.signal.aborted) throw metadata.notLeader(false);
