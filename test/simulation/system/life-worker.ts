@@ -7,7 +7,17 @@ import type { RecordedSystemLife } from "./record-system.ts";
 import type { SystemFailure, SystemLife, SystemLifeOptions } from "./simulate-system.ts";
 
 install();
-const loaded = import("./simulate-system.ts");
+const loaded = load();
+
+async function load() {
+  const [{ watchShippedClasses }, { copyWithoutThreads }] = await Promise.all([
+    import("./system-checks.ts"),
+    import("./system.ts"),
+  ]);
+  watchShippedClasses();
+  copyWithoutThreads();
+  return import("./simulate-system.ts");
+}
 
 export interface LifeOrder extends Omit<SystemLifeOptions, "prepare" | "begins"> {
   seed: number;

@@ -30,7 +30,7 @@ interface CommittedChunk {
 
 const newSeen = (): Seen => ({ role: "", term: 0, commit: 0, applied: 0, length: 0 });
 
-/** The life that is being lived; hooks of the shipped classes report to it. */
+/** The life that is being lived; hooks of the shipped classes report to it, see `watchShippedClasses`. */
 let watching: SystemChecks | null = null;
 
 export class SystemChecks {
@@ -380,40 +380,44 @@ const committedChunks = (metadata: SqliteMetadata): CommittedChunk[] =>
 
 // ── where the shipped classes are watched ──────────────────────────────────────────────────────────────────────────
 
-const applyEntries = SqliteMetadata.prototype.apply;
-SqliteMetadata.prototype.apply = function (this: SqliteMetadata, entries) {
-  const results = applyEntries.call(this, entries);
-  for (const [n, { proposal, env }] of entries.entries())
-    watching?.applied(env.index, proposal, results[n] as CommandResult);
-  return results;
-};
+/**
+ * Has the shipped classes of this thread report to the checks of the life under way, from here on. A thread that lives
+ * lives calls it once.
+ */
+export function watchShippedClasses(): void {
+  const { apply } = SqliteMetadata.prototype;
+  SqliteMetadata.prototype.apply = function (this: SqliteMetadata, entries) {
+    const results = apply.call(this, entries);
+    for (const [n, { proposal, env }] of entries.entries())
+      watching?.applied(env.index, proposal, results[n] as CommandResult);
+    return results;
+  };
 
-const writeLog = MasterLog.prototype.write;
-MasterLog.prototype.write = function (this: MasterLog, write) {
-  writeLog.call(this, write);
-  const program = currentProgram();
-  if (program) watching?.hardState(program.computer.id, write.hard);
-};
+  const { write } = MasterLog.prototype;
+  MasterLog.prototype.write = function (this: MasterLog, written) {
+    write.call(this, written);
+    const program = currentProgram();
+    if (program) watching?.hardState(program.computer.id, written.hard);
+  };
 
-const change = ChunkIndex.prototype.transaction;
-ChunkIndex.prototype.transaction = function (this: ChunkIndex, durable, changed) {
-  change.call(this, durable, changed);
-  if (durable) currentProgram()?.computer.disk.becameDurable(this.path);
-};
+  const { transaction, beginEpoch } = ChunkIndex.prototype;
+  ChunkIndex.prototype.transaction = function (this: ChunkIndex, durable, changed) {
+    transaction.call(this, durable, changed);
+    if (durable) currentProgram()?.computer.disk.becameDurable(this.path);
+  };
+  ChunkIndex.prototype.beginEpoch = function (this: ChunkIndex) {
+    const program = currentProgram();
+    if (program) watching?.opened(program, this);
+    return beginEpoch.call(this);
+  };
 
-const beginEpoch = ChunkIndex.prototype.beginEpoch;
-ChunkIndex.prototype.beginEpoch = function (this: ChunkIndex) {
-  const program = currentProgram();
-  if (program) watching?.opened(program, this);
-  return beginEpoch.call(this);
-};
-
-const trash = ChunkStore.prototype.trash;
-ChunkStore.prototype.trash = async function (this: ChunkStore, chunkIds, decidedAt) {
-  const program = currentProgram();
-  const bare = program ? (watching?.bareWithout(program.computer.id, chunkIds) ?? []) : [];
-  const done = await trash.call(this, chunkIds, decidedAt);
-  for (const { chunkId, others } of bare)
-    if (done.trashed.includes(chunkId)) watching?.gaveUp(program?.computer.id as string, chunkId, others);
-  return done;
-};
+  const { trash } = ChunkStore.prototype;
+  ChunkStore.prototype.trash = async function (this: ChunkStore, chunkIds, decidedAt) {
+    const program = currentProgram();
+    const bare = program ? (watching?.bareWithout(program.computer.id, chunkIds) ?? []) : [];
+    const done = await trash.call(this, chunkIds, decidedAt);
+    for (const { chunkId, others } of bare)
+      if (done.trashed.includes(chunkId)) watching?.gaveUp(program?.computer.id as string, chunkId, others);
+    return done;
+  };
+}

@@ -295,14 +295,16 @@ export class System {
   }
 }
 
-/** A copy of the state beside the one in use is made at once: threads are outside the simulated world. */
-SqliteMetadata.prototype.copyTo = async function (this: SqliteMetadata, path: string) {
-  this.prepare("VACUUM INTO ?").run(path);
-  const copy = new SqliteMetadata(path);
-  const { index, term } = copy.applied();
-  copy.close();
-  return { index, term };
-};
+/** From here on, copies of the state beside the one in use are made at once: threads are outside the simulated world. */
+export function copyWithoutThreads(): void {
+  SqliteMetadata.prototype.copyTo = async function (this: SqliteMetadata, path: string) {
+    this.prepare("VACUUM INTO ?").run(path);
+    const copy = new SqliteMetadata(path);
+    const { index, term } = copy.applied();
+    copy.close();
+    return { index, term };
+  };
+}
 
 /** The state behind an engine, for checks that ask it in SQL. */
 export const sqliteOf = (engine: RaftMetadata): SqliteMetadata => engine.store as SqliteMetadata;
