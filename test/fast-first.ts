@@ -17,7 +17,7 @@ const AT_ONCE = 6;
 const DURATIONS = "test/durations.json";
 /** What starts a process, or simulates whole lives; helpers that do are named by their files. */
 const TAKES_LONG =
-  /Bun\.spawn|support\/(launcher|real-cluster|node-processes|flush-trace)|^test\/(simulation|browser)\//;
+  /Bun\.spawn|support\/(command-line|launcher|real-cluster|node-processes|flush-trace)|^test\/(simulation|browser)\//;
 
 const takesLong = (file: string): boolean =>
   TAKES_LONG.test(file) || TAKES_LONG.test(readFileSync(join(ROOT, file), "utf8"));

@@ -2,6 +2,7 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { createClient, DfsError } from "../../gateway/client/client.ts";
 import { problemResponse } from "../../gateway/http/problem.ts";
+import { codeOf } from "../support/codes.ts";
 import { startFaultyGateway } from "../support/faulty-gateway.ts";
 import { freePorts } from "../support/free-ports.ts";
 
@@ -15,11 +16,6 @@ function random(size: number): Uint8Array<ArrayBuffer> {
   for (let n = 0; n < size; n += 65536) crypto.getRandomValues(bytes.subarray(n, Math.min(size, n + 65536)));
   return bytes;
 }
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => "no error",
-    (error) => (error instanceof DfsError ? error.code : String(error)),
-  );
 
 test("bytes, text, a blob and a stream are stored and read back as they were", async () => {
   const bytes = random(300_000);

@@ -10,11 +10,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import { outputOf } from "../support/child-output.ts";
+import { startDfs } from "../support/command-line.ts";
 import { type FaultyGateway, startFaultyGateway } from "../support/faulty-gateway.ts";
 import { freePorts } from "../support/free-ports.ts";
 
-const DFS = resolve(import.meta.dir, "../../gateway/cli/dfs.ts");
 let gateway: FaultyGateway;
 let folder: string;
 
@@ -28,23 +29,11 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** Runs the command line in the temporary folder, as a person would: a process of its own. */
-async function dfs(args: string, { input = "", url = gateway.url }: { input?: string; url?: string } = {}) {
+/** Runs the command line in the temporary folder. */
+const dfs = (args: string, { input, url = gateway.url }: { input?: string; url?: string } = {}) => {
   const words = args.split(" ").filter((word) => word !== "");
-  const child = Bun.spawn([process.execPath, DFS, ...words], {
-    cwd: folder,
-    env: { ...Bun.env, DFS_URL: url, XDG_STATE_HOME: join(folder, ".state") },
-    stdin: new Blob([input]),
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, exitCode };
-}
+  return outputOf(startDfs({ url, files: folder, folder }, words, { input }));
+};
 
 const write = (name: string, content: string | Uint8Array<ArrayBuffer>): string => {
   const path = join(folder, name);

@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createClient, type DfsClient, DfsError } from "../../gateway/client/client.ts";
-import { launch, nodesRunning, runDfs, type SmallCluster, smallCluster, startDfs } from "../support/launcher.ts";
+import { createClient, type DfsClient } from "../../gateway/client/client.ts";
+import { codeOf } from "../support/codes.ts";
+import { runDfs, startDfs } from "../support/command-line.ts";
+import { launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 let cluster: SmallCluster;
 let launcher: ReturnType<typeof launch>;
@@ -28,11 +30,6 @@ const random = (size: number): Uint8Array<ArrayBuffer> => {
   for (let n = 0; n < size; n += 65536) crypto.getRandomValues(bytes.subarray(n, Math.min(size, n + 65536)));
   return bytes;
 };
-const codeOf = (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => "no error",
-    (error) => (error instanceof DfsError ? error.code : String(error)),
-  );
 const contentOf = async (path: string) => new Response((await dfs.get(path)).body).bytes();
 
 test("files of all sizes around block and chunk, and of none, come back as they went", async () => {
@@ -165,6 +162,6 @@ test("status and top show the real cluster", async () => {
 
 test("a proxy for the internet is asked neither by nodes nor for a gateway on this machine", async () => {
   const proxies = { HTTP_PROXY: "http://127.0.0.1:9", http_proxy: "http://127.0.0.1:9" };
-  const child = startDfs(cluster, ["ls"], proxies);
+  const child = startDfs(cluster, ["ls"], { env: proxies });
   expect(await child.exited).toBe(0);
 });

@@ -5,14 +5,14 @@ import { dirname, join, resolve } from "node:path";
 import { loadConfig } from "../../actors/node/config.ts";
 import { loadSecret } from "../../actors/node/identity/secret.ts";
 import { destroyNodeData, finishDestroying, nodesWithData, settleNodeData } from "../../databases/node-data.ts";
-import { launch, nodesRunning, runDfs, type SmallCluster, smallCluster } from "../support/launcher.ts";
+import { outputOf } from "../support/child-output.ts";
+import { runDfs } from "../support/command-line.ts";
+import { endCluster, launch, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 let cluster: SmallCluster | undefined;
 afterEach(() => {
-  if (!cluster) return;
-  for (const pid of nodesRunning(cluster).values()) process.kill(pid, "SIGKILL");
-  cluster.remove();
+  endCluster(cluster);
   cluster = undefined;
 });
 
@@ -30,12 +30,7 @@ async function reset(of: { configPath: string }, answer: string, ...args: string
     stdout: "pipe",
     stderr: "pipe",
   });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, exitCode };
+  return outputOf(child);
 }
 
 test("F18. node data lies in a folder that holds nothing else, and that git ignores whole", () => {

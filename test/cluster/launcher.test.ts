@@ -1,13 +1,12 @@
 import { afterEach, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { launch, nodesRunning, runDfs, type SmallCluster, smallCluster } from "../support/launcher.ts";
+import { runDfs } from "../support/command-line.ts";
+import { endCluster, launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 let cluster: SmallCluster | undefined;
 afterEach(() => {
-  if (!cluster) return;
-  for (const pid of nodesRunning(cluster).values()) process.kill(pid, "SIGKILL");
-  cluster.remove();
+  endCluster(cluster);
   cluster = undefined;
 });
 

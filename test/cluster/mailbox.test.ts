@@ -17,6 +17,7 @@ import {
 import { type Handlers, mailbox } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
 import { becauseOf, continueAs, currentCause, withCause } from "../../actors/node/record/cause.ts";
+import { codeOf } from "../support/codes.ts";
 import { freePorts } from "../support/free-ports.ts";
 
 const SECRET = "7".repeat(64);
@@ -81,7 +82,6 @@ const say = (word: string, options = {}) => send<typeof schema, "SAY">(sender, u
 const refuse = () => send<typeof schema, "REFUSE">(sender, url, { type: "REFUSE" });
 const wait = (name: string, options = {}) =>
   send<typeof schema, "WAIT">(sender, url, { type: "WAIT", gate: name }, options);
-const codeOf = (promise: Promise<unknown>): Promise<string> => promise.then(String, ({ code }: Refusal) => code);
 
 test("messages of one moment share a request, and each gets its own answer", async () => {
   const answers = await Promise.allSettled([say("a"), refuse(), say("b")]);

@@ -3,13 +3,11 @@ import { afterEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { describeEnding, MOST_STARTS, planRestart } from "../../actors/launcher/restarts.ts";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
-import { launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
+import { endCluster, launch, nodesRunning, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 let cluster: SmallCluster | undefined;
 afterEach(() => {
-  if (!cluster) return;
-  for (const pid of nodesRunning(cluster).values()) process.kill(pid, "SIGKILL");
-  cluster.remove();
+  endCluster(cluster);
   cluster = undefined;
 });
 

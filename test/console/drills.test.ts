@@ -1,11 +1,11 @@
 /** Drills on a cluster that the launcher runs, and the command line's part of the console. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { statSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { About, Drill, DrillList, RecordPage } from "../../gateway/console/api.ts";
+import { runDfs } from "../support/command-line.ts";
 import { launch, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
-const PROJECT = resolve(import.meta.dir, "../..");
 let cluster: SmallCluster;
 let running: ReturnType<typeof launch>;
 
@@ -40,13 +40,6 @@ async function drill(request: Record<string, unknown>): Promise<Drill> {
   }
 }
 
-const dfs = (...args: string[]) => {
-  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "gateway/cli/dfs.ts", ...args], {
-    cwd: PROJECT,
-  });
-  return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
-};
-
 test("drills are allowed where config and launcher allow them, through a socket for its owner alone", async () => {
   expect((await ask<About>("about")).drills).toEqual({ allowed: true, reason: "" });
   expect(statSync(join(cluster.folder, "data", "launcher.sock")).mode & 0o077).toBe(0);
@@ -80,19 +73,23 @@ test("a damaged copy is found, replaced, and never read to a client", async () =
   expect(budgets.find(({ name }) => name === "nothingLost")).toMatchObject({ ok: true });
 });
 
-test("dfs record saves a recording, dfs replay refuses what is none", () => {
+test("dfs record saves a recording, dfs replay refuses what is none", async () => {
   const file = join(cluster.folder, "last.recording.gz");
-  const recorded = dfs("record", "--url", cluster.url, "--json", "-o", file);
+  const recorded = await runDfs(cluster, "record", "--json", "-o", file);
   expect([recorded.exitCode, recorded.stderr]).toEqual([0, ""]);
   expect(JSON.parse(recorded.stdout)).toMatchObject({ file, records: expect.any(Number) });
   const other = join(cluster.folder, "other.gz");
   writeFileSync(other, "hello");
-  expect(dfs("replay", other)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no recording") });
+  expect(await runDfs(cluster, "replay", other)).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining("no recording"),
+  });
 });
 
-test("dfs machines prints any machine, for people, for Mermaid and for XState's editor", () => {
-  expect(dfs("machines", "repair").stdout).toContain("copying: The target fetches the chunk");
-  expect(dfs("machines", "--mermaid", "liveness").stdout).toStartWith("stateDiagram-v2");
-  expect(JSON.parse(dfs("machines", "--json", "steward").stdout)).toMatchObject({ id: "steward", initial: "safeMode" });
-  expect(dfs("machines", "nothing").stderr).toContain("There is no machine");
+test("dfs machines prints any machine, for people, for Mermaid and for XState's editor", async () => {
+  expect((await runDfs(cluster, "machines", "repair")).stdout).toContain("copying: The target fetches the chunk");
+  expect((await runDfs(cluster, "machines", "--mermaid", "liveness")).stdout).toStartWith("stateDiagram-v2");
+  const steward = JSON.parse((await runDfs(cluster, "machines", "--json", "steward")).stdout);
+  expect(steward).toMatchObject({ id: "steward", initial: "safeMode" });
+  expect((await runDfs(cluster, "machines", "nothing")).stderr).toContain("There is no machine");
 });

@@ -3,13 +3,14 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { MasterGroup } from "../../gateway/client/client.ts";
+import { runDfs } from "../support/command-line.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { expectOneHistory, WHOLE_LOG } from "../support/judge-load.ts";
 import { SEED, seeded } from "../support/random.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 import { RecordedLoad } from "../support/recorded-load.ts";
 
-const PROJECT = join(import.meta.dir, "../..");
+const _PROJECT = join(import.meta.dir, "../..");
 
 let cluster: RealCluster;
 afterEach(() => cluster?.stop());
@@ -65,20 +66,7 @@ async function startExtra(id: string): Promise<string> {
   return url;
 }
 
-async function dfs(...args: string[]) {
-  const child = Bun.spawn([process.execPath, join(PROJECT, "gateway/cli/dfs.ts"), ...args], {
-    env: { ...Bun.env, DFS_URL: cluster.url },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, exitCode };
-}
+const dfs = (...args: string[]) => runDfs({ url: cluster.url, files: cluster.folder, folder: cluster.folder }, ...args);
 
 describe("who belongs to the masters", () => {
   test("19b. under load a fourth master joins, learns and votes; the leader is removed; nothing acknowledged is lost", async () => {

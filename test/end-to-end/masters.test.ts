@@ -1,6 +1,7 @@
 /** Three masters of real processes: leaders are killed, frozen and cut off under load, and nothing acknowledged is lost. */
 import { afterEach, describe, expect, test } from "bun:test";
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
+import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
 import { expectOneHistory, WHOLE_LOG } from "../support/judge-load.ts";
 import { SEED, seeded } from "../support/random.ts";
@@ -57,11 +58,6 @@ function watchShare(): () => number {
   return () => fair() / (performance.now() - began);
 }
 
-const codeOf = (asked: Promise<unknown>): Promise<string> =>
-  asked.then(
-    () => "answered",
-    (refusal) => String(refusal.code),
-  );
 const askForRead = (id: string) => codeOf(cluster.ask<"STAT">(id, { type: "STAT", path: "watched" }));
 const askForChange = (id: string, timeoutMs?: number) =>
   codeOf(

@@ -41,7 +41,18 @@ export function smallCluster({ masters = 1 } = {}) {
 
 export type SmallCluster = ReturnType<typeof smallCluster>;
 
-/** Starts `actors/cluster.ts`; `printed()` is what has appeared on its terminal so far. */
+/** Ends a process, and what it started, as soon as we are gone, however we end. @returns says that the process is gone */
+function endWithUs(pid: number): () => void {
+  // The open pipe is the proof that we live. A stopped process takes the signal when it goes on.
+  const script = 'read -r gone || { kill -TERM "$1"; kill -CONT "$1"; }';
+  const { stdin } = Bun.spawn(["sh", "-c", script, "sh", String(pid)], { stdin: "pipe", stderr: "ignore" });
+  return () => {
+    stdin.write("gone\n");
+    stdin.end();
+  };
+}
+
+/** Starts `actors/cluster.ts`, which ends with us; `printed()` is what has appeared on its terminal so far. */
 export function launch({ configPath }: { configPath: string }, env: Record<string, string> = {}) {
   const child = Bun.spawn([process.execPath, "actors/cluster.ts", "--config", configPath], {
     cwd: PROJECT,
@@ -55,6 +66,7 @@ export function launch({ configPath }: { configPath: string }, env: Record<strin
     const decoder = new TextDecoder();
     for await (const bytes of stream) printed += decoder.decode(bytes, { stream: true });
   };
+  void child.exited.then(endWithUs(child.pid));
   const ended = Promise.all([collect(child.stdout), collect(child.stderr), child.exited]);
   return {
     child,
@@ -67,6 +79,13 @@ export function launch({ configPath }: { configPath: string }, env: Record<strin
       if (!printed.includes(text)) throw new Error(`it ended without "${text}"; printed was:\n${printed}`);
     },
   };
+}
+
+/** Kills the nodes that a test has left running, and removes the cluster's folder. */
+export function endCluster(cluster: SmallCluster | undefined): void {
+  if (!cluster) return;
+  for (const pid of nodesRunning(cluster).values()) process.kill(pid, "SIGKILL");
+  cluster.remove();
 }
 
 /** Process ids of the nodes that were started with this configuration, by node id. */
@@ -82,23 +101,3 @@ export function nodesRunning({ configPath }: { configPath: string }): Map<string
     }
   return found;
 }
-
-/** Runs the command line against a cluster. */
-export async function runDfs(cluster: SmallCluster, ...args: string[]) {
-  const child = startDfs(cluster, args);
-  const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, exitCode };
-}
-
-export const startDfs = ({ url, files, folder }: SmallCluster, args: string[], env: Record<string, string> = {}) =>
-  Bun.spawn([process.execPath, join(PROJECT, "gateway/cli/dfs.ts"), ...args], {
-    cwd: files,
-    env: { ...Bun.env, ...env, DFS_URL: url, XDG_STATE_HOME: join(folder, "state") },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import type { Config } from "../../actors/messages/config.ts";
 import { loadConfig } from "../../actors/node/config.ts";
 import { loadSecret } from "../../actors/node/identity/secret.ts";
+import { LAUNCHED_ENV } from "../../actors/node/lifecycle.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { openBackend } from "../../gateway/backend.ts";
 import { until } from "./fair-time.ts";
@@ -69,7 +70,9 @@ export class NodeProcesses {
   startNode(id: string): void {
     const script = join(PROJECT, "actors", `${id.replace(/-\d+$/, "")}.ts`);
     const command = [process.execPath, script, "--id", id, "--config", this.#configPath];
-    this.#processes.set(id, Bun.spawn(command, { stdout: "inherit", stderr: "inherit" }));
+    // The open pipe is a node's proof that we live: however we end, no node stays behind.
+    const env = { ...Bun.env, [LAUNCHED_ENV]: "1" };
+    this.#processes.set(id, Bun.spawn(command, { env, stdin: "pipe", stdout: "inherit", stderr: "inherit" }));
   }
 
   async kill9(id: string): Promise<void> {
