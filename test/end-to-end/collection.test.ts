@@ -43,7 +43,7 @@ describe("a delete during a read", () => {
     };
   }
 
-  test("59. within the grace, and then from the trash, the reader gets every byte", async () => {
+  test("59. a reader of a file that is deleted gets every byte within the grace, and then from the trash", async () => {
     await start();
     await put();
     const chunkIds = cluster.chunkIds("file");
@@ -55,7 +55,7 @@ describe("a delete during a read", () => {
     expect(reader.received()).toEqual(bytes);
   });
 
-  test("59b. when the bytes are gone the stream breaks off, with nothing but right bytes before", async () => {
+  test("59b. when the bytes of a deleted file are gone its reader's stream breaks off, with nothing but right bytes before", async () => {
     await start({ config: { trash: { keepMs: 0, deleteGraceMs: 0 } } });
     await put();
     const chunkIds = cluster.chunkIds("file");
@@ -71,7 +71,7 @@ describe("a delete during a read", () => {
 });
 
 describe("a worker that was away", () => {
-  test("60. during a delete: its copies go when it is back, and the file stays deleted", async () => {
+  test("60. copies of a worker that was away during a delete go when it is back, and the file stays deleted", async () => {
     await start();
     await put();
     const chunkIds = cluster.chunkIds("file");
@@ -86,7 +86,7 @@ describe("a worker that was away", () => {
     expect((await cluster.data.operations.clusterState()).redundancy.chunks).toBe(0);
   });
 
-  test("60b. and comes back when the deletes are forgotten: its copies are unknown, and go to the trash", async () => {
+  test("60b. copies of a worker that comes back when the deletes are forgotten are unknown, and go to the trash", async () => {
     await start();
     await put();
     await put("kept", sampleBytes(CHUNK, 3));
@@ -198,7 +198,7 @@ describe("chunks of no file", () => {
 });
 
 describe("a put whose answer was lost", () => {
-  test("53i. and that goes through another gateway under its key: the same file, and the second try's chunks are collected", async () => {
+  test("53i. a put whose answer was lost goes through another gateway under its key: the same file, and the second try's chunks are collected", async () => {
     await start();
     const request = { path: "file", idempotencyKey: "key" };
     const first = await cluster.data.transfers.put({ ...request, body: bodyOf(bytes) });

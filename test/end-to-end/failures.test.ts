@@ -49,7 +49,7 @@ function flipByte(file: string, at: number): void {
 }
 
 describe("the master", () => {
-  test("58c. kill -9 in the middle of an upload, and restart: the upload goes on, and every acknowledged file is there", async () => {
+  test("58c. an upload goes on over a kill -9 and a restart of the master, and every acknowledged file is there", async () => {
     await start();
     const earlier = await Promise.all(Array.from({ length: 20 }, (_, n) => put(`earlier/${n}`, 5000 + n)));
     let restarted: Promise<void> | undefined;
@@ -70,7 +70,7 @@ describe("the master", () => {
     }
   });
 
-  test("that stays away: a write fails with the reason, and nothing of it is visible when the master is back", async () => {
+  test("while the master stays away a write fails with the reason, and nothing of it is visible when the master is back", async () => {
     await start();
     await cluster.kill("master-1");
     const sent = await put("never", 8 * MIB);
@@ -126,7 +126,7 @@ describe("workers", () => {
     expect(await get("kept")).toBe(kept.sha256);
   });
 
-  test("35b. one that comes back brings its copies with it, and extra ones are trimmed", async () => {
+  test("35b. a worker that comes back brings its copies with it, and extra ones are trimmed", async () => {
     await start();
     const sent = await put("f", 24 * MIB);
     await cluster.kill("worker-3");
@@ -143,7 +143,7 @@ describe("workers", () => {
     expect(await get("f")).toBe(sent.sha256);
   });
 
-  test("38b. one that lost its disk comes back empty, and its copies are made again", async () => {
+  test("38b. a worker that lost its disk comes back empty, and its copies are made again", async () => {
     await start({ workers: 4 });
     const sent = await put("f", 16 * MIB);
     await cluster.kill("worker-2");
@@ -156,7 +156,7 @@ describe("workers", () => {
     expect(await get("f")).toBe(sent.sha256);
   });
 
-  test("one that config.json does not list joins with the secret and is used at once", async () => {
+  test("a worker that config.json does not list joins with the secret and is used at once", async () => {
     await start({ workers: 2 });
     const port = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const free = port.port;
@@ -177,7 +177,7 @@ describe("workers", () => {
     expect(chunk?.replicas.map(({ worker }) => worker).sort()).toEqual(["worker-1", "worker-2", "worker-new"]);
   });
 
-  test("one that freezes in the middle of an upload is left behind", async () => {
+  test("a worker that freezes in the middle of an upload is left behind", async () => {
     await start();
     const sent = await put("f", 48 * MIB, 3, (bytes) => {
       if (bytes > 20 * MIB) cluster.freeze("worker-5");
@@ -189,7 +189,7 @@ describe("workers", () => {
     await cluster.untilRedundant(MINUTE);
   });
 
-  test("a full one takes no more chunks and goes on serving", async () => {
+  test("a full worker takes no more chunks and goes on serving", async () => {
     await start({ workers: 4 });
     await cluster.kill("worker-1");
     cluster.startNode("worker", "worker-1", ["--capacity", String(12 * MIB)]);
@@ -202,7 +202,7 @@ describe("workers", () => {
     await cluster.untilRedundant(MINUTE);
   });
 
-  test("50b. a draining one keeps serving until its copies are elsewhere", async () => {
+  test("50b. a draining worker keeps serving until its copies are elsewhere", async () => {
     await start({ workers: 4 });
     const sent = await put("f", 16 * MIB);
     const response = await fetch(`${cluster.url}/cluster/workers/worker-1`, {

@@ -347,7 +347,7 @@ describe("uploads", () => {
     );
   });
 
-  test("54. abort and expiry free the staged chunks; whoever comes later finds no upload", () => {
+  test("54. abort and expiry of an upload free its staged chunks; a later command finds no upload", () => {
     const dfs = new MetadataHarness();
     const aborted = open(dfs);
     dfs.accept(stage(aborted, 0, [dfs.chunk()]));
@@ -364,7 +364,7 @@ describe("uploads", () => {
     expect([dfs.count("chunks"), dfs.count("uploads")]).toEqual([0, 0]);
   });
 
-  test("57. the condition counts at the commit: of two create-only uploads, one wins", () => {
+  test("57. the condition of an upload counts at its commit: of two create-only uploads, one wins", () => {
     const dfs = new MetadataHarness();
     const [a, b] = [open(dfs, "f", { ifNoneMatchAny: true }), open(dfs, "f", { ifNoneMatchAny: true })];
     dfs.accept({ type: "COMMIT_UPLOAD", uploadId: a, sizeBytes: 0, crc32: 0, sha256: null });
@@ -462,7 +462,7 @@ describe("workers and copies", () => {
 });
 
 describe("exactly once", () => {
-  test("53. the same number in a session takes effect once and answers the same", () => {
+  test("53. a command under the same number in a session takes effect once and answers the same", () => {
     const dfs = new MetadataHarness();
     const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
     const command = dfs.put("f");
@@ -472,7 +472,7 @@ describe("exactly once", () => {
     expect(dfs.count("chunks")).toBe(1);
   });
 
-  test("53b. refusals are remembered too", () => {
+  test("53b. a refusal is remembered under its number in a session, too", () => {
     const dfs = new MetadataHarness();
     const { sessionId } = dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId: "g1" });
     const remove = { type: "DELETE_PATH", path: "f", recursive: false, condition: {} } as const;

@@ -124,7 +124,7 @@ describe("F14. a master passes on to its leader what a gateway cannot bring ther
     expect(taken.every((line) => line.endsWith("for gateway-1"))).toBe(true);
   });
 
-  test("it goes one hop: what was passed on is refused by a master that does not lead, and by any if no master sent it", async () => {
+  test("a message is passed on one hop: a master that does not lead refuses what was passed on, and any master what no master sent", async () => {
     await untilFollowed();
     const [one, other] = followers() as [string, string];
     const passed = (to: string, sender: string) =>
@@ -149,7 +149,7 @@ describe("F14. a master passes on to its leader what a gateway cannot bring ther
     for (const message of [nested, heartbeat]) expect(await codeOf(passOn(one, message))).toBe("INVALID_MESSAGE");
   });
 
-  test("a bounded number is under way at once; when the leader is replaced, all of them are told that they may try elsewhere", async () => {
+  test("a bounded number of messages is passed on at once; when the leader is replaced, all of them are told that they may try elsewhere", async () => {
     /** How 300 fared that were under way when the leader was replaced; null if an election cut it short. */
     const replaceUnder300 = async (): Promise<unknown> => {
       await untilFollowed();

@@ -31,7 +31,7 @@ const replace = (more: object = {}) =>
 const ids = (workers: { id: string }[]) => workers.map(({ id }) => id).sort();
 
 describe("askers who all see the same free space", () => {
-  test("40. get no more of it together than there is: what is promised counts until it is written", async () => {
+  test("40. askers at once are promised no more space together than there is: a promise counts until it is written", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     for (const worker of cluster.workers) worker.capacityBytes = 1000;
     await cluster.pass(1000);
@@ -47,7 +47,7 @@ describe("askers who all see the same free space", () => {
     expect(Object.values(workers)).toContain("too little free space");
   });
 
-  test("40b. one request for many chunks counts its own promises, and copies for repair count like any other", async () => {
+  test("40b. one request for places of many chunks counts its own promises, and copies for repair count like any other", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     await cluster.file("f", [1, 2], { lengthBytes: 900 });
     cluster.w(3).capacityBytes = 1000;
@@ -62,7 +62,7 @@ describe("askers who all see the same free space", () => {
     expect(on(target === "w3" ? "w4" : "w3")).toBe(10);
   });
 
-  test("40c. a promise that nobody used is taken back", async () => {
+  test("40c. a promise of space that no writer used is taken back", async () => {
     await start();
     for (const worker of cluster.workers) worker.capacityBytes = 1000;
     await cluster.pass(1000);
@@ -74,7 +74,7 @@ describe("askers who all see the same free space", () => {
 });
 
 describe("fewer zones than copies", () => {
-  test("41b. the placement says so, the cluster says so, and a copy moves as soon as another zone is there", async () => {
+  test("41b. fewer zones than copies: the placement and the cluster say so, and a copy moves as soon as another zone is there", async () => {
     await start({ zones: ["a", "a", "b"] });
     const { firstChunkId, placements } = await place();
     expect(cluster.engine.queries.placementOf(firstChunkId)?.rule).toContain("over 2 zones, fewer than copies");
@@ -97,7 +97,7 @@ describe("fewer zones than copies", () => {
     expect(cluster.w(3 - kept).trashed).toHaveLength(1);
   });
 
-  test("41c. a zone without room, or whose only worker is leaving, is no better zone", async () => {
+  test("41c. no copy moves to a zone without room, or to one whose only worker is leaving", async () => {
     await start({ zones: ["a", "a", "b"] });
     await cluster.file("f", [1, 2, 3]);
     (await cluster.join("c")).capacityBytes = 10;
@@ -119,7 +119,7 @@ describe("fewer zones than copies", () => {
     });
   });
 
-  test("41e. what a better zone is", () => {
+  test("41e. a better zone for a copy is an open one without a copy, where two copies share one", () => {
     const zoneOf = (id: string) => id[0];
     const better = (holders: string[], open: string[]) => [...betterZones(holders, zoneOf, new Set(open))];
     expect(better(["a1", "a2", "b1"], ["a", "b", "c"])).toEqual(["c"]);
@@ -130,7 +130,7 @@ describe("fewer zones than copies", () => {
 });
 
 describe("a chosen worker that dies before the writer comes to it", () => {
-  test("42. the writer gets another one, never the dead one, nor one that has the chunk", async () => {
+  test("42. a writer whose chosen worker died gets another one, never the dead one, nor one that has the chunk", async () => {
     await start({ zones: ["a", "b", "c", "d", "e"] });
     const { placements } = await place();
     const [dead = "", ...rest] = placements[0] ?? [];
@@ -141,7 +141,7 @@ describe("a chosen worker that dies before the writer comes to it", () => {
     }
   });
 
-  test("42b. once the leader has missed it, too, no new chunk is placed there", async () => {
+  test("42b. no new chunk is placed on a worker that the leader has missed", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     cluster.w(1).beats = false;
     await cluster.until("it is suspect", async () => (await cluster.stateOf(1)) === "suspect");

@@ -55,7 +55,7 @@ function leaderOf(dfs: MetadataHarness) {
 const HOUR = 3_600_000;
 
 describe("a chunk that no file has", () => {
-  test("61d. is kept until an entry of the log has ended its grant, however late the clock says it is", async () => {
+  test("61d. a chunk of no file is kept until an entry of the log has ended its grant, however late the clock says it is", async () => {
     const dfs = new MetadataHarness();
     const { judge } = leaderOf(dfs);
     const chunk = dfs.chunk();
@@ -68,7 +68,7 @@ describe("a chunk that no file has", () => {
     expect(dfs.refusal(dfs.put("file", [chunk]))).toBe("GRANT_EXPIRED");
   });
 
-  test("61e. is not judged by a leader that was deposed, for its successor may have granted it", async () => {
+  test("61e. a chunk of no file is not judged by a leader that was deposed, for its successor may have granted it", async () => {
     const dfs = new MetadataHarness();
     const { leader, judge } = leaderOf(dfs);
     leader.leads = false;
@@ -78,7 +78,7 @@ describe("a chunk that no file has", () => {
     expect(await judge([grantedElsewhere])).toEqual([grantedElsewhere]);
   });
 
-  test("60c. is left to the order that is due, if a delete waits for its worker already", async () => {
+  test("60c. a chunk of no file whose delete waits for its worker is left to the order that is due", async () => {
     const dfs = new MetadataHarness();
     const { judge } = leaderOf(dfs);
     const chunk = dfs.chunk(["w1", "w2"]);

@@ -58,7 +58,7 @@ async function compacted(): Promise<string> {
   return directory;
 }
 
-test("D missing and the log whole: D is built again", async () => {
+test("an applied state that is missing is built again from a log that is whole", async () => {
   const directory = folder();
   const engine = await open(directory);
   for (let n = 0; n < 10; n++) await engine.propose({ type: "MAKE_DIRECTORY", path: `d${n}` });
@@ -67,7 +67,7 @@ test("D missing and the log whole: D is built again", async () => {
   expect(directoriesIn(await open(directory))).toBe(10);
 });
 
-test("D damaged and the log whole: D is put aside and built again", async () => {
+test("an applied state that is damaged is put aside and built again from a log that is whole", async () => {
   const directory = folder();
   const engine = await open(directory);
   await engine.propose({ type: "MAKE_DIRECTORY", path: "kept" });
@@ -78,7 +78,7 @@ test("D damaged and the log whole: D is put aside and built again", async () => 
   expect(existsSync(join(directory, "dfs_metadata.db.damaged"))).toBe(true);
 });
 
-test("D missing and the log cut back: only a leader's state can help, and the log with its votes is kept", async () => {
+test("an applied state that is missing beside a log that was cut back: the master waits for a leader's state, and keeps its log and its vote", async () => {
   const directory = await compacted();
   remove(directory, "dfs_metadata.db");
   expect(() => loneEngine(directory)).toThrow(StateMissing);
@@ -88,7 +88,7 @@ test("D missing and the log cut back: only a leader's state can help, and the lo
   expect(log.recover()).toMatchObject({ term: 1, vote: "master-1" });
 });
 
-test("28. D from an old backup and the log cut back: the same, old data is not served", async () => {
+test("28. an applied state from an old backup beside a log that was cut back: the master waits for a leader's state, and serves no old data", async () => {
   const directory = folder();
   const engine = await open(directory);
   await engine.propose({ type: "MAKE_DIRECTORY", path: "old" });
@@ -104,7 +104,7 @@ test("28. D from an old backup and the log cut back: the same, old data is not s
   expect(() => loneEngine(directory)).toThrow(StateMissing);
 });
 
-test("what a killed master wrote into M and did not live to see flushed is durable before the next one counts on it", () => {
+test("what a killed master wrote to its log and did not live to see flushed is durable before its next start counts on it", () => {
   const open = (directory: string): MasterLog => {
     const configuration = { voters: [["m"]], learners: [] };
     const log = new MasterLog(join(directory, "master_metadata.db"), { clusterId: "c", nodeId: "m", configuration });
@@ -126,7 +126,7 @@ test("what a killed master wrote into M and did not live to see flushed is durab
   expect(open(withoutPower).recover()).toMatchObject({ term: 3, vote: "m", entries: [{ index: 1 }] });
 });
 
-test("D ahead of the log: refused, for the log lost what it had flushed", async () => {
+test("an applied state that is ahead of its log is refused, for the log lost what it had flushed", async () => {
   const directory = await compacted();
   const raw = new Database(join(directory, "dfs_metadata.db"));
   raw.run("UPDATE applied SET idx = idx + 5");
@@ -134,7 +134,7 @@ test("D ahead of the log: refused, for the log lost what it had flushed", async 
   expect(() => loneEngine(directory)).toThrow(/behind the log's end .* start another under a new id/);
 });
 
-test("D ends with another term than the log has there: files of two masters, refused", async () => {
+test("an applied state that ends in another term than its log has there is refused: the files are of two masters", async () => {
   const directory = await compacted();
   const raw = new Database(join(directory, "dfs_metadata.db"));
   raw.run("UPDATE applied SET term = term + 1");
@@ -142,7 +142,7 @@ test("D ends with another term than the log has there: files of two masters, ref
   expect(() => loneEngine(directory)).toThrow(LogDamaged);
 });
 
-test("M missing while D is there: the id is dead, and says how to go on", async () => {
+test("a log that is missing beside an applied state means that the master's id is dead, and the refusal says how to go on", async () => {
   const directory = await compacted();
   remove(directory, "master_metadata.db");
   const parts = {

@@ -55,7 +55,7 @@ const copiesOf = (of: RepairView): PlannedCopy[] => planRepairs(of).steps.filter
 const dropsOf = (of: RepairView): PlannedDrop[] => planRepairs(of).steps.filter((step) => step.do === "drop");
 
 describe("copies that are missing", () => {
-  test("go to a worker that holds none, from one that does, and say why in words", () => {
+  test("missing copies go to a worker that holds none, from one that does, and say why in words", () => {
     const plan = copiesOf(
       view(["a", "b", "d"].map((id) => worker(id)).concat(dead("c")), [{ holders: ["a", "b", "c"] }]),
     );
@@ -117,13 +117,13 @@ describe("copies that are missing", () => {
 describe("copies that are more than wanted", () => {
   const four = ["a", "b", "c", "d"].map((id) => worker(id));
 
-  test("one goes, and proven copies stay", () => {
+  test("of copies that are more than wanted one goes, and proven copies stay", () => {
     expect(dropsOf(view(four, [{ holders: ["a", "b", "c", "d"] }]))).toEqual([
       { do: "drop", chunkId: 100, workerId: "a", keep: ["b", "c", "d"] },
     ]);
   });
 
-  test("none goes while too few of the others are proven", () => {
+  test("no copy goes while too few of the others are proven", () => {
     const unsure = four.map((one) => (one.id === "b" ? { ...one, isSure: false } : one));
     expect(dropsOf(view(unsure, [{ holders: ["a", "b", "c", "d"] }]))).toEqual([]);
   });
@@ -134,7 +134,7 @@ describe("copies that are more than wanted", () => {
 });
 
 describe("copies that lie unwell", () => {
-  test("one of two in a zone gets another in a zone with room", () => {
+  test("one of two copies in a zone gets another in a zone with room", () => {
     const workers = [
       worker("a", { zone: "x" }),
       worker("b", { zone: "x" }),

@@ -15,7 +15,7 @@ const never = () => new Promise<never>(() => {});
 const repair = { maxConcurrent: 8, maxPerWorker: 2, bytesPerSecond: 0, massSilenceMs: 600_000 };
 
 describe("a source that is corrupt", () => {
-  test("44d. named by the one that copies: it is read back, no longer counted, and its copy made anew from another", async () => {
+  test("44d. a corrupt source that a copying worker names is read back, counts no longer, and another copy is made from a good one", async () => {
     await start({ zones: five });
     const chunkId = await cluster.file("f", [1, 2]);
     cluster.w(1).corrupt(chunkId);
@@ -30,7 +30,7 @@ describe("a source that is corrupt", () => {
     expect(cluster.w(2).trashed).toEqual([]);
   });
 
-  test("44e. that is the only one left: it is not copied, its worker is asked, and the chunk is told to be lost", async () => {
+  test("44e. a corrupt copy that is the only one left is not copied, its worker is asked, and the chunk is reported as lost", async () => {
     await start({ zones: five });
     const chunkId = await cluster.file("f", [1]);
     cluster.w(1).corrupt(chunkId);
@@ -39,7 +39,7 @@ describe("a source that is corrupt", () => {
     expect(cluster.w(1).trashed).toEqual([]);
   });
 
-  test("44f. that its worker finds good when asked stays a copy: one reader's word is not enough", async () => {
+  test("44f. a copy that a reader reports and its worker finds good stays a copy", async () => {
     await start();
     const chunkId = await cluster.file("f", [1, 2, 3]);
     await cluster.office.handlers.REPORT_REPLICA(
@@ -52,7 +52,7 @@ describe("a source that is corrupt", () => {
   });
 });
 
-test("45. one bad copy where every worker has one: it is replaced in place, and the good ones are let be", async () => {
+test("45. a bad copy where every worker holds one is replaced in place, and the good ones are let be", async () => {
   await start();
   const chunkId = await cluster.file("f", [1, 2, 3]);
   await cluster.w(2).store.quarantine(chunkId, "its checksum says otherwise");
@@ -87,7 +87,7 @@ describe("a copy whose report got lost", () => {
     return lost;
   };
 
-  test("46. the same worker is asked again, and has it already: there is no copy more than wanted", async () => {
+  test("46. after a copy whose report got lost the same worker is asked again, and has it already: there is no copy more than wanted", async () => {
     await start({ zones: [...five, "f", "g", "h"] });
     const chunkId = await cluster.file("f", [1, 2]);
     for (const worker of cluster.workers) worker.tellsInventory = false;
@@ -100,7 +100,7 @@ describe("a copy whose report got lost", () => {
     expect(cluster.workers.filter((worker) => worker.holds(chunkId))).toHaveLength(3);
   });
 
-  test("46c. and if that worker is gone by then, its copy is found when it is back, and one of the four goes", async () => {
+  test("46c. a copy whose report got lost with its worker is found when the worker is back, and one of the four goes", async () => {
     await start({ zones: [...five, "f", "g", "h"] });
     const chunkId = await cluster.file("f", [1, 2]);
     const lost = loseReport();
@@ -117,7 +117,7 @@ describe("a copy whose report got lost", () => {
     expect(cluster.holders("f")).toHaveLength(3);
   });
 
-  test("46e. a worker that is started again meanwhile has forgotten the order: it is given anew", async () => {
+  test("46e. an order to copy that a worker forgot, because it was started again, is given anew", async () => {
     await start();
     const chunkId = await cluster.file("f", [1, 2]);
     cluster.w(3).beforeCopy = never;
@@ -133,7 +133,7 @@ describe("a copy whose report got lost", () => {
     ]);
   });
 
-  test("46f. an order that its worker does not name among its copies was lost, and is given anew; one that it names goes on", async () => {
+  test("46f. an order to copy that its worker does not name is given anew; one that it names goes on", async () => {
     await start();
     const chunkId = await cluster.file("f", [1, 2]);
     cluster.w(3).beforeCopy = never;
@@ -149,7 +149,7 @@ describe("a copy whose report got lost", () => {
     ]);
   });
 
-  test("46d. a new leader, who does not know of it, takes it in when inventories are compared", async () => {
+  test("46d. a new leader takes in a copy that it did not order when inventories are compared", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     const chunkId = await cluster.file("f", [1, 2]);
     for (const worker of cluster.workers) worker.beforeCopy = never;
@@ -207,7 +207,7 @@ describe("much to mend", () => {
     expect(order).toHaveLength(12);
   });
 
-  test("49c. never more at once than allowed, in all and per worker, as source and as target, each at its pace", async () => {
+  test("49c. no more copies are under way at once than allowed, in all and per worker, as source and as target, each at its pace", async () => {
     const limits = { ...repair, maxConcurrent: 5, maxPerWorker: 2, bytesPerSecond: 1000 };
     await start({ zones: five, config: { repair: limits } });
     const running: { target: string; source: string }[] = [];
@@ -242,7 +242,7 @@ describe("much to mend", () => {
     expect([most, mostOfOne]).toEqual([5, 2]);
   });
 
-  test("49d. a slow pace gets the time that it needs: no copy is given up for keeping to it", async () => {
+  test("49d. a copy at a slow pace gets the time that it needs", async () => {
     await start({ config: { repair: { ...repair, bytesPerSecond: 100 } } });
     await cluster.file("f", [1, 2], { lengthBytes: 500_000 });
     cluster.w(3).beforeCopy = never;
@@ -257,7 +257,7 @@ describe("a worker that is drained", () => {
     await cluster.office.workers.setMode(`w${n}`, "draining");
   };
 
-  test("50. while an upload is open on it it is not drained: only when that is committed and copied", async () => {
+  test("50. a worker is not drained while an upload is open on it, only when that is committed and copied", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     await cluster.file("old", [1, 2, 3]);
     const { firstChunkId: chunkId } = await cluster.engine.propose({
@@ -299,7 +299,7 @@ describe("a worker that is drained", () => {
     expect(await cluster.reasons()).toEqual(["WORKER_DRAINED"]);
   });
 
-  test("50c. it is not drained before it knows that it is to take nothing new", async () => {
+  test("50c. a worker is not drained before it knows that it is to take nothing new", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     cluster.w(1).beats = false;
     await drain(1);
@@ -311,7 +311,7 @@ describe("a worker that is drained", () => {
 });
 
 describe("a copy too many", () => {
-  test("51. it goes only when the factor is held by others that told this leader what they hold, and zones stay apart", async () => {
+  test("51. a copy too many goes only when enough others are held by workers that told this leader what they hold, and zones stay apart", async () => {
     await start({ zones: ["a", "b", "c", "c"] });
     for (const worker of cluster.workers) worker.tellsInventory = false;
     const chunkId = await cluster.file("f", [1, 2, 3, 4]);
@@ -327,7 +327,7 @@ describe("a copy too many", () => {
     expect(cluster.copyOrders()).toEqual([]);
   });
 
-  test("51b. nobody goes while one of the others is suspect: it may be gone for good", async () => {
+  test("51b. no copy too many goes while a worker of the others is suspect", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     for (const worker of cluster.workers) worker.tellsInventory = false;
     await cluster.file("f", [1, 2, 3, 4]);
@@ -340,7 +340,7 @@ describe("a copy too many", () => {
     expect(cluster.holders("f")).toHaveLength(4);
   });
 
-  test("51c. missing copies elsewhere do not keep it: what cannot be mended blocks nothing", async () => {
+  test("51c. a copy too many goes although other chunks miss copies that cannot be made", async () => {
     await start({ zones: ["a", "b", "c", "d"] });
     await cluster.file("short", [1, 2], { lengthBytes: 10_000_000 });
     await cluster.file("f", [1, 2, 3, 4]);

@@ -16,7 +16,7 @@ const asCluster = (state: unknown) => state as Parameters<typeof verdictOf>[0];
 const four = ["a", "b", "c", "d"];
 
 describe("a leader that stood still", () => {
-  test("33b. for longer than the limit of death declares nobody dead, nor even suspect, and repairs nothing", async () => {
+  test("33b. a leader that stood still for longer than the limit of death declares no worker dead, nor even suspect, and repairs nothing", async () => {
     const { deadAfterMs } = await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     await cluster.standStill(5 * deadAfterMs);
@@ -27,7 +27,7 @@ describe("a leader that stood still", () => {
 
   // One of the two lets the timer of death ring before the leader looks at its clock, the other after.
   test.each([6000, 6100])(
-    "33c. gives a worker that was about to be declared dead (%d ms) its time again; if it is dead it dies then",
+    "33c. a leader that stood still gives a worker that was about to be declared dead (%d ms) its time again; a dead one is declared dead then",
     async (deadAfterMs) => {
       await start({ zones: four, config: { deadAfterMs } });
       cluster.w(1).beats = false;
@@ -44,7 +44,7 @@ describe("a leader that stood still", () => {
 });
 
 describe("a new leader", () => {
-  test("34b. answers heartbeats of workers that have not registered with it by asking them to", async () => {
+  test("34b. a new leader answers heartbeats of workers that have not registered with it by asking them to", async () => {
     await start();
     cluster.openOffice();
     for (const worker of cluster.workers) {
@@ -56,7 +56,7 @@ describe("a new leader", () => {
     }
   });
 
-  test("34c. waits the whole grace for a worker it has not heard: no death, no repair, no delete before", async () => {
+  test("34c. a new leader waits the whole grace for a worker it has not heard: no death, no repair, no delete before", async () => {
     const { safeModeMs } = await start({ zones: [...four, "e"] });
     await cluster.file("short", [1, 2]);
     await cluster.file("crowded", [1, 2, 3, 4]);
@@ -77,7 +77,7 @@ describe("a new leader", () => {
     await cluster.until("and clears", () => !cluster.w(1).holds(chunkId));
   });
 
-  test("34d. that stands still in its safe mode gives the workers the whole of it again", async () => {
+  test("34d. a new leader that stands still in its safe mode gives the workers the whole of it again", async () => {
     const { safeModeMs } = await start();
     cluster.w(3).beats = false;
     cluster.openOffice();
@@ -90,7 +90,7 @@ describe("a new leader", () => {
 });
 
 describe("F20. what a new leader has not heard is unknown, not good", () => {
-  test("chunks and free space, the verdict, the metrics and what may be stopped, until each worker is heard or dead", async () => {
+  test("under a new leader chunks and free space, the verdict, the metrics and what may be stopped are unknown until each worker is heard or dead", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     await cluster.file("g", [1, 2, 3]);
@@ -132,7 +132,7 @@ describe("F20. what a new leader has not heard is unknown, not good", () => {
 });
 
 describe("a worker that was declared dead and comes back", () => {
-  test("35. its copies count again at once, and the copy under way for them is cancelled", async () => {
+  test("35. copies of a worker that was declared dead and comes back count again at once, and the copy under way for them is cancelled", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     cluster.w(4).beforeCopy = () => new Promise(() => {});
@@ -148,7 +148,7 @@ describe("a worker that was declared dead and comes back", () => {
     expect(cluster.copyOrders()).toHaveLength(1);
   });
 
-  test("35c. what it held when others had taken its place is judged anew: too many copies, not unknown ones", async () => {
+  test("35c. copies of a worker that comes back when others have taken its place are too many, not unknown", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     cluster.w(3).beats = false;
@@ -161,7 +161,7 @@ describe("a worker that was declared dead and comes back", () => {
 });
 
 describe("a worker that comes and goes every twenty seconds", () => {
-  test("36b. is left alone after a few times, and what it holds is not copied again and again", async () => {
+  test("36b. what a worker holds that comes and goes every twenty seconds is not copied again and again", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3]);
     let orders = 0;
@@ -181,7 +181,7 @@ describe("a worker that comes and goes every twenty seconds", () => {
     expect(ordered.slice(6)).toEqual(Array(6).fill(ordered[5]));
   });
 
-  test("36c. and is forgiven when it has stayed: the next real death is noticed as soon as the first was", async () => {
+  test("36c. a worker that came and went is forgiven when it has stayed: its next real death is noticed as soon as the first was", async () => {
     const { deadAfterMs } = await start({ zones: four });
     const untilDead = async () => {
       cluster.w(3).beats = false;
@@ -209,7 +209,7 @@ describe("a worker that comes and goes every twenty seconds", () => {
 });
 
 describe("a worker that beats but has not told this leader what it holds", () => {
-  test("37. is read from and written to, but no other copy is given up on the strength of its own", async () => {
+  test("37. a worker that has not told this leader what it holds is read from and written to, but no other copy is given up for its own", async () => {
     await start({ zones: four });
     await cluster.file("f", [1, 2, 3, 4]);
     for (const worker of cluster.workers) worker.tellsInventory = false;
@@ -224,7 +224,7 @@ describe("a worker that beats but has not told this leader what it holds", () =>
     await cluster.until("now one goes", () => cluster.holders("f").length === 3);
   });
 
-  test("37b. nor is a copy that turned up trashed on the strength of it: it may be needed yet", async () => {
+  test("37b. a copy that turned up is not trashed before the workers of the others have told this leader what they hold", async () => {
     await start({ zones: four });
     const chunkId = await cluster.file("f", [1, 2, 3]);
     await cluster.w(4).copyFrom(cluster.w(1), chunkId);
@@ -281,7 +281,7 @@ describe("so many silent at once that it is hardly their disks", () => {
     ]);
   });
 
-  test("39b. when the rack is back, nothing was copied; the alarm is over", async () => {
+  test("39b. when a silent rack is back, nothing was copied, and the alarm is over", async () => {
     await start({ zones: racks });
     await cluster.file("f", [1, 3, 5]);
     for (const n of [1, 2]) cluster.w(n).beats = false;
@@ -294,7 +294,7 @@ describe("so many silent at once that it is hardly their disks", () => {
     expect(cluster.copyOrders()).toEqual([]);
   });
 
-  test("39c. repairs do not wait for ever; another rack that falls silent later is waited for again", async () => {
+  test("39c. repairs do not wait for a silent rack for ever; another rack that falls silent later is waited for again", async () => {
     const repair = { maxConcurrent: 8, maxPerWorker: 2, bytesPerSecond: 0, massSilenceMs: 60_000 };
     await start({ zones: racks, config: { repair } });
     await cluster.file("f", [1, 3, 5]);
@@ -319,7 +319,7 @@ describe("so many silent at once that it is hardly their disks", () => {
   });
 });
 
-test("39e. which workers that are silent together are so many", () => {
+test("39e. a whole zone, more than a fifth of ten workers or more, or more than half of six to nine: so many are silent together, fewer are not", () => {
   const heard = (zones: string[], silent: number[]) =>
     massSilence(zones.map((zone, n) => ({ id: `w${n}`, zone, isSilent: silent.includes(n) })));
   const racks = ["a", "a", "b", "b", "c", "c", "d", "d"];

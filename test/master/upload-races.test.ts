@@ -46,7 +46,7 @@ function permutations<T>(items: readonly T[]): T[][] {
 }
 
 describe("the answer is lost", () => {
-  test("53e. a commit that another gateway sends again under the client's key: the same result, once", () => {
+  test("53e. a commit that another gateway sends again under the client's key takes effect once, with the same result", () => {
     const dfs = new MetadataHarness();
     const [one, two] = ["g1", "g2"].map(
       (clientId) => dfs.accept<{ sessionId: number }>({ type: "OPEN_SESSION", clientId }).sessionId,
@@ -91,7 +91,7 @@ describe("the answer is lost", () => {
 
 describe("complete, abort and expiry", () => {
   for (const chunks of [2, 40])
-    test(`54b. in every order exactly one wins, and the losers free nothing of a committed file (${chunks} chunks)`, () => {
+    test(`54b. of a commit, an abort and an expiry of one upload exactly one wins in every order, and the losers free nothing of a committed file (${chunks} chunks)`, () => {
       type Move = "commit" | "abort" | "expire";
       for (const order of permutations<Move>(["commit", "abort", "expire"])) {
         const dfs = new MetadataHarness();
@@ -127,7 +127,7 @@ describe("complete, abort and expiry", () => {
     expect(dfs.refusal(commit)).toBe("NO_SUCH_UPLOAD");
   });
 
-  test("55. a client that died: its upload ends by log time, its staged chunks become garbage, its other ids end", () => {
+  test("55. the upload of a client that died ends by log time, its staged chunks become garbage, its other ids end", () => {
     const dfs = new MetadataHarness();
     staged(dfs);
     const unstaged = dfs.chunk();
@@ -144,7 +144,7 @@ describe("complete, abort and expiry", () => {
 });
 
 describe("a copy is lost between seal and commit", () => {
-  test("56. a worker that comes back with another disk does not count for what it sealed before", () => {
+  test("56. a worker that comes back with another disk does not count at a commit for what it sealed before", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3"]);
     dfs.accept(wiped("w1"));
@@ -155,7 +155,7 @@ describe("a copy is lost between seal and commit", () => {
     expect(holders(dfs, "g")).toEqual(["w1,w2"]);
   });
 
-  test("56b. with fewer than minReplicas left the commit is refused, and nothing is visible", () => {
+  test("56b. a commit with fewer than minReplicas copies left is refused, and nothing is visible", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2"]);
     dfs.accept(wiped("w1"));
@@ -214,7 +214,7 @@ describe("a copy is lost between seal and commit", () => {
 });
 
 describe("two writers of one path", () => {
-  test("57b. create only: one success in either order, and the loser's chunks are no file's", () => {
+  test("57b. of two create-only writers of one path one succeeds in either order, and the loser's chunks are no file's", () => {
     for (const winner of [0, 1]) {
       const dfs = new MetadataHarness();
       const puts = [1, 2].map((lengthBytes) =>
@@ -268,7 +268,7 @@ describe("two writers of one path", () => {
 });
 
 describe("leases and the clock", () => {
-  test("61. a lease that has run out is not prolonged, for its chunks may be judged to be nobody's", () => {
+  test("61. a lease that has run out is not prolonged, for its chunks may be judged to be of no file", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk();
     dfs.logTime = 60_000;
@@ -286,7 +286,7 @@ describe("copy and delete planned for one chunk at once", () => {
     keep,
   });
 
-  test("64c. of two drops and a bad copy, in every order, never more go than leave the factor", () => {
+  test("64c. of two drops and a bad copy of one chunk, in every order, never more go than leave the factor", () => {
     for (const order of permutations(["drop w1", "drop w2", "bad w3", "copy w5"])) {
       const dfs = new MetadataHarness();
       const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
@@ -310,7 +310,7 @@ describe("copy and delete planned for one chunk at once", () => {
     }
   });
 
-  test("64e. the proof of one leader is none under the next", () => {
+  test("64e. what one leader proved of copies proves nothing under the next", () => {
     const dfs = new MetadataHarness();
     const chunk = dfs.chunk(["w1", "w2", "w3", "w4"]);
     dfs.accept(dfs.put("file", [chunk]));

@@ -441,7 +441,7 @@ test("19. a leader does not take itself out: it hands over, and is removed by it
   write(group, group.master("m2"));
 });
 
-test("19c. a removed master that never heard of it campaigns for ever, and nobody minds", () => {
+test("19c. a removed master that never heard of its removal campaigns for ever, and the others ignore it", () => {
   const group = calmGroup();
   group.isolate("m3");
   const leader = group.master("m1");

@@ -56,7 +56,7 @@ describe("F13. a gateway tells an election under way from masters that can elect
     });
   });
 
-  test("S3. one that leads in a term out of all others' reach is not believed", () => {
+  test("S3. a master that leads in a term out of all others' reach is not believed", () => {
     expect(look({ role: "leader", term: 2 ** 40 }, { role: "leader", term: 5 }, follower("m2", { term: 5 }))).toEqual({
       kind: "leads",
       url: "http://m2",
@@ -105,7 +105,7 @@ describe("F13. a gateway tells an election under way from masters that can elect
 });
 
 describe("F14. a gateway that is cut off from the leader finds the way through another master", () => {
-  test("one that follows the leader passes on, if its program can", () => {
+  test("a master that follows the leader passes on, if its program can", () => {
     for (const cut of ["slow", "silent", "refuses"] as const)
       expect(look(cut, follower("m1"), follower("m1"))).toEqual({ kind: "behind", leader: "m1", via: "http://m2" });
     const old = follower("m1", { passesOn: undefined });
@@ -116,7 +116,7 @@ describe("F14. a gateway that is cut off from the leader finds the way through a
     });
   });
 
-  test("not before the leader itself has had time to answer, and not if it does answer", () => {
+  test("no other master is asked before the leader itself has had time to answer, nor if it does answer", () => {
     expect(kindOf("just asked", follower("m1"), follower("m1"))).toBe("asking");
     expect(kindOf({ role: "leader" }, follower("m1"), follower("m1"))).toBe("leads");
     expect(kindOf(follower(null), follower("m1"), follower("m1"))).toBe("electing");

@@ -167,7 +167,7 @@ describe("a copy that cannot be read", () => {
     return { disk, openFile };
   };
 
-  test("52. by an error of the disk goes to quarantine, not away, and is a copy again when the disk is", async () => {
+  test("52. a copy that cannot be read by an error of the disk goes to quarantine, not away, and is a copy again when the disk is well", async () => {
     using folder = temporaryFolder();
     let now = 1_000_000;
     const { disk, openFile } = failing();
@@ -194,7 +194,7 @@ describe("a copy that cannot be read", () => {
     await again.store.close();
   });
 
-  test("52b. because its bytes changed stays in quarantine; it is read again ever more rarely", async () => {
+  test("52b. a copy whose bytes changed stays in quarantine, and is read again ever more rarely", async () => {
     using folder = temporaryFolder();
     let now = 1_000_000;
     let opened = 0;
@@ -216,7 +216,7 @@ describe("a copy that cannot be read", () => {
     await store.close();
   });
 
-  test("52c. a small one within the index is read again, too", async () => {
+  test("52c. a small copy within the index that could not be read is read again, too", async () => {
     using folder = temporaryFolder();
     let now = 1_000_000;
     const { store } = await openStore(folder.path, { now: () => now });
@@ -231,7 +231,7 @@ describe("a copy that cannot be read", () => {
     await store.close();
   });
 
-  test("52d. one that a new copy has replaced meanwhile is not put back in its place", async () => {
+  test("52d. a copy in quarantine that a new one has replaced is not put back in its place", async () => {
     using folder = temporaryFolder();
     let now = 1_000_000;
     const { disk, openFile } = failing();
