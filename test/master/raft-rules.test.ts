@@ -1,4 +1,4 @@
-/** The rules of the specification, one by one, on the pure functions that keep them. */
+/** The rules R1 to R10 of actors/rules/raft/README.md, one by one, on the pure functions that keep them. */
 import { expect, test } from "bun:test";
 import type { RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
 import {
@@ -388,7 +388,7 @@ const withLearner = (of: Partial<Progress> = {}): RaftState => {
   return { ...state, progress: { ...state.progress, d: { ...progressOf(state), match: 0, lastActiveAt: NOW, ...of } } };
 };
 
-test("18. a learner that is dead is given up after a while; until then, and then, the quorum is that of the voters", () => {
+test("18e. a learner that is dead is given up after a while; until then, and then, the quorum is that of the voters", () => {
   const state = withLearner();
   const watch = beginWatch(state, NOW);
   expect(watchLearner(state, "d", watch, NOW + 60_000, PATIENCE)).toBe(watch);

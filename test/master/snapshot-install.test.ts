@@ -90,7 +90,7 @@ const statesIn = (directory: string): string[] => {
   return [...(existsSync(join(directory, "dfs_metadata.db")) ? ["0"] : []), ...generations];
 };
 
-test("26. a crash at each step of a snapshot's installation leaves the old state or the new, and the next one succeeds", async () => {
+test("26b. a crash at each step of a snapshot's installation leaves the old state or the new, and the next one succeeds", async () => {
   const old = await source(3);
   const fresh = await source(40);
   const directory = folder();

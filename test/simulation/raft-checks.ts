@@ -1,5 +1,5 @@
 /**
- * What must hold in a group of masters at every moment, whatever the weather: I1–I10 of the specification. The checks
+ * What must hold in a group of masters at every moment, whatever the weather: I1–I10 of `rules/raft/README.md`. The checks
  * look at the machines and disks from outside and share no code with what they check but the arithmetic of log positions.
  */
 import type { RaftDriver } from "../../actors/master/group/raft-driver.ts";

@@ -71,7 +71,7 @@ test("an aborted upload is gone", async () => {
 });
 
 for (const expectedCrc32 of [Bun.hash.crc32(sampleBytes(5)), undefined])
-  test(`53j. a completion sent twice under one key gets one answer, ${expectedCrc32 ? "with" : "without"} a checksum`, async () => {
+  test(`53k. a completion sent twice under one key gets one answer, ${expectedCrc32 ? "with" : "without"} a checksum`, async () => {
     const { transfers } = cluster.data;
     const { uploadId } = await transfers.openUpload({ path: "twice" });
     await transfers.appendUpload(uploadId, 0, bodyOf(sampleBytes(5)));
