@@ -119,6 +119,25 @@ describe("fewer zones than copies", () => {
     });
   });
 
+  test("41f. a worker that registers with another zone, as its configuration says by then, counts in that one: its copies spread anew", async () => {
+    await start({ zones: ["a", "b", "c", "c"] });
+    await cluster.file("f", [1, 2, 3]);
+    await cluster.pass(5000);
+    expect(await cluster.reasons()).toEqual([]);
+    const moved = cluster.w(3);
+    moved.zone = "a";
+    moved.mode = null; // started again
+    await cluster.pass(1000);
+    expect((await cluster.state()).workers.map(({ zone }) => zone)).toEqual(["a", "b", "a", "c"]);
+    await cluster.until("each copy has a zone of its own", () => {
+      const holders = cluster.holders("f");
+      return holders.length === 3 && holders.includes("w2") && holders.includes("w4");
+    });
+    await cluster.pass(20_000);
+    expect(cluster.copyOrders()).toEqual([{ target: "w4", chunkId: expect.any(Number) }]);
+    expect(await cluster.reasons()).toEqual([]);
+  });
+
   test("41e. a better zone for a copy is an open one without a copy, where two copies share one", () => {
     const zoneOf = (id: string) => id[0];
     const better = (holders: string[], open: string[]) => [...betterZones(holders, zoneOf, new Set(open))];

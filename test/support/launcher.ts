@@ -7,11 +7,11 @@ import { freePorts } from "./free-ports.ts";
 
 const PROJECT = resolve(import.meta.dir, "../..");
 
-/** Writes a config.json for one master, or more, three workers and a gateway on free ports. */
-export function smallCluster({ masters = 1 } = {}) {
+/** Writes a config.json for one master, or more, three workers and a gateway on free ports of this machine. */
+export function smallCluster({ masters = 1, host = "127.0.0.1" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "dfs-cluster-"));
   const configPath = join(folder, "config.json");
-  const urls = freePorts(masters + 4).map((port) => `http://127.0.0.1:${port}`);
+  const urls = freePorts(masters + 4).map((port) => `http://${host}:${port}`);
   const nextUrl = (): string => urls.pop() as string;
   const url = nextUrl();
   const config = {

@@ -99,7 +99,8 @@ export class ManualWorker {
   constructor(
     readonly id: string,
     readonly url: string,
-    readonly zone: string,
+    /** As its configuration says; it tells the leader when it registers. */
+    public zone: string,
     readonly setting: Setting,
   ) {
     this.#parts = this.open();
