@@ -136,6 +136,10 @@ describe("fewer zones than copies", () => {
     await cluster.pass(20_000);
     expect(cluster.copyOrders()).toEqual([{ target: "w4", chunkId: expect.any(Number) }]);
     expect(await cluster.reasons()).toEqual([]);
+
+    for (const worker of cluster.workers) worker.beats = false;
+    cluster.openOffice();
+    expect((await cluster.state()).workers.map(({ zone }) => zone)).toEqual(["a", "b", "a", "c"]);
   });
 
   test("41e. a better zone for a copy is an open one without a copy, where two copies share one", () => {
