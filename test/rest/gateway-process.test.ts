@@ -6,7 +6,7 @@ import configJson from "../../config.json";
 import { until } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { problemOf } from "../support/rest-gateway.ts";
-import { startStandInMaster } from "../support/stand-in-master.ts";
+import { StandInMaster } from "../support/stand-in-master.ts";
 
 const [masterPort, ownPort, refusedPort, openPort] = freePorts(4);
 const folder = mkdtempSync(join(tmpdir(), "dfs-gateway-"));
@@ -121,7 +121,7 @@ for (const { fault, code, env, says } of [
   },
 ])
   test(`F15. a gateway ${fault} says so to its clients with 503 ${code}, whatever they ask: it is no fault of theirs`, async () => {
-    const master = startStandInMaster(`http://127.0.0.1:${masterPort}`, SECRET);
+    const master = new StandInMaster(`http://127.0.0.1:${masterPort}`, SECRET);
     const url = `http://127.0.0.1:${openPort}`;
     const gateway = spawn(["--url", url], env, ["--preload", "./test/support/shifted-clock.ts"]);
     try {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { FolderWatch } from "../../actors/worker/store/folder-watch.ts";
 import { Ground } from "../../actors/worker/store/ground.ts";
-import { startStandInMaster } from "../support/stand-in-master.ts";
+import { StandInMaster } from "../support/stand-in-master.ts";
 import { codeOf, openStore, put, write } from "./open-store.ts";
 import { spawnWorker, untilListening } from "./spawn-worker.ts";
 import {
@@ -26,7 +26,7 @@ const CHUNKS = [1, 2, 3, 4, 5];
 const FOLDERS = ["chunks", "parts", "trash", "quarantine"];
 
 async function workerWithChunks(folder: string) {
-  const master = startStandInMaster(freeUrl(), SECRET);
+  const master = new StandInMaster(freeUrl(), SECRET);
   const { heartbeat } = master.answers;
   const bad = new Map<number, string>();
   master.answers.heartbeat = (message) => {

@@ -6,7 +6,7 @@ import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { inventoryDigest } from "../../actors/rules/redundancy/inventory-digest.ts";
 import type { WorkerOptions } from "../../actors/worker/host.ts";
 import { reconcilePage } from "../../actors/worker/leader/reconcile.ts";
-import { type StandInMaster, startStandInMaster } from "../support/stand-in-master.ts";
+import { StandInMaster } from "../support/stand-in-master.ts";
 import {
   BLOCK,
   blocksOf,
@@ -31,7 +31,7 @@ async function withMaster(
   > = {},
 ) {
   const url = freeUrl();
-  const master = startStandInMaster(url, SECRET);
+  const master = new StandInMaster(url, SECRET);
   options.master?.(master);
   const config = testConfig({ masters: [{ id: "master-1", url }], ...options.config });
   const { master: _, ...rest } = options;
@@ -117,7 +117,7 @@ test("a leader that does not know the worker, or is of a higher term, gets a reg
 
 test("the worker follows a master's hint to the leader", async () => {
   using folder = temporaryFolder();
-  const leader = startStandInMaster(freeUrl(), SECRET);
+  const leader = new StandInMaster(freeUrl(), SECRET);
   await using both = await withMaster(folder.path, {
     master: (follower) => {
       follower.answers.register = () => {
@@ -137,7 +137,7 @@ test("without a leader the worker is orphaned, serves on, and comes back by itse
   const worker = await startTestWorker(folder.path, { config });
   await until(() => worker.state().startsWith("orphaned"));
   await storeChunk(worker, 1, randomBytes(2 * BLOCK));
-  const master = startStandInMaster(url, SECRET);
+  const master = new StandInMaster(url, SECRET);
   await until(() => master.heartbeats.length > 0);
   expect(worker.state()).toStartWith("serving");
   await worker.stop();
@@ -150,9 +150,10 @@ test("a bad copy is reported until it is acknowledged", async () => {
   const { master, worker } = both;
   await storeChunk(worker, 1, randomBytes(2 * BLOCK));
   await worker.store.quarantine(1, "the test says so");
+  const usual = master.answers.heartbeat;
+  master.answers.heartbeat = (heartbeat) => ({ ...usual(heartbeat), acknowledged: [] });
   const reported = () => master.heartbeats.slice(-2).every(({ badReplicas }) => badReplicas.length === 1);
   await until(() => master.heartbeats.length > 2 && reported());
-  const usual = master.answers.heartbeat;
   master.answers.heartbeat = (heartbeat) => ({ ...usual(heartbeat), acknowledged: [1] });
   await until(() => master.heartbeats.at(-1)?.badReplicas.length === 0);
 });

@@ -3,7 +3,7 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import { getBlocks } from "../../actors/node/http/block-requests.ts";
 import { Fence } from "../../actors/worker/leader/fence.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
-import { startStandInMaster } from "../support/stand-in-master.ts";
+import { StandInMaster } from "../support/stand-in-master.ts";
 import {
   BLOCK,
   crc32Of,
@@ -153,7 +153,7 @@ test("49e. chunks of one block, too: a copy is not answered before its bytes hav
 test("47. an order that comes after its deadline is refused, by the clock whose time the leader has told", async () => {
   using folder = temporaryFolder();
   const url = freeUrl();
-  const master = startStandInMaster(url, SECRET);
+  const master = new StandInMaster(url, SECRET);
   const leaderClock = { now: 1_000_000 };
   const { register, heartbeat } = master.answers;
   master.answers.register = (message) => ({ ...register(message), leaderTimeMs: leaderClock.now });
