@@ -11,7 +11,7 @@ import { syntheticRecording } from "./synthetic-recording.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dfs-acting-"));
 const recordingPath = join(folder, "small.dfsrec");
-const { listen, call, stop } = restGateway();
+const { listen, call, end } = await restGateway();
 const opened: Watched[] = [];
 let url = "";
 
@@ -33,7 +33,7 @@ afterEach(async () => {
 
 afterAll(async () => {
   await closeBrowser();
-  stop();
+  await end();
   rmSync(folder, { recursive: true, force: true });
 });
 

@@ -7,7 +7,7 @@ import { restGateway } from "../support/rest-gateway.ts";
 import { BROWSER, closeBrowser, openPage } from "./support.ts";
 import { syntheticRecording } from "./synthetic-recording.ts";
 
-const { listen, call, stop } = restGateway();
+const { listen, call, end } = await restGateway();
 let url = "";
 let replay: Awaited<ReturnType<typeof serveReplay>>;
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await closeBrowser();
   await replay?.stop();
-  stop();
+  await end();
 });
 
 /** Runs in the page: everything that markup or a script of the page could try to run what is stored. */

@@ -1,8 +1,9 @@
 /** How the page is served: under a strict policy, from memory, and without a secret in it. */
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { restGateway } from "../support/rest-gateway.ts";
 
-const { call } = restGateway();
+const { call, door, end } = await restGateway();
+afterAll(end);
 const page = await call("GET", "/console");
 const html = await page.text();
 const assets = [...html.matchAll(/(?:src|href)="(\/console\/[^"]+)"/g)].map(([, path]) => path as string);
@@ -60,7 +61,7 @@ test("a file that the page does not have is a 404 that says so", async () => {
 });
 
 test("with a token, the page comes without it and everything it asks for does not", async () => {
-  const guarded = restGateway({ token: "s3cret" });
+  const guarded = door({ token: "s3cret" });
   expect((await guarded.call("GET", "/console")).status).toBe(200);
   expect((await guarded.call("GET", assets[0] as string)).status).toBe(200);
   expect((await guarded.call("GET", "/console/")).status).toBe(200);

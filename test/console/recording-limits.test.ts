@@ -4,16 +4,14 @@ import type { ActorState } from "../../actors/messages/records.ts";
 import { formatRecording, openRecording } from "../../gateway/console/recording.ts";
 import { syntheticRecording } from "../browser/synthetic-recording.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { restGateway } from "../support/rest-gateway.ts";
+import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
-const gateway = restGateway();
+const gateway = await restGateway();
 const url = gateway.listen(freePorts(1)[0] as number);
-afterAll(() => gateway.stop());
+afterAll(() => gateway.end());
 
 const check = (body: BodyInit): Promise<Response> =>
   fetch(`${url}/console/api/recording/check`, { method: "POST", body });
-
-const codeOf = async (response: Response): Promise<string> => ((await response.json()) as { code: string }).code;
 
 /** A body without a length: `piece`, again and again. */
 function endless(piece: Uint8Array<ArrayBuffer>, pieces: number) {
@@ -56,7 +54,7 @@ test("S6. a small file that unpacks to hundreds of megabytes is refused, in flat
   }, 1);
   const response = await check(packed);
   clearInterval(timer);
-  expect([response.status, await codeOf(response)]).toEqual([400, "BAD_RECORDING"]);
+  expect([response.status, (await problemOf(response)).code]).toEqual([400, "BAD_RECORDING"]);
   expect((most - before) >> 20).toBeLessThan(64);
 });
 
@@ -133,7 +131,7 @@ test("S6. one recording is checked at a time, and the next one after it", async 
   const first = check(held);
   let second = await check(good);
   for (let n = 0; n < 100 && second.ok; n++) second = await check(good);
-  expect([second.status, await codeOf(second)]).toEqual([503, "OVERLOADED"]);
+  expect([second.status, (await problemOf(second)).code]).toEqual([503, "OVERLOADED"]);
   end();
   expect((await first).status).toBe(200);
   expect((await check(good)).status).toBe(200);

@@ -98,9 +98,11 @@ function sendersOf(type: string): string {
   return roles.length === 3 ? "any node" : roles.map((role: Role) => `a ${role}`).join(", ");
 }
 
+const gateway = await restGateway();
+
 /** The routes as they declare themselves; those of the console's own page are left to /openapi. */
 function routeRows(): string[][] {
-  const { paths } = openApiDocument(restGateway().app);
+  const { paths } = openApiDocument(gateway.app);
   return Object.entries(paths)
     .filter(([path]) => !path.startsWith("/console/"))
     .flatMap(([path, operations]) =>
@@ -150,7 +152,8 @@ const listed = (registry: Registry): string =>
     .map(({ name, help }) => `# HELP ${name} ${help}`)
     .join("\n");
 
-const answered = await restGateway().call("GET", "/metrics");
+const answered = await gateway.call("GET", "/metrics");
+await gateway.end();
 const gatewayMetrics = await answered.text();
 
 function metricTable(): string {

@@ -1,11 +1,10 @@
 /** Digests that a client sends: each is verified, or the request is refused; an answer of success means that they held. */
-import { beforeEach, expect, test } from "bun:test";
+import { afterAll, beforeEach, expect, test } from "bun:test";
 import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
-let gateway: ReturnType<typeof restGateway>;
-beforeEach(() => {
-  gateway = restGateway();
-});
+const gateway = await restGateway();
+afterAll(() => gateway.end());
+beforeEach(() => gateway.clear());
 
 const CONTENT = "the content of the file";
 const base64 = (algorithm: "md5" | "sha1" | "sha256" | "sha512", text = CONTENT) =>
@@ -37,7 +36,7 @@ test("F10. a right digest of a known algorithm is 201, a wrong one DIGEST_MISMAT
       400,
       "DIGEST_MISMATCH",
     ]);
-    expect(gateway.data.files.size).toBe(0);
+    expect(await gateway.paths()).toEqual([]);
     const right = await put({ [header]: of() });
     expect([header, of(), right.status]).toEqual([header, of(), 201]);
     await gateway.call("DELETE", "/files/f");
@@ -70,7 +69,7 @@ test("F10. a digest that cannot be checked is refused with what is known, a malf
       { code: "INVALID_HEADER", detail: expect.stringMatching(detail) },
     ]);
   }
-  expect(gateway.data.files.size).toBe(0);
+  expect(await gateway.paths()).toEqual([]);
 });
 
 test("F10. a wish for a digest is met with SHA-256 if it names it, and never a reason to refuse", async () => {
@@ -102,9 +101,9 @@ test("F10. in a form a digest is a field, and that of the next file alone; of th
   for (const [header, of] of VERIFIED) {
     const wrong = await form([[header, of("other")]]);
     expect([header, wrong.status, (await problemOf(wrong)).code]).toEqual([header, 400, "DIGEST_MISMATCH"]);
-    expect(gateway.data.files.size).toBe(0);
+    expect(await gateway.paths()).toEqual([]);
     expect((await form([[header.toLowerCase(), of()]])).status).toBe(201);
-    gateway.data.files.clear();
+    await gateway.clear();
   }
   for (const [header, of] of VERIFIED) {
     const refused = await form([], { [header]: of() });
@@ -112,7 +111,7 @@ test("F10. in a form a digest is a field, and that of the next file alone; of th
   }
   const unknown = await form([["repr-digest", "sha-384=:AAAA:"]]);
   expect([unknown.status, (await problemOf(unknown)).code]).toEqual([400, "INVALID_HEADER"]);
-  expect(gateway.data.files.size).toBe(0);
+  expect(await gateway.paths()).toEqual([]);
 });
 
 test("F10. a digest that comes with JSON is verified, with an append to an upload refused", async () => {

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { refusalFrom } from "../../actors/node/http/answers.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
@@ -6,19 +6,22 @@ import { freePorts } from "../support/free-ports.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
 
 const PATIENT = { answerWithinMs: 5000 };
-let running: ReturnType<typeof restGateway>[] = [];
-const start = (options?: { token?: string }) => {
-  const gateway = restGateway(options);
-  running.push(gateway);
-  return gateway;
+const shared = await restGateway();
+const doors: ReturnType<typeof shared.door>[] = [];
+/** Another door to the same cluster. */
+const start = (options: { token?: string } = {}) => {
+  const door = shared.door(options);
+  doors.push(door);
+  return door;
 };
-afterEach(() => {
-  for (const gateway of running) gateway.stop();
-  running = [];
+afterEach(async () => {
+  for (const door of doors.splice(0)) await door.stop();
+  await shared.clear();
 });
+afterAll(() => shared.end());
 
 test("unknown routes and wrong methods are told apart, with Allow", async () => {
-  const { call, data } = start();
+  const { call } = start();
   for (const path of ["/nope", "/cluster/workers", "/uploads/1/2", "/filesystem"]) {
     const response = await call("GET", path);
     expect([path, response.status]).toEqual([path, 404]);
@@ -48,7 +51,7 @@ test("unknown routes and wrong methods are told apart, with Allow", async () => 
     expect(response.headers.get("allow")).not.toBe("");
     expect((await problemOf(response)).code).toBe("METHOD_NOT_ALLOWED");
   }
-  expect(data.files.size).toBe(0);
+  expect(await shared.paths()).toEqual([]);
 });
 
 test("every answer has a request id, the client's own if it sends a plain one", async () => {
@@ -66,7 +69,7 @@ test("every answer has a request id, the client's own if it sends a plain one", 
 
 test("our own failure is INTERNAL with the request id and no stack", async () => {
   const { call, data } = start();
-  data.namespace.stat = async () => {
+  data.namespace.look = async () => {
     throw new TypeError("secret detail");
   };
   const response = await call("HEAD", "/files/x");
@@ -94,7 +97,7 @@ test("67b. a cluster that cannot serve is told at once, with the reason and Retr
 });
 
 test("with a token, everything but probes and the console's page asks for it", async () => {
-  const { call, data } = start({ token: "s3cret" });
+  const { call } = start({ token: "s3cret" });
   expect((await call("GET", "/health/live")).status).toBe(200);
   for (const authorization of [undefined, "Bearer wrong", "Basic s3cret", "Bearer"]) {
     const headers: Record<string, string> = authorization ? { authorization } : {};
@@ -109,12 +112,12 @@ test("with a token, everything but probes and the console's page asks for it", a
     }
     expect((await call("PUT", "/files/f", { body: "x", headers })).status).toBe(401);
   }
-  expect(data.files.size).toBe(0);
+  expect(await shared.paths()).toEqual([]);
   expect((await call("PUT", "/files/f", { body: "x", headers: { authorization: "Bearer s3cret" } })).status).toBe(201);
 });
 
 test("a page of another site changes nothing, one of this origin may", async () => {
-  const { call, data } = start();
+  const { call } = start();
   const form = () => {
     const data = new FormData();
     data.append("f", new File(["x"], "f"));
@@ -124,7 +127,7 @@ test("a page of another site changes nothing, one of this origin may", async () 
     const response = await call("POST", "/files", { body: form(), headers: { origin } });
     expect([response.status, (await problemOf(response)).code]).toEqual([403, "CROSS_SITE"]);
   }
-  expect(data.files.size).toBe(0);
+  expect(await shared.paths()).toEqual([]);
   expect((await call("POST", "/files", { body: form(), headers: { origin: "http://localhost" } })).status).toBe(201);
 });
 
@@ -162,12 +165,15 @@ test("a gateway that stops takes nothing new, but still says it lives", async ()
 test("ready names what is in the way", async () => {
   const { call, data } = start();
   expect((await call("GET", "/health/ready")).status).toBe(200);
-  for (const worker of data.cluster.workers.slice(1)) worker.state = "dead";
+  const state = await data.operations.clusterState();
+  const workers = state.workers.map((worker, n) => (n > 0 ? { ...worker, state: "dead" } : worker));
+  data.operations.clusterState = async () => ({ ...state, workers });
   const few = await call("GET", "/health/ready");
   expect([few.status, await problemOf(few)]).toMatchObject([
     503,
     { code: "NOT_ENOUGH_WORKERS", blockers: [{ message: "1 live workers, 2 needed (minReplicas)" }] },
   ]);
+  data.restore();
   data.refusal = new Refusal("NO_LEADER", "nobody answers");
   expect((await problemOf(await call("GET", "/health/ready"))).code).toBe("NO_LEADER");
 });
@@ -178,14 +184,16 @@ test("a worker is safe to stop only if nobody would notice", async () => {
   expect((await stop("worker-1")).status).toBe(200);
   expect((await stop("worker-9")).status).toBe(404);
   expect((await call("GET", "/health/stop")).status).toBe(400);
-  (data.cluster.workers[0] as { chunksAtRiskIfStopped: number }).chunksAtRiskIfStopped = 4;
+  const state = await data.operations.clusterState();
+  const workers = state.workers.map((worker, n) => (n === 0 ? { ...worker, chunksAtRiskIfStopped: 4 } : worker));
+  data.operations.clusterState = async () => ({ ...state, workers });
   const risky = await stop("worker-1");
   expect([risky.status, (await problemOf(risky)).detail]).toEqual([
     412,
     "4 chunks would have fewer than 2 copies without it",
   ]);
-  expect(stopRisk({ ...data.cluster, steward: "safeMode" }, "worker-2", 2)).toContain("new");
-  expect(stopRisk({ ...data.cluster, workers: data.cluster.workers.slice(0, 2) }, "worker-2", 2)).toContain("1 live");
+  expect(stopRisk({ ...state, steward: "safeMode" }, "worker-2", 2)).toContain("new");
+  expect(stopRisk({ ...state, workers: workers.slice(0, 2) }, "worker-2", 2)).toContain("1 live");
 });
 
 test("the cluster's state has the gateway's own account, and a worker's mode can be set", async () => {
@@ -204,13 +212,15 @@ test("the cluster's state has the gateway's own account, and a worker's mode can
   ];
   for (const [response, status, code] of bad)
     expect([response.status, (await problemOf(response)).code]).toEqual([status, code]);
-  expect(data.cluster.workers[0]?.mode).toBe("active");
+  expect((await data.operations.clusterState()).workers[0]?.mode).toBe("active");
   expect((await setMode("worker-1", { mode: "draining" })).status).toBe(200);
-  expect(data.cluster.workers[0]?.mode).toBe("draining");
+  expect((await data.operations.clusterState()).workers[0]?.mode).toBe("draining");
+  await setMode("worker-1", { mode: "active" });
 });
 
 test("metrics count requests by route and tell redundancy, or that no leader answers", async () => {
   const { call, data } = start();
+  await call("PUT", "/files/one", { body: "of one chunk" });
   await call("GET", "/files/some/name");
   const text = await (await call("GET", "/metrics")).text();
   expect(text).toContain(
@@ -238,7 +248,7 @@ test("a body cut short stores nothing, on a real connection", async () => {
   const json =
     "POST /files/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
   await onSocket(url, json);
-  expect([...gateway.data.files.keys()]).toEqual([]);
+  expect(await shared.paths()).toEqual([]);
   const upload = await gateway.data.transfers.openUpload({ path: "kept" });
   const patch = `PATCH /uploads/${upload.uploadId} HTTP/1.1\r\nHost: localhost\r\nUpload-Offset: 0\r\nContent-Length: 100\r\n\r\nabc`;
   await onSocket(url, patch);
@@ -267,13 +277,13 @@ test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it
     PATIENT,
   );
   expect(huge).toStartWith("HTTP/1.1 431");
-  expect(gateway.data.files.size).toBe(0);
+  expect(await shared.paths()).toEqual([]);
   await onSocket(
     url,
     "PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: \u00fcber\r\nContent-Length: 1\r\n\r\nx",
     PATIENT,
   );
-  expect(gateway.data.files.get("f")?.info.userMetadata).toEqual({ a: "über" });
+  expect(await gateway.data.namespace.stat("f")).toMatchObject({ userMetadata: { a: "über" } });
   const read = await onSocket(url, "GET /files/f HTTP/1.1\r\nHost: localhost\r\n\r\n", PATIENT);
   expect(read).toContain(`x-meta-a: ${Buffer.from("über").toString("latin1")}\r\n`);
 });

@@ -1,8 +1,9 @@
 /** The group of masters over REST: what is shown, what may be ordered, what is refused. */
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
-const { call } = restGateway();
+const { call, data, end } = await restGateway();
+afterAll(end);
 const order = (body: unknown) =>
   call("POST", "/cluster/masters", { body: JSON.stringify(body), headers: { "content-type": "application/json" } });
 
@@ -26,6 +27,7 @@ test("an order names one change; anything else is refused, and an unknown master
 });
 
 test("a backup is a stream of bytes, kept by no cache", async () => {
+  data.operations.backup = async () => new Response("a backup").body as ReadableStream<Uint8Array>;
   const response = await call("GET", "/cluster/backup");
   expect(response.headers.get("content-type")).toBe("application/octet-stream");
   expect(response.headers.get("cache-control")).toBe("no-store");

@@ -1,9 +1,10 @@
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { ErrorCodes } from "../../actors/messages/errors.ts";
 import type { OpenApiDocument } from "../../gateway/rest/openapi-document.ts";
 import { restGateway } from "../support/rest-gateway.ts";
 
-const { app, call } = restGateway();
+const { app, call, end } = await restGateway();
+afterAll(end);
 const document = (await (await call("GET", "/openapi/json")).json()) as OpenApiDocument;
 const operations = Object.entries(document.paths).flatMap(([path, verbs]) =>
   Object.entries(verbs).map(([verb, operation]) => ({ name: `${verb.toUpperCase()} ${path}`, path, operation })),

@@ -21,7 +21,8 @@ test("F13. the preference is read among others, in whole seconds up to a minute;
 });
 
 test("F13. it reaches the search for a leader, for the request that carries it alone, and the answer says that it was heard", async () => {
-  const { call, data } = restGateway();
+  await using gateway = await restGateway();
+  const { call, data } = gateway;
   const asked: (number | null)[] = [];
   const { list } = data.namespace;
   data.namespace.list = async (page) => {

@@ -1,5 +1,5 @@
 /** Who asks: the door names a principal, and nothing below it is asked in nobody's name. */
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, afterEach, expect, test } from "bun:test";
 import { startRecording, stopRecording } from "../../actors/node/record/running-recorder.ts";
 import { NodeRecords } from "../../databases/records.ts";
 import { LOCAL_USER, nameOf, type Principal, SYSTEM, TOKEN_HOLDER } from "../../gateway/access/principal.ts";
@@ -7,9 +7,10 @@ import { Doors, tokenDoor } from "../../gateway/http/door.ts";
 import { type RouteTable, routeTable } from "../../gateway/http/route-table.ts";
 import { bodyOf, sampleBytes } from "../support/bodies.ts";
 import { GatewayCluster } from "../support/gateway-cluster.ts";
-import { memoryDataPath } from "../support/memory-transfers.ts";
-import { restGatewayOver } from "../support/rest-gateway.ts";
+import { restGateway, restGatewayOver } from "../support/rest-gateway.ts";
 
+const shared = await restGateway();
+afterAll(() => shared.end());
 let cluster: GatewayCluster | null = null;
 afterEach(async () => {
   await cluster?.stop();
@@ -18,7 +19,7 @@ afterEach(async () => {
 
 /** A gateway that notes in whose name its backend is asked, from its first request on. */
 function watched(token?: string) {
-  const data = memoryDataPath();
+  const { data } = shared;
   const named: string[] = [];
   const as = (principal: Principal) => {
     named.push(nameOf(principal));

@@ -1,10 +1,9 @@
-import { beforeEach, expect, test } from "bun:test";
+import { afterAll, beforeEach, expect, test } from "bun:test";
 import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
-let gateway: ReturnType<typeof restGateway>;
-beforeEach(() => {
-  gateway = restGateway();
-});
+const gateway = await restGateway();
+afterAll(() => gateway.end());
+beforeEach(() => gateway.clear());
 const json = (method: string, path: string, body: unknown, headers: Record<string, string> = {}) =>
   gateway.call(method, path, {
     body: JSON.stringify(body),
@@ -24,7 +23,7 @@ test("an upload in parts becomes a file when it is completed, not before", async
   expect((await append(url, 0, "hello ")).headers.get("upload-offset")).toBe("6");
   const head = await gateway.call("HEAD", url);
   expect([head.status, head.headers.get("upload-offset")]).toEqual([200, "6"]);
-  expect(gateway.data.files.size).toBe(0);
+  expect(await gateway.paths()).toEqual([]);
   expect(await (await append(url, 6, "world")).json()).toMatchObject({ offset: 11 });
   const completed = await json("POST", url, { size: 11 });
   expect([completed.status, await completed.json()]).toMatchObject([
@@ -64,7 +63,7 @@ test("completing with another size or checksum makes no file, and the upload sta
     const response = await json("POST", url, body);
     expect([body, response.status, (await problemOf(response)).code]).toEqual([body, status, code]);
   }
-  expect(gateway.data.files.size).toBe(0);
+  expect(await gateway.paths()).toEqual([]);
   expect((await json("POST", url, { size: 3, crc32: "352441c2" })).status).toBe(201);
 });
 
@@ -141,10 +140,10 @@ test("a form's files are whole, whatever their size, and many small ones fit", a
     body: form([["f", new File([large], "large")], ["f", new File([], "empty")], ...small]),
   });
   expect(response.status).toBe(201);
-  expect(gateway.data.files.size).toBe(202);
-  expect(gateway.data.files.get("large")?.content).toEqual(large);
-  expect(gateway.data.files.get("empty")?.content.length).toBe(0);
-  expect(Buffer.from(gateway.data.files.get("small/199")?.content ?? []).toString()).toBe("199");
+  expect(await gateway.paths()).toHaveLength(202);
+  expect(await gateway.bytesOf("large")).toEqual(large);
+  expect((await gateway.bytesOf("empty"))?.length).toBe(0);
+  expect(Buffer.from((await gateway.bytesOf("small/199")) ?? []).toString()).toBe("199");
 });
 
 test("forms that make no sense are refused, and what was stored before is named", async () => {
@@ -170,7 +169,7 @@ test("forms that make no sense are refused, and what was stored before is named"
   ];
   for (const [response, status, code] of cases)
     expect([response.status, (await problemOf(response)).code]).toEqual([status, code]);
-  expect(gateway.data.files.size).toBe(0);
+  expect(await gateway.paths()).toEqual([]);
   const half = await raw(`${part("good", "1")}${part("a//b", "2")}--B--\r\n`);
   expect([half.status, await problemOf(half)]).toMatchObject([400, { code: "INVALID_PATH", stored: ["good"] }]);
 });

@@ -37,3 +37,10 @@ export async function readBack(data: Services, path: string, start = 0, end?: nu
   const { file, stream } = await data.transfers.openFile(path);
   return new Uint8Array(await new Response(stream(start, end ?? file.sizeBytes)).arrayBuffer());
 }
+
+/** The whole body of an answer, taken as a server sends it: a piece's memory is given back when the next is pulled. */
+export async function bytesOf(response: Response): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of response.body ?? []) pieces.push(piece.slice());
+  return Buffer.concat(pieces);
+}

@@ -3,6 +3,7 @@ import { type ErrorCode, Refusal } from "../../actors/messages/errors.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { problemResponse } from "../../gateway/http/problem.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
+import { bytesIn, pathsIn, removeAll } from "./contents.ts";
 import { freePorts } from "./free-ports.ts";
 import { GatewayCluster } from "./gateway-cluster.ts";
 
@@ -115,27 +116,18 @@ export async function startFaultyGateway() {
       return request.method === "GET" ? answer(response, pathname === "/files") : response;
     },
   });
-  const { namespace, transfers } = data;
-  const list = (delimiter: boolean) => namespace.list({ prefix: "", delimiter, after: "", limit: 1000 });
   return {
     url: `http://127.0.0.1:${server.port}`,
     data,
     requests,
     faults,
-    /** Names of all files, in order. */
-    paths: async () => (await list(false)).entries.map(({ path }) => path),
-    /** null: there is no such file. */
-    async bytesOf(path: string): Promise<Uint8Array | null> {
-      if ((await namespace.stat(path))?.kind !== "file") return null;
-      const { file, stream } = await transfers.openFile(path);
-      return await new Response(stream(0, file.sizeBytes)).bytes();
-    },
+    paths: () => pathsIn(data),
+    bytesOf: (path: string) => bytesIn(data, path),
     /** No file, no fault, no memory of requests. */
     async clear(): Promise<void> {
       for (const name of Object.keys(faults)) take(name as keyof Faults);
       requests.length = 0;
-      for (const { path } of (await list(true)).entries)
-        await namespace.delete(path.replace(/\/$/, ""), { recursive: true });
+      await removeAll(data);
     },
     async stop(): Promise<void> {
       await server.stop(true);

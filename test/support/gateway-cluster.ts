@@ -4,6 +4,7 @@
  */
 
 import { Elysia } from "elysia";
+import { Membership } from "../../actors/master/group/membership.ts";
 import { Standing } from "../../actors/master/group/standing.ts";
 import type { Command } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
@@ -56,6 +57,7 @@ export class GatewayCluster extends ManualCluster {
   #inFlight = 0;
   #sessionsEnded = false;
   readonly #grantLeaseMs: number;
+  #members: Membership | null = null;
   #master: { stop(closeActive?: boolean): unknown } | null = null;
 
   constructor({
@@ -113,6 +115,7 @@ export class GatewayCluster extends ManualCluster {
   }
 
   stopMaster(): void {
+    this.#members?.stop();
     this.#master?.stop(true);
     this.#master = null;
   }
@@ -146,13 +149,14 @@ export class GatewayCluster extends ManualCluster {
       throw new Refusal("INTERNAL", "This master is a group of one");
     };
     const standing = new Standing();
+    const membership = this.#membership();
     const handlers: Handlers<typeof MasterMailbox> = {
       ...this.office.handlers,
       RAFT: no,
       PASS_ON: no,
       PASSED_ON: no,
-      CHANGE_MASTERS: no,
-      TRANSFER_LEADERSHIP: no,
+      CHANGE_MASTERS: ({ change, id, url }) => membership.change(change, id, url),
+      TRANSFER_LEADERSHIP: async ({ to }) => ({ leader: await membership.transfer(to) }),
       MASTER_STATUS: () => standing.status(this.engine, this.config.masters[0]?.url as string, 0, () => null),
       EXECUTE: (proposal, sender) => this.#execute(proposal, sender),
       PLACE_CHUNKS: (wish) => this.#place(wish),
@@ -172,6 +176,14 @@ export class GatewayCluster extends ManualCluster {
         },
       });
     return handlers;
+  }
+
+  #membership(): Membership {
+    const { engine, config } = this;
+    const self = { url: config.masters[0]?.url as string, incarnation: "the-only-one" };
+    this.#members?.stop();
+    this.#members = new Membership({ metadata: engine, self, heard: () => null, log });
+    return this.#members;
   }
 
   async #execute(proposal: Message<"EXECUTE">, sender: string): Promise<AnswerOf<typeof MasterMailbox, "EXECUTE">> {

@@ -29,7 +29,7 @@ import { handlers } from "../../actors/worker/leader/orders.ts";
 import { reconcilePage } from "../../actors/worker/leader/reconcile.ts";
 import { ChunkStore } from "../../actors/worker/store/chunk-store.ts";
 import { Disk } from "../../actors/worker/store/disk.ts";
-import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { ChunkIndex, type StoredIdentity } from "../../databases/chunk-index.ts";
 
 const log = createLogger("test", "silent" as "debug");
 /** Greater than the log index of any decision: what is trashed with it goes. */
@@ -67,6 +67,17 @@ export interface Setting {
   clock: Clock;
 }
 
+/** Of one run on one disk. */
+interface Parts {
+  directory: string;
+  index: ChunkIndex;
+  me: StoredIdentity;
+  store: WatchedStore;
+  identity: Identity;
+  fence: Fence;
+  copier: Copier;
+}
+
 export class ManualWorker {
   readonly steps: Step[] = [];
   /** Runs before each step is carried out; may throw a Refusal, wait, or kill the worker. */
@@ -93,7 +104,7 @@ export class ManualWorker {
   /** How many orders it is carrying out. */
   busy = 0;
   #disks = 0;
-  #parts!: ReturnType<ManualWorker["open"]>;
+  #parts: Parts;
   #app: { stop(closeActive?: boolean): unknown } | null = null;
 
   constructor(
@@ -103,11 +114,11 @@ export class ManualWorker {
     public zone: string,
     readonly setting: Setting,
   ) {
-    this.#parts = this.open();
+    this.#parts = this.#open();
   }
 
   /** Opens an empty disk. */
-  private open() {
+  #open(): Parts {
     const { setting, id } = this;
     const directory = join(setting.folder, `${id}-${++this.#disks}`);
     mkdirSync(directory, { recursive: true });
@@ -152,7 +163,7 @@ export class ManualWorker {
     rmSync(this.#parts.directory, { recursive: true });
     this.copying.clear();
     this.mode = null;
-    this.#parts = this.open();
+    this.#parts = this.#open();
     await this.start();
   }
 

@@ -1,5 +1,6 @@
-/** A gateway's REST server over the data path in memory: called directly, or on a real socket. */
+/** A gateway's REST server over a cluster in one process: called directly, or on a real socket. */
 import { connect } from "node:net";
+import type { Config } from "../../actors/messages/config.ts";
 import { checkConfig } from "../../actors/node/config.ts";
 import { serve } from "../../actors/node/http/server-options.ts";
 import { createLogger } from "../../actors/node/log.ts";
@@ -7,11 +8,37 @@ import configJson from "../../config.json";
 import type { Gateway } from "../../gateway/http/context.ts";
 import type { Backend } from "../../gateway/ports/backend.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
-import { memoryDataPath } from "./memory-transfers.ts";
+import { bytesIn, pathsIn, removeAll } from "./contents.ts";
+import { GatewayCluster } from "./gateway-cluster.ts";
+import { type LooseBackend, looseBackend } from "./loose-backend.ts";
 
 const SMALL = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4096, logLevel: "silent" };
 
-export const restGateway = (options: { token?: string } = {}) => restGatewayOver(memoryDataPath(), options);
+/** Over a cluster of its own, which `end` takes away; `clear` takes away all that tests have left in it. */
+export async function restGateway({ token, config = {} }: { token?: string; config?: Partial<Config> } = {}) {
+  const cluster = await new GatewayCluster({ workers: 3, config }).up();
+  const data: LooseBackend = looseBackend(cluster.data);
+  const rest = restGatewayOver(data, { token });
+  const end = async (): Promise<void> => {
+    await rest.stop();
+    await cluster.stop();
+  };
+  return {
+    ...rest,
+    /** Another door to the same cluster. */
+    door: (options: { token?: string }) => restGatewayOver(data, options),
+    worker: (id: string) => cluster.worker(id),
+    paths: () => pathsIn(cluster.data),
+    bytesOf: (path: string) => bytesIn(cluster.data, path),
+    clear: () => {
+      data.restore();
+      return removeAll(cluster.data);
+    },
+    end,
+    [Symbol.asyncDispose]: end,
+  };
+}
+export type RestGateway = Awaited<ReturnType<typeof restGateway>>;
 
 export function restGatewayOver<D extends Backend>(data: D, options: { token?: string } = {}) {
   const config = checkConfig({ ...configJson, ...SMALL });

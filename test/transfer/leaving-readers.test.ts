@@ -4,7 +4,7 @@ import { listenOptions } from "../../actors/node/http/server-options.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
 import { MOST_HEDGES } from "../../gateway/transfer/hedges.ts";
-import { bodyOf, readBack, sampleBytes } from "../support/bodies.ts";
+import { bodyOf, bytesOf, readBack, sampleBytes } from "../support/bodies.ts";
 import { until as untilFair } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { BLOCK, type ClusterOptions, GatewayCluster, type Step } from "../support/gateway-cluster.ts";
@@ -66,12 +66,6 @@ const openReader = async (options = {}) => {
   const { file, stream } = await cluster.data.transfers.openFile("f");
   return stream(0, file.sizeBytes, options).getReader();
 };
-/** As a server sends it: a piece's memory is given back when the next is pulled. */
-async function bytesOf(response: Response): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of response.body ?? []) pieces.push(piece.slice());
-  return Buffer.concat(pieces);
-}
 
 test("F2. a download of several ranges that is cut while its next range is fetched gives back slot and bytes", async () => {
   await start();

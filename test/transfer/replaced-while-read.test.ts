@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { createLogger } from "../../actors/node/log.ts";
 import { createGatewayServer } from "../../gateway/server.ts";
-import { bodyOf, sampleBytes } from "../support/bodies.ts";
+import { bodyOf, bytesOf, sampleBytes } from "../support/bodies.ts";
 import { BLOCK, GatewayCluster } from "../support/gateway-cluster.ts";
 
 let cluster: GatewayCluster;
@@ -21,12 +21,6 @@ afterEach(async () => {
 
 const put = async (content: Uint8Array<ArrayBuffer>) =>
   (await cluster.data.transfers.put({ path: "f", body: bodyOf(content), lengthBytes: content.length })).file;
-/** Piece by piece, as a server sends it: each one's memory is given back when the next is pulled. */
-async function bytesOf(response: Response): Promise<Buffer> {
-  const pieces: Uint8Array[] = [];
-  for await (const piece of response.body ?? []) pieces.push(piece.slice());
-  return Buffer.concat(pieces);
-}
 
 /** At the first reads of blocks so numbered or later, another version takes the name, and the old one's copies are gone. */
 function replaceAtRead(versions: Uint8Array<ArrayBuffer>[], block = 0): void {
