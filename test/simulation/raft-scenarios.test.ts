@@ -1,6 +1,6 @@
 /**
- * What goes wrong in groups that agree by Raft, one script per known way. Numbers are those of the list of
- * scenarios in `test/README.md`; each names the expected behaviour, and the invariants I1–I10 are checked after every event besides.
+ * What goes wrong in groups that agree by Raft, one script per known way. Numbers are those of the list of scenarios in
+ * `test/README.md`; each title names the expected behaviour, and the invariants I1–I10 are checked after every event besides.
  */
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
