@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { outputOf } from "./support/child-output.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const sources = [...new Bun.Glob("{actors,gateway,databases}/**/*.{ts,tsx}").scanSync({ cwd: ROOT })]
@@ -294,11 +295,7 @@ test("the top level holds nothing but its rooms and its few files", () => {
 
 async function runs(...command: string[]): Promise<string> {
   const child = Bun.spawn(command, { cwd: ROOT, stdout: "pipe", stderr: "pipe" });
-  const [stdout, stderr, exitCode] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
+  const { stdout, stderr, exitCode } = await outputOf(child);
   return exitCode === 0 ? "" : `${stdout}${stderr}`;
 }
 

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createClient } from "../../gateway/client/client.ts";
+import { outputOf } from "../support/child-output.ts";
 import { launch, type SmallCluster, smallCluster } from "../support/launcher.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
@@ -71,11 +72,7 @@ for (const { place, code } of examples)
       stdout: "pipe",
       stderr: "pipe",
     });
-    const [stdout, stderr, exitCode] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-      child.exited,
-    ]);
+    const { stdout, stderr, exitCode } = await outputOf(child);
     const printed = stdout.split("\n").filter((line) => line !== "");
     expect({ exitCode, stderr, printed }).toEqual({ exitCode: 0, stderr: "", printed: expectedOf(code) });
   });

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { outputOf } from "../support/child-output.ts";
 import { launch, type SmallCluster, smallCluster } from "../support/launcher.ts";
 import { ROOT, readReadmes } from "./readmes.ts";
 
@@ -46,12 +47,7 @@ describe.skipIf(!Bun.which("curl") || !Bun.which("bash"))("on a cluster of their
       stdout: "pipe",
       stderr: "pipe",
     });
-    const [stdout, stderr, exitCode] = await Promise.all([
-      new Response(shell.stdout).text(),
-      new Response(shell.stderr).text(),
-      shell.exited,
-    ]);
-    return { stdout, stderr, exitCode };
+    return outputOf(shell);
   }
 
   test.each(pages)("the examples of %s run as typed", async (_, examples) => {

@@ -4,3 +4,13 @@ export const codeOf = (promise: Promise<unknown>): Promise<string> =>
     () => "fine",
     (error) => error.code ?? String(error),
   );
+
+/** The same of what is thrown at once. */
+export const codeThrownBy = (work: () => unknown): string => {
+  try {
+    work();
+    return "fine";
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+};

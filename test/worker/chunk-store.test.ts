@@ -7,7 +7,8 @@ import { ExitCode, StartRefused } from "../../actors/node/lifecycle.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { DirectorySync } from "../../actors/worker/store/shelves/directory-sync.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
-import { codeOf, flipByte, openStore, put, read, write } from "./open-store.ts";
+import { codeThrownBy } from "../support/codes.ts";
+import { flipByte, openStore, put, read, write } from "./open-store.ts";
 import { BLOCK, blocksOf, crc32Of, randomBytes, startTestWorker, temporaryFolder, until } from "./support.ts";
 
 const content = randomBytes(3 * BLOCK + 100);
@@ -151,7 +152,7 @@ for (const [what, offset] of [
     flipByte(store.folders.file(1, "sealed"), offset);
     expect(await store.verify(1, expected)).toBe("corrupt");
     expect(index.unreported(10)).toEqual([{ chunkId: 1, state: "corrupt" }]);
-    expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+    expect(codeThrownBy(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
     expect(existsSync(store.folders.file(1, "quarantined"))).toBeTrue();
     expect(store.totals).toMatchObject({ chunkCount: 0, sealedBytes: 0, trashBytes: content.length });
     await store.close();
@@ -267,8 +268,8 @@ test("a reader who comes to a file that was cut short or is gone is refused, and
   await put(store, 2, content);
   truncateSync(store.folders.file(1, "sealed"), 100);
   rmSync(store.folders.file(2, "sealed"));
-  expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
-  expect(codeOf(() => store.readBlocks(2, 0, 1))).toBe("NO_SUCH_CHUNK");
+  expect(codeThrownBy(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+  expect(codeThrownBy(() => store.readBlocks(2, 0, 1))).toBe("NO_SUCH_CHUNK");
   await until(() => index.unreported(10).length === 2);
   expect(index.unreported(10)).toEqual([
     { chunkId: 1, state: "corrupt" },
@@ -281,7 +282,7 @@ test("40d. a worker takes no more than its capacity, and takes again what the sw
   using folder = temporaryFolder();
   const { store, disk } = await openStore(folder.path, { capacityBytes: 5 * BLOCK });
   await put(store, 1, content);
-  expect(codeOf(() => write(store, 2, content))).toBe("NO_SPACE");
+  expect(codeThrownBy(() => write(store, 2, content))).toBe("NO_SPACE");
   await store.abort(2);
   expect(disk.space(store.usedBytes)).toMatchObject({
     capacityBytes: 5 * BLOCK,
@@ -302,7 +303,7 @@ test("blocks that come within a minute after their chunk was given up do not ope
   expect(await store.abort(2)).toBe(false);
   const small = randomBytes(100);
   const tiny = { chunkId: 2, lengthBytes: 100, crc32: crc32Of(small) };
-  expect(codeOf(() => write(store, 1, content))).toBe("CHUNK_SEALED");
+  expect(codeThrownBy(() => write(store, 1, content))).toBe("CHUNK_SEALED");
   expect(store.sealWhole(tiny, BLOCK, small)).rejects.toMatchObject({ code: "CHUNK_SEALED" });
   expect(store.totals.openChunks).toBe(0);
   await store.sealWhole(tiny, BLOCK, small, 7);
@@ -408,7 +409,7 @@ test("a copy takes the place of one in trash or quarantine, a gateway's late blo
   const expected = { chunkId: 1, lengthBytes: BLOCK, crc32: crc32Of(bytes) };
   await store.sealWhole(expected, BLOCK, bytes);
   await store.trash([1], 1);
-  expect(codeOf(() => store.writeBlock(1, 0, BLOCK, bytes, expected.crc32))).toBe("CHUNK_SEALED");
+  expect(codeThrownBy(() => store.writeBlock(1, 0, BLOCK, bytes, expected.crc32))).toBe("CHUNK_SEALED");
   await store.sealWhole(expected, BLOCK, bytes, 7);
   expect(store.describe(1)?.state).toBe("sealed");
   expect(readdirSync(join(folder.path, "trash"))).toEqual([]);
@@ -457,7 +458,7 @@ test("an inline chunk whose bytes changed is found and quarantined", async () =>
   bytes[7] = (bytes[7] as number) ^ 1;
   index.transaction(true, () => index.put(row, bytes));
   expect(await store.verify(1, null)).toBe("corrupt");
-  expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+  expect(codeThrownBy(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
   await store.close();
 });
 

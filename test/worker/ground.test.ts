@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import { FolderWatch } from "../../actors/worker/store/folder-watch.ts";
 import { Ground } from "../../actors/worker/store/ground.ts";
+import { codeThrownBy } from "../support/codes.ts";
 import { StandInMaster } from "../support/stand-in-master.ts";
-import { codeOf, openStore, put, write } from "./open-store.ts";
+import { openStore, put, write } from "./open-store.ts";
 import { spawnWorker, untilListening } from "./spawn-worker.ts";
 import {
   BLOCK,
@@ -131,7 +132,7 @@ test("F4. an error that nobody expected of a store operation makes the worker tr
   using folder = temporaryFolder();
   const { store, disk, index } = await openStore(folder.path);
   rmSync(join(folder.path, "parts"), { recursive: true });
-  expect(codeOf(() => write(store, 1, content))).toBe("READ_ONLY");
+  expect(codeThrownBy(() => write(store, 1, content))).toBe("READ_ONLY");
   expect(disk.failure).toContain("ENOENT");
   expect(disk.probe()).toBeFalse();
   mkdirSync(join(folder.path, "parts"));
@@ -140,7 +141,7 @@ test("F4. an error that nobody expected of a store operation makes the worker tr
   index.find = () => {
     throw Object.assign(new Error("locking protocol"), { code: "SQLITE_PROTOCOL" });
   };
-  expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("READ_ONLY");
+  expect(codeThrownBy(() => store.readBlocks(1, 0, 1))).toBe("READ_ONLY");
   expect(disk.space(0).condition).toBe("readOnly");
   index.find = find;
   await store.close();

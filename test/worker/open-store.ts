@@ -1,6 +1,5 @@
 /** Stores for tests, without a server: real files and a real index. */
 import { closeSync, openSync, readSync, writeSync } from "node:fs";
-import type { Refusal } from "../../actors/messages/errors.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
 import { ChunkStore, type StoreOptions } from "../../actors/worker/store/chunk-store.ts";
 import { Disk } from "../../actors/worker/store/disk.ts";
@@ -28,15 +27,6 @@ export async function put(store: ChunkStore, chunkId: number, content: Uint8Arra
 
 export const read = async (store: ChunkStore, chunkId: number) =>
   new Uint8Array(await new Response(store.readBlocks(chunkId, 0, 1000).body).arrayBuffer());
-
-export const codeOf = (work: () => unknown): string => {
-  try {
-    work();
-  } catch (error) {
-    return (error as Refusal).code;
-  }
-  return "no refusal";
-};
 
 export function flipByte(path: string, offset: number): void {
   const file = openSync(path, "r+");

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import type { ChunkStore } from "../../actors/worker/store/chunk-store.ts";
 import { scrub } from "../../actors/worker/store/scrub.ts";
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
+import { codeOf } from "../support/codes.ts";
 import { openStore, put, read, write } from "./open-store.ts";
 import { BLOCK, crc32Of, randomBytes, silent, temporaryFolder } from "./support.ts";
 
@@ -56,8 +57,6 @@ function fillUp(index: ChunkIndex): () => void {
   };
 }
 
-const refusalOf = (work: Promise<unknown>): Promise<string> => work.then(() => "none").catch(({ code }) => code);
-
 for (const [situation, isIndexLost] of [
   ["a scrub that is behind", false],
   ["a scrub of files that were found without a row", true],
@@ -89,7 +88,7 @@ test("F1. a scrub that comes upon rows whose change failed after their files wer
   const { store, index } = await openStore(folder.path);
   for (const chunkId of CHUNKS) await put(store, chunkId, content);
   const hasSpace = fillUp(index);
-  expect(await refusalOf(store.trash(CHUNKS, 1))).toBe("NO_SPACE");
+  expect(await codeOf(store.trash(CHUNKS, 1))).toBe("NO_SPACE");
   const scrubbing = scrubAll(index, store);
   await Bun.sleep(50);
   await scrubbing.end();
@@ -130,13 +129,13 @@ test("F1. a move to quarantine, or back, whose row could not follow is brought t
   const { store, index } = await openStore(folder.path, { now: () => now });
   const expected = await put(store, 1, content);
   let hasSpace = fillUp(index);
-  expect(await refusalOf(store.quarantine(1, "the test says so"))).toBe("NO_SPACE");
+  expect(await codeOf(store.quarantine(1, "the test says so"))).toBe("NO_SPACE");
   hasSpace();
   await store.catchUp();
   expect(index.find(1)?.state).toBe("quarantined");
   now += 60_000;
   hasSpace = fillUp(index);
-  expect(await refusalOf(store.recheck(60_000))).toBe("NO_SPACE");
+  expect(await codeOf(store.recheck(60_000))).toBe("NO_SPACE");
   expect(existsSync(store.folders.file(1, "sealed"))).toBeTrue();
   hasSpace();
   await store.catchUp();
@@ -152,7 +151,7 @@ test("F1. an order to trash that fails half way lets the rows of the files follo
   const { store, disk } = await openStore(folder.path);
   for (const chunkId of [1, 2, 3]) await put(store, chunkId, content);
   mkdirSync(store.folders.file(3, "trash")); // no file can take this name
-  expect(await refusalOf(store.trash([1, 2, 3], 1))).toBe("READ_ONLY");
+  expect(await codeOf(store.trash([1, 2, 3], 1))).toBe("READ_ONLY");
   expect([1, 2, 3].map((chunkId) => store.describe(chunkId)?.state)).toEqual(["trash", "trash", "sealed"]);
   expect(disk.failure).toContain("EISDIR");
   await store.close();
@@ -170,7 +169,7 @@ test("F1. what failed on a full disk is not counted, and what comes after it is"
     store.trash([1], 1),
     store.seal(write(store, 3, content), BLOCK),
   ];
-  expect(await Promise.all(refused.map(refusalOf))).toEqual(["NO_SPACE", "NO_SPACE", "NO_SPACE"]);
+  expect(await Promise.all(refused.map(codeOf))).toEqual(["NO_SPACE", "NO_SPACE", "NO_SPACE"]);
   expect(store.totals).toMatchObject({ chunkCount: 1, sealedBytes: content.length, trashBytes: 0, openBytes: 0 });
   hasSpace();
   await store.catchUp();

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import type { ShelfName } from "../../databases/chunk-index.ts";
-import { codeOf, openStore, read } from "./open-store.ts";
+import { codeThrownBy } from "../support/codes.ts";
+import { openStore, read } from "./open-store.ts";
 import { BLOCK, crc32Of, randomBytes, temporaryFolder } from "./support.ts";
 
 const bytes = randomBytes(500);
@@ -34,7 +35,7 @@ for (const shelf of SHELVES)
       expect(store.holds(chunk)).toBeTrue();
       expect(await store.verify(1, chunk)).toBe("good");
       expect(await read(store, 1)).toEqual(bytes);
-      expect(codeOf(() => store.readBlocks(1, 1, 1))).toBe("INVALID_PARAMETER");
+      expect(codeThrownBy(() => store.readBlocks(1, 1, 1))).toBe("INVALID_PARAMETER");
       await store.close();
     });
 
@@ -58,7 +59,7 @@ for (const shelf of SHELVES)
       const { store, index } = await openOn(folder.path, shelf, () => now);
       await store.sealWhole(chunk, BLOCK, bytes);
       await store.quarantine(1, "the test says so");
-      expect(codeOf(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
+      expect(codeThrownBy(() => store.readBlocks(1, 0, 1))).toBe("CHUNK_CORRUPT");
       expect(await store.verify(1, chunk)).toBe("corrupt");
       expect(leftovers(folder.path, index)).toEqual([shelf]);
       now += 60_000;
