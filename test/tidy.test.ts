@@ -203,6 +203,18 @@ function filesByWord(): Map<string, Set<string>> {
   return found;
 }
 
+test("no type is exported that nothing mentions", () => {
+  const files = filesByWord();
+  const dead = sources.flatMap((file) =>
+    [...read(file).matchAll(/^export (?:interface|type) ([\w$]+)/gm)]
+      .map(([, name = ""]) => name)
+      .filter((name) => files.get(name)?.size === 1)
+      .filter((name) => withoutComments(read(file)).split(new RegExp(`\\b${name}\\b`)).length < 3)
+      .map((name) => `${file}: ${name}`),
+  );
+  expect(dead).toEqual([]);
+});
+
 test("no value is exported that no other file uses", () => {
   const files = filesByWord();
   const dead = sources

@@ -2,7 +2,6 @@
 import { afterAll, expect, test } from "bun:test";
 import { type AnyStateMachine, createActor } from "xstate";
 import { raftMachine } from "../../actors/master/group/raft.machine.ts";
-import { blankRaft } from "../../actors/master/group/raft-driver.ts";
 import { livenessMachine } from "../../actors/master/leading/liveness.machine.ts";
 import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
 import { stewardMachine } from "../../actors/master/leading/steward.machine.ts";
@@ -10,6 +9,7 @@ import type { Logger } from "../../actors/node/log.ts";
 import { IgnoredEvents } from "../../actors/node/record/inspector.ts";
 import { workerMachine } from "../../actors/worker/worker.machine.ts";
 import { uploadMachine } from "../../gateway/transfer/upload.machine.ts";
+import { blankRaft } from "../support/blank-raft.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const actors: { stop(): unknown }[] = [];

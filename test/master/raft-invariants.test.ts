@@ -1,7 +1,7 @@
 /** Each invariant of Raft's state is able to break, and a step that breaks one leaves nothing behind. */
 import { expect, test } from "bun:test";
 import { handle, raftMachine } from "../../actors/master/group/raft.machine.ts";
-import { blankRaft, RaftDriver } from "../../actors/master/group/raft-driver.ts";
+import { RaftDriver } from "../../actors/master/group/raft-driver.ts";
 import type { RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
 import { declaredInvariants, InvariantBroken } from "../../actors/rules/invariant.ts";
 import { checkStep } from "../../actors/rules/raft/invariants.ts";
@@ -9,6 +9,7 @@ import { append, compact, emptyLog, type LogTail, truncate } from "../../actors/
 import { encodeConfiguration } from "../../actors/rules/raft/membership.ts";
 import { followAppend, followBeat, noteAppendReply } from "../../actors/rules/raft/replication.ts";
 import { checkTimings, type Progress, type RaftState } from "../../actors/rules/raft/state.ts";
+import { blankRaft } from "../support/blank-raft.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const THREE = { voters: [["a", "b", "c"]], learners: [] };

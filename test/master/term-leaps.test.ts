@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OUTSIDER } from "../../actors/master/group/founding.ts";
-import { blankRaft } from "../../actors/master/group/raft-driver.ts";
 import { termAfterReset } from "../../actors/master/group/reset-term.ts";
 import { MAX_TERM } from "../../actors/messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
@@ -16,6 +15,7 @@ import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { CALM } from "../simulation/knobs.ts";
 import { blankDisk, RaftGroup } from "../simulation/raft-group.ts";
 import { World } from "../simulation/world.ts";
+import { blankRaft } from "../support/blank-raft.ts";
 
 const GROUP: Configuration = { voters: [["a", "b", "c"]], learners: [] };
 const master = (term: number, configuration = GROUP): RaftState => ({

@@ -4,7 +4,7 @@
  * master that moved. Scenarios steer it through `hold`, `cut`, `crash`, `pause` and `breakDisk`.
  */
 
-import { type LogWrite, RaftDriver, type RaftDriverOptions } from "../../actors/master/group/raft-driver.ts";
+import { RaftDriver, type RaftDriverOptions } from "../../actors/master/group/raft-driver.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../actors/messages/raft.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { decode, encode } from "../../actors/node/http/wire.ts";
@@ -17,6 +17,7 @@ import {
   planChange,
 } from "../../actors/rules/raft/membership.ts";
 import { hasQuorum, membersOf } from "../../actors/rules/raft/quorum.ts";
+import type { LogWrite } from "../../databases/master-log.ts";
 import { CALM, type Knobs } from "./knobs.ts";
 import { type AppliedState, type Disk, fold, RaftChecks, type Seen, Violation } from "./raft-checks.ts";
 import { RaftNemesis } from "./raft-nemesis.ts";

@@ -5,7 +5,9 @@
  * that must not leave before (P1, P2) wait for theirs. Clock, chance, network, disk and state machine are ports, so that
  * a simulation drives exactly the code that a real master runs.
  */
+
 import { type Actor, createActor } from "xstate";
+import type { LogWrite } from "../../../databases/master-log.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
 import type { Clock } from "../../node/clock.ts";
@@ -13,18 +15,12 @@ import { inspector } from "../../node/record/inspector.ts";
 import { outsideRequest } from "../../node/trace/trace-context.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import { type Inadmissible, whyInadmissible } from "../../rules/raft/admission.ts";
-import { emptyLog, type LogTail, slice } from "../../rules/raft/log-tail.ts";
+import { type LogTail, slice } from "../../rules/raft/log-tail.ts";
 import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
 
 const stepping = declareWork("raft");
 const applying = declareWork("apply");
-
-/** One transaction on the log's disk: all of it or nothing. */
-export interface LogWrite {
-  hard: { term: number; vote: NodeId | null } | null;
-  changes: { truncateFrom: number | null; entries: readonly RaftEntry[] }[];
-}
 
 export interface RaftDriverPorts {
   clock: Clock;
@@ -58,16 +54,6 @@ export interface RecoveredRaft {
   configurationIndex: number;
   earlierConfigurations: readonly { index: number; configuration: Configuration }[];
 }
-
-export const blankRaft = (configuration: Configuration): RecoveredRaft => ({
-  term: 0,
-  vote: null,
-  log: emptyLog(),
-  appliedIndex: 0,
-  configuration,
-  configurationIndex: 0,
-  earlierConfigurations: [],
-});
 
 export interface RaftDriverOptions {
   maxAppendEntries?: number;

@@ -340,5 +340,3 @@ export const raftMachine = raftSetup
       stopped: { type: "final", description: "Its disk failed: it says nothing more." },
     },
   });
-
-export type RaftRole = "booting" | "follower" | "precandidate" | "candidate" | "leader" | "stopped";
