@@ -4,6 +4,7 @@
  * same state.
  */
 import { type Static, Type } from "@sinclair/typebox";
+import { StoredChunk } from "./chunk.ts";
 import {
   BoundedList,
   ByteCount,
@@ -17,7 +18,6 @@ import {
   Nullable,
   PlacementDecision,
   PositiveCount,
-  StoredChunk,
   Term,
   Url,
   WorkerMode,

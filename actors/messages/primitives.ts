@@ -51,15 +51,6 @@ export const WorkerMode = Type.Union([
 ]);
 export type WorkerMode = Static<typeof WorkerMode>;
 
-/** A sealed chunk and the workers whose disks hold it. */
-export const StoredChunk = Type.Object({
-  chunkId: ChunkId,
-  lengthBytes: ByteCount,
-  crc32: Crc32,
-  workerIds: Type.Array(NodeId, { minItems: 1, maxItems: 16 }),
-});
-export type StoredChunk = Static<typeof StoredChunk>;
-
 /** Why these workers were chosen and not others: kept with the placement, shown by `?explain`. */
 export const PlacementDecision = Type.Object({
   atLogTime: Type.Number({ description: "ms since the epoch, leader's clock; for people" }),

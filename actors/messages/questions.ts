@@ -1,5 +1,6 @@
 /** Questions to a master that change nothing: about names, about where chunks are, about the cluster. */
 import { type Static, Type } from "@sinclair/typebox";
+import { content } from "./chunk.ts";
 import { EntryInfo, FileInfo } from "./commands.ts";
 import {
   ByteCount,
@@ -53,8 +54,7 @@ export const LocatedChunk = Type.Object({
   chunkId: ChunkId,
   index: Count,
   offset: ByteCount,
-  lengthBytes: ByteCount,
-  crc32: Crc32,
+  ...content,
   workerIds: Type.Array(NodeId),
 });
 export type LocatedChunk = Static<typeof LocatedChunk>;
@@ -133,8 +133,7 @@ export const ExplainAnswer = Type.Object({
       chunkId: ChunkId,
       index: Type.Integer(),
       offset: ByteCount,
-      lengthBytes: ByteCount,
-      crc32: Crc32,
+      ...content,
       replicas: Type.Array(
         Type.Object({
           worker: NodeId,

@@ -1,11 +1,11 @@
 /** Reports of workers to the leader: that they are there, how they are, and which chunks they hold. */
 import { type Static, Type } from "@sinclair/typebox";
+import { SealedChunk } from "./chunk.ts";
 import {
   BoundedList,
   ByteCount,
   ChunkId,
   Count,
-  Crc32,
   LogIndex,
   Milliseconds,
   NodeId,
@@ -99,7 +99,7 @@ export const Reconcile = Type.Object({
   count: Count,
   /** Of the chunks of the range, by `rules/redundancy/inventory-digest.ts`. */
   digest: Type.String({ maxLength: 64 }),
-  chunks: Nullable(BoundedList(Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 }), 4096)),
+  chunks: Nullable(BoundedList(SealedChunk, 4096)),
 });
 export const Reconciled = Type.Object({
   match: Type.Boolean(),

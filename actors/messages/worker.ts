@@ -6,9 +6,9 @@
  * - `GET /chunks/{id}/blocks/{n}?count=k` answers blocks n … n+k-1 of a sealed or open chunk.
  */
 import { type Static, Type } from "@sinclair/typebox";
+import { content, SealedChunk } from "./chunk.ts";
 import {
   BoundedList,
-  ByteCount,
   ChunkId,
   Crc32,
   LogIndex,
@@ -56,11 +56,9 @@ export type BlockOutcomes = Static<typeof BlockOutcomes>;
 export const SealChunk = Type.Object({
   type: Type.Literal("SEAL_CHUNK"),
   chunkId: ChunkId,
-  lengthBytes: ByteCount,
+  ...content,
   blockSizeBytes: PositiveCount,
-  crc32: Crc32,
 });
-export const SealedChunk = Type.Object({ chunkId: ChunkId, lengthBytes: ByteCount, crc32: Crc32 });
 
 /** Writes and seals chunks of one small block each in one step; many writers share the request and its flush. */
 export const PutSmallChunks = Type.Object({
@@ -97,8 +95,7 @@ export const DescribeChunk = Type.Object({ type: Type.Literal("DESCRIBE_CHUNK"),
 export const ChunkDescription = Type.Object({
   chunkId: ChunkId,
   state: Type.Union([Type.Literal("sealed"), Type.Literal("open"), Type.Literal("trash"), Type.Literal("quarantined")]),
-  lengthBytes: ByteCount,
-  crc32: Crc32,
+  ...content,
   blockSizeBytes: PositiveCount,
   /** Little-endian u32 per block. */
   blockCrcs: Type.Uint8Array(),
@@ -128,16 +125,14 @@ export const CopyChunk = Type.Object({
   decidedAt: DecidedAt,
   timeoutMs: Milliseconds,
   chunkId: ChunkId,
-  lengthBytes: ByteCount,
-  crc32: Crc32,
+  ...content,
   sources: Type.Array(Type.Object({ id: NodeId, url: Url }), { minItems: 1, maxItems: 16 }),
   /** Pace of this copy; null = unlimited. */
   bytesPerSecond: Nullable(PositiveCount),
 });
 export const CopiedChunk = Type.Object({
   chunkId: ChunkId,
-  lengthBytes: ByteCount,
-  crc32: Crc32,
+  ...content,
   sourceId: Nullable(NodeId),
   /** Sources whose copy turned out to be bad. */
   badSources: Type.Array(NodeId),
@@ -158,8 +153,7 @@ export const VerifyChunk = Type.Object({
   type: Type.Literal("VERIFY_CHUNK"),
   ...Order,
   chunkId: ChunkId,
-  lengthBytes: ByteCount,
-  crc32: Crc32,
+  ...content,
 });
 export const VerifiedChunk = Type.Object({
   chunkId: ChunkId,

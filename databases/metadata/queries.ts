@@ -1,5 +1,6 @@
 /** The questions of `store.ts`, asked of SQLite. */
 import type { Statement } from "bun:sqlite";
+import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
@@ -16,7 +17,7 @@ import {
 import type { EntryRow, FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
 import { type Columns, ENTRY, entryRow, FILE_CHUNK, withPieces } from "./statements.ts";
-import type { ExpectedChunk, Fault, ListRequest, Queries, SetChunk, StateReader } from "./store.ts";
+import type { Fault, ListRequest, Queries, StateReader } from "./store.ts";
 import type { Value } from "./write-encoding.ts";
 
 /** A page of names looks at no more rows than this, so that no question holds up the others. */
@@ -53,10 +54,10 @@ export class SqliteQueries implements Queries {
     this.#chunksByIndex = metadata.prepare<Columns>(
       `${FILE_CHUNK} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
     );
-    this.#chunksOfSet = metadata.prepare<SetChunk>(
-      "SELECT id, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
+    this.#chunksOfSet = metadata.prepare<SealedChunk>(
+      "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
     );
-    this.#inventory = metadata.prepare<ExpectedChunk>(
+    this.#inventory = metadata.prepare<SealedChunk>(
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
        WHERE set_id IN (SELECT value FROM json_each(?)) AND id BETWEEN ? AND ? ORDER BY id`,
     );
@@ -138,11 +139,11 @@ export class SqliteQueries implements Queries {
     return this.#metadata.rows("replicaSets", {});
   }
 
-  chunksOfSet(setId: number, afterId: number, limit: number): SetChunk[] {
+  chunksOfSet(setId: number, afterId: number, limit: number): SealedChunk[] {
     return this.#chunksOfSet.all(setId, afterId, limit);
   }
 
-  inventory(workerId: string, fromId: number, toId: number): ExpectedChunk[] {
+  inventory(workerId: string, fromId: number, toId: number): SealedChunk[] {
     const sets = this.replicaSets().filter((set) => set.workers.includes(workerId));
     if (sets.length === 0) return [];
     return this.#inventory.all(JSON.stringify(sets.map(({ id }) => id)), fromId, toId);

@@ -5,6 +5,7 @@
  *
  * `test/master/store-behaviour.ts` is the suite that every store passes.
  */
+import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { CommandResult, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
@@ -33,20 +34,6 @@ export interface StateReader {
   row<K extends keyof Reads>(name: K, where: Reads[K][0]): Reads[K][1] | undefined;
   /** Runs a question that yields reads, as decisions do. */
   ask<T>(question: Deciding<T>): T;
-}
-
-/** A chunk of a replica set. */
-export interface SetChunk {
-  id: number;
-  lengthBytes: number;
-  crc32: number;
-}
-
-/** A chunk that the metadata expects on a worker. */
-export interface ExpectedChunk {
-  chunkId: number;
-  crc32: number;
-  lengthBytes: number;
 }
 
 /** A copy that does not count: found bad, or gone. */
@@ -81,9 +68,9 @@ export interface Queries {
   reasonsOf(chunkId: number): Map<string, string>;
   replicaSets(): ReplicaSetRow[];
   /** By rising id. */
-  chunksOfSet(setId: number, afterId: number, limit: number): SetChunk[];
+  chunksOfSet(setId: number, afterId: number, limit: number): SealedChunk[];
   /** All chunks with ids in a range that the metadata expects on a worker, by id. */
-  inventory(workerId: string, fromId: number, toId: number): ExpectedChunk[];
+  inventory(workerId: string, fromId: number, toId: number): SealedChunk[];
   /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[];
   garbageCountOf(workerId: string): number;

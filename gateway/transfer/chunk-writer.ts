@@ -4,9 +4,9 @@
  * missing at the end are made from one that is there.
  */
 
+import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import type { BlockOutcomes } from "../../actors/messages/worker.ts";
 import type { BlockToPut } from "../../actors/node/http/block-requests.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";

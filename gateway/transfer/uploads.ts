@@ -1,9 +1,10 @@
 /** Uploads from request to commit: whole files in one go, and uploads that outlive connections. */
 import { createActor } from "xstate";
+import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { isOutcomeUnknown, Refusal } from "../../actors/messages/errors.ts";
-import { MAX_LIST, type StoredChunk } from "../../actors/messages/primitives.ts";
+import { MAX_LIST } from "../../actors/messages/primitives.ts";
 import { inspector } from "../../actors/node/record/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";

@@ -2,9 +2,10 @@
  * Takes a body apart into blocks and chunks and writes them. Blocks are read, summed and sent in one stream, a bounded
  * number at a time; while a chunk is being flushed to disk, the next one's blocks already flow.
  */
+
+import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
-import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { combineCrc32 } from "../../actors/rules/crc32.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";

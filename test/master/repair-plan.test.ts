@@ -37,9 +37,9 @@ function view(
     workers,
     chunksOf: (setId, afterId, limit) =>
       Array.from({ length: rows[setId - 1]?.chunkCount ?? 0 }, (_, n) => ({
-        ...{ id: 100 * setId + n, lengthBytes: GIB, crc32: 7 },
+        ...{ chunkId: 100 * setId + n, lengthBytes: GIB, crc32: 7 },
       }))
-        .filter(({ id }) => id > afterId)
+        .filter(({ chunkId }) => chunkId > afterId)
         .slice(0, limit),
     isTaken: () => false,
     underWay: [],
@@ -61,7 +61,7 @@ describe("copies that are missing", () => {
     );
     expect(plan).toEqual([
       {
-        ...{ do: "copy", purpose: "redundancy", chunk: { id: 100, lengthBytes: GIB, crc32: 7 } },
+        ...{ do: "copy", purpose: "redundancy", chunk: { chunkId: 100, lengthBytes: GIB, crc32: 7 } },
         ...{ sourceIds: ["a", "b"], targetId: "d", goodCopies: 2, reason: "2 of 3 copies: c is dead" },
       },
     ]);
@@ -70,7 +70,7 @@ describe("copies that are missing", () => {
   test("chunks with the fewest good copies come first", () => {
     const workers = ["a", "b", "e", "f"].map((id) => worker(id)).concat(dead("c"), dead("d"));
     const sets = [{ holders: ["a", "b", "c"] }, { holders: ["a", "c", "d"] }];
-    expect(copiesOf(view(workers, sets)).map(({ chunk, goodCopies }) => [chunk.id, goodCopies])).toEqual([
+    expect(copiesOf(view(workers, sets)).map(({ chunk, goodCopies }) => [chunk.chunkId, goodCopies])).toEqual([
       [200, 1],
       [100, 2],
     ]);
@@ -93,7 +93,7 @@ describe("copies that are missing", () => {
   test("a chunk that is being copied, or rests after a failure, is passed over", () => {
     const workers = ["a", "b", "d"].map((id) => worker(id)).concat(dead("c"));
     const of = view(workers, [{ holders: ["a", "b", "c"], chunks: 3 }], { isTaken: (id) => id === 100 });
-    expect(copiesOf(of).map(({ chunk }) => chunk.id)).toEqual([101, 102]);
+    expect(copiesOf(of).map(({ chunk }) => chunk.chunkId)).toEqual([101, 102]);
   });
 
   test("a target that did not answer the last order is asked again before another one makes one more", () => {

@@ -1,6 +1,7 @@
 /** Commands that a store applies as the log would have it, with a clock that the test turns. */
+
+import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { Command, CommandResult } from "../../actors/messages/commands.ts";
-import type { StoredChunk } from "../../actors/messages/primitives.ts";
 import type { EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import type { MetadataStore, Queries } from "../../databases/metadata/store.ts";
 

@@ -4,6 +4,7 @@
  */
 
 import type { Static } from "@sinclair/typebox";
+import type { SealedChunk } from "../../messages/chunk.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { CopiedChunk, TrashedChunks, VerifiedChunk, WorkerMailbox } from "../../messages/worker.ts";
@@ -50,7 +51,7 @@ export class Orders {
 
   copy(
     targetId: NodeId,
-    chunk: { chunkId: number; lengthBytes: number; crc32: number },
+    chunk: SealedChunk,
     sourceIds: NodeId[],
     { timeoutMs, bytesPerSecond, signal }: { timeoutMs: number; bytesPerSecond: number; signal: AbortSignal },
   ): Promise<Static<typeof CopiedChunk>> {
@@ -79,10 +80,7 @@ export class Orders {
     );
   }
 
-  verify(
-    workerId: NodeId,
-    chunk: { chunkId: number; lengthBytes: number; crc32: number },
-  ): Promise<Static<typeof VerifiedChunk>> {
+  verify(workerId: NodeId, chunk: SealedChunk): Promise<Static<typeof VerifiedChunk>> {
     return send<typeof WorkerMailbox, "VERIFY_CHUNK">(
       this.#identity,
       this.#url(workerId),

@@ -2,7 +2,9 @@
  * Brings what a worker holds and what the metadata says together, range by range of chunk ids: a digest when they agree,
  * lists only where they do not.
  */
+
 import type { Static } from "@sinclair/typebox";
+import type { SealedChunk } from "../../messages/chunk.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import type { WorkerMailbox } from "../../messages/worker.ts";
@@ -19,12 +21,6 @@ import type { WorkerRegistry } from "./worker-registry.ts";
 
 /** Missing copies are asked for one by one before they count as missing; the rest waits for the next round. */
 const ASKED_AT_ONCE = 256;
-
-interface Held {
-  chunkId: ChunkId;
-  lengthBytes: number;
-  crc32: number;
-}
 
 interface Parts {
   identity: Identity;
@@ -60,7 +56,7 @@ export class Reconciliation {
       return { match: steward.state === "safeMode", trash: [], decidedAt, adopted: 0, missing: 0 };
 
     const held = new Map(message.chunks.map((chunk) => [chunk.chunkId, chunk]));
-    const unknown: Held[] = [];
+    const unknown: SealedChunk[] = [];
     const absent: ChunkId[] = [];
     const wanted = new Map(expected.map((chunk) => [chunk.chunkId, chunk]));
     for (const chunk of held.values()) if (wanted.get(chunk.chunkId)?.crc32 !== chunk.crc32) unknown.push(chunk);
@@ -99,7 +95,7 @@ export class Reconciliation {
   }
 
   /** A chunk that the worker holds and the metadata does not expect there. */
-  #judgeUnknown(workerId: NodeId, held: Held): "keep" | "adopt" | "trash" {
+  #judgeUnknown(workerId: NodeId, held: SealedChunk): "keep" | "adopt" | "trash" {
     const { metadata, steward } = this.#parts;
     if (metadata.row("garbage", { workerId, chunkId: held.chunkId })) return "keep";
     const chunk = metadata.row("chunk", { chunkId: held.chunkId });

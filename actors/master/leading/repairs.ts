@@ -3,6 +3,7 @@
  * tried again, and so does a worker at which copies failed.
  */
 import { type Actor, createActor } from "xstate";
+import type { SealedChunk } from "../../messages/chunk.ts";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
@@ -11,7 +12,7 @@ import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
 import type { ChunkRow } from "../../rules/decide/rows.ts";
 import type { Verdict } from "../../rules/redundancy/classify.ts";
-import type { PlannedCopy, RepairableChunk, RepairView } from "../../rules/redundancy/repair-plan.ts";
+import type { PlannedCopy, RepairView } from "../../rules/redundancy/repair-plan.ts";
 import { afterFailure, isOfTheTarget, resting, type TargetRest } from "../../rules/redundancy/target-rests.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { Orders } from "./orders.ts";
@@ -41,7 +42,7 @@ export interface RepairInSight {
 interface ActiveRepair {
   actor: Actor<typeof repairMachine>;
   repair: Repair;
-  chunk: RepairableChunk;
+  chunk: SealedChunk;
   startedAt: number;
   /** When its target last named it among the copies under way; at first, when it was ordered. */
   namedAt: number;
@@ -132,10 +133,11 @@ export class Repairs {
   start({ purpose, chunk, sourceIds, targetId, goodCopies, reason }: PlannedCopy): void {
     const { config, workers, clock } = this.#parts;
     const { bytesPerSecond } = config.repair;
+    const { chunkId } = chunk;
     workers.reserve(targetId, chunk.lengthBytes);
     const repair: Repair = {
-      ...{ chunkId: chunk.id, purpose, goodCopies, sourceIds, targetId, reason },
-      attempts: (this.#resting.get(chunk.id)?.attempts ?? 0) + 1,
+      ...{ chunkId, purpose, goodCopies, sourceIds, targetId, reason },
+      attempts: (this.#resting.get(chunkId)?.attempts ?? 0) + 1,
       timeoutMs: COPY_TIMEOUT_MS + (bytesPerSecond > 0 ? Math.ceil((2000 * chunk.lengthBytes) / bytesPerSecond) : 0),
       failure: null,
     };
@@ -145,13 +147,13 @@ export class Repairs {
         recordReplica: () => void this.#recordReplica(active),
       },
     });
-    const actor = createActor(machine, { id: `repair:${chunk.id}`, input: repair, clock, inspect: inspector() });
+    const actor = createActor(machine, { id: `repair:${chunkId}`, input: repair, clock, inspect: inspector() });
     const now = clock.now();
     const active: ActiveRepair = {
       ...{ actor, repair, chunk, startedAt: now, namedAt: now },
       ...{ abort: new AbortController(), hasRefused: false },
     };
-    this.#active.set(chunk.id, active);
+    this.#active.set(chunkId, active);
     actor.subscribe(({ status }) => {
       if (status !== "active") this.#ended(active);
     });
@@ -165,12 +167,11 @@ export class Repairs {
     const { config, orders } = this.#parts;
     const { actor, repair, chunk, abort } = active;
     const { targetId, sourceIds, timeoutMs } = repair;
-    const { id: chunkId, lengthBytes, crc32 } = chunk;
     const terms = { timeoutMs, bytesPerSecond: config.repair.bytesPerSecond, signal: abort.signal };
     try {
-      const { badSources } = await orders.copy(targetId, { chunkId, lengthBytes, crc32 }, sourceIds, terms);
+      const { badSources } = await orders.copy(targetId, chunk, sourceIds, terms);
       this.#targetRests.delete(targetId);
-      this.#checkSources(chunkId, badSources);
+      this.#checkSources(chunk.chunkId, badSources);
       actor.send({ type: "COPIED" });
     } catch (error) {
       active.hasRefused = error instanceof Refusal && !isSilence(error);

@@ -1,6 +1,7 @@
 /** Chunks: granted, stored, shared, freed; and the replica sets that say where they are. */
+
+import type { StoredChunk } from "../../messages/chunk.ts";
 import type { CommandOf } from "../../messages/commands.ts";
-import type { StoredChunk } from "../../messages/primitives.ts";
 import { combineCrc32 } from "../crc32.ts";
 import { copies, type Scheme } from "../redundancy/scheme.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";

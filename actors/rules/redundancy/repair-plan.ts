@@ -6,6 +6,7 @@
  * The order is the order of need: chunks with the fewest good copies first; then copies too many; then copies that share a
  * zone; and only when nothing is missing, the evenness of the workers.
  */
+import type { SealedChunk } from "../../messages/chunk.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import { betterZones, chooseTrim, type JudgedSet, type Verdict } from "./classify.ts";
 import { type Candidate, choose, evensOut, rejection } from "./placement.ts";
@@ -17,13 +18,6 @@ const MOST_PAGES = 16;
 const TRIMMED_PER_ROUND = 32;
 /** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
 const UNEVEN_SHARE = 0.1;
-
-/** A chunk as it was committed. */
-export interface RepairableChunk {
-  id: ChunkId;
-  lengthBytes: number;
-  crc32: number;
-}
 
 /** A worker as the leader sees it when it plans. */
 export interface RepairWorker extends Candidate {
@@ -38,7 +32,7 @@ export interface RepairView {
   judged: readonly JudgedSet[];
   workers: readonly RepairWorker[];
   /** Chunks of a set by rising id, from behind `afterId`. */
-  chunksOf(setId: number, afterId: number, limit: number): readonly RepairableChunk[];
+  chunksOf(setId: number, afterId: number, limit: number): readonly SealedChunk[];
   /** Is the chunk being copied already, or does it rest after a failure? */
   isTaken(chunkId: ChunkId): boolean;
   /** Copies under way. */
@@ -57,7 +51,7 @@ export interface PlannedCopy {
   do: "copy";
   /** `spread` moves a copy to a zone that has none, `evenness` from a full worker to an empty one. */
   purpose: "redundancy" | "spread" | "evenness";
-  chunk: RepairableChunk;
+  chunk: SealedChunk;
   /** The least busy one first. */
   sourceIds: NodeId[];
   targetId: NodeId;
@@ -141,7 +135,7 @@ class Round {
    * @returns why no copy can be made now, in words; null: it is planned
    */
   copy(
-    chunk: RepairableChunk,
+    chunk: SealedChunk,
     { durable }: Verdict,
     { purpose, reason, among }: Pick<PlannedCopy, "purpose" | "reason"> & { among?: ReadonlySet<NodeId> },
   ): string | null {
@@ -158,7 +152,7 @@ class Round {
       exclude: new Set([...busy, ...this.view.resting]),
       holders: new Set(durable),
     };
-    const first = candidates.find(({ id }) => id === this.view.askFirst(chunk.id));
+    const first = candidates.find(({ id }) => id === this.view.askFirst(chunk.chunkId));
     const [targetId] =
       first && rejection(first, wish) === null ? [first.id] : choose(candidates, wish, () => this.view.random());
     const target = targetId === undefined ? undefined : this.worker(targetId);
@@ -184,8 +178,8 @@ function restore(round: Round, { set, verdict }: JudgedSet): void {
     const chunks = round.isFull ? null : round.view.chunksOf(set.id, after, LOOKED_AT);
     if (chunks === null) return void round.waiting.set(set.id, allSlots(round));
     for (const chunk of chunks) {
-      after = chunk.id;
-      if (round.view.isTaken(chunk.id)) continue;
+      after = chunk.chunkId;
+      if (round.view.isTaken(chunk.chunkId)) continue;
       const obstacle = round.isFull ? allSlots(round) : round.copy(chunk, verdict, { purpose: "redundancy", reason });
       if (obstacle !== null) return void round.waiting.set(set.id, obstacle);
     }
@@ -210,7 +204,7 @@ function trim(round: Round, judged: readonly JudgedSet[]): void {
       .filter(({ id, isSure }) => id !== workerId && isSure && verdict.lasting.includes(id))
       .map(({ id }) => id);
     if (workerId === null || keep.length < wanted) continue;
-    for (const { id: chunkId } of round.view.chunksOf(set.id, 0, left)) {
+    for (const { chunkId } of round.view.chunksOf(set.id, 0, left)) {
       left--;
       round.steps.push({ do: "drop", chunkId, workerId, keep });
     }
@@ -235,7 +229,7 @@ function spread(round: Round): void {
     const among = new Set(taking.filter(({ zone }) => better.has(zone)).map(({ id }) => id));
     for (const chunk of round.view.chunksOf(set.id, 0, LOOKED_AT)) {
       if (round.isFull) return;
-      if (round.view.isTaken(chunk.id)) continue;
+      if (round.view.isTaken(chunk.chunkId)) continue;
       if (round.copy(chunk, verdict, { purpose: "spread", reason, among }) !== null) break;
     }
   }
@@ -262,7 +256,7 @@ function even(round: Round): void {
     if (others.includes(emptiest.zone) && fullest.zone !== emptiest.zone) continue;
     const chunk = round.view
       .chunksOf(set.id, 0, LOOKED_AT)
-      .find(({ id, lengthBytes }) => evensOut(fullest, emptiest, lengthBytes) && !round.view.isTaken(id));
+      .find(({ chunkId, lengthBytes }) => evensOut(fullest, emptiest, lengthBytes) && !round.view.isTaken(chunkId));
     if (!chunk) continue;
     round.copy(chunk, verdict, { purpose: "evenness", reason, among: new Set([emptiest.id]) });
     return;

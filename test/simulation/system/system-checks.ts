@@ -5,8 +5,8 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { StoredChunk } from "../../../actors/messages/chunk.ts";
 import type { CommandResult } from "../../../actors/messages/commands.ts";
-import type { StoredChunk } from "../../../actors/messages/primitives.ts";
 import { encode } from "../../../actors/node/http/wire.ts";
 import type { Proposal } from "../../../actors/rules/decide/exactly-once.ts";
 import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
