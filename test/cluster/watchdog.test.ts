@@ -23,8 +23,8 @@ function startProcess(command: string[]) {
 function startGuarded(work: string, node = "node-1") {
   const program = `
     import { createLogger } from "${NODE}/log.ts";
-    import { declareWork, longWork } from "${NODE}/current-work.ts";
-    import { startWatchdog } from "${NODE}/watchdog.ts";
+    import { declareWork, longWork } from "${NODE}/watchdog/current-work.ts";
+    import { startWatchdog } from "${NODE}/watchdog/watchdog.ts";
     startWatchdog(createLogger("${node}", "info"), { limitMs: ${LIMIT_MS} });
     const scrubbing = declareWork("scrub");
     const usedMs = () => Object.values(process.cpuUsage()).reduce((sum, us) => sum + us / 1000, 0);
@@ -40,6 +40,7 @@ function startGuarded(work: string, node = "node-1") {
 function linesOf(stream: ReadableStream<Uint8Array>) {
   const lines: string[] = [];
   let heard = Promise.withResolvers<void>();
+  let isOver = false;
   const ended = (async () => {
     let rest = "";
     for await (const bytes of stream) {
@@ -49,11 +50,15 @@ function linesOf(stream: ReadableStream<Uint8Array>) {
       heard.resolve();
       heard = Promise.withResolvers<void>();
     }
+    isOver = true;
     heard.resolve();
   })();
   return {
     async until(line: string): Promise<void> {
-      while (!lines.includes(line)) await heard.promise;
+      while (!lines.includes(line)) {
+        if (isOver) throw new Error(`the process ended without saying "${line}": ${lines.join(" | ")}`);
+        await heard.promise;
+      }
     },
     async all(): Promise<string[]> {
       await ended;
