@@ -158,7 +158,7 @@ export class EngineGroup {
     return this.leader as RaftMetadata;
   }
 
-  async until(what: string, isSo: () => boolean): Promise<void> {
+  async until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
     await until(what, isSo, { pollMs: 2 });
   }
 
