@@ -102,7 +102,7 @@ export class SqliteQueries implements Queries {
     if (!row) return { entry: null, chunks: [] };
     const chunks: FileChunkRow[] = isDirectoryKey(row.key)
       ? []
-      : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces);
+      : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces<FileChunkRow>);
     return {
       entry: entryInfo(path, row),
       chunks: chunks.map((chunk) => ({
@@ -119,7 +119,7 @@ export class SqliteQueries implements Queries {
   fileChunks(path: string, fromIndex: number, limit: number): { file: FileInfo; chunks: FileChunkRow[] } | null {
     const row = this.#entry(path);
     if (!row || isDirectoryKey(row.key)) return null;
-    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces) };
+    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces<FileChunkRow>) };
   }
 
   placementOf(chunkId: number): PlacementDecision | null {

@@ -1,5 +1,5 @@
 /** The SQL behind every name in `rules/decide/state.ts`. */
-import type { EntryRow, GrantRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
+import type { ChunkRow, EntryRow, GrantRow, OutcomeRow, UploadRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads, Writes } from "../../actors/rules/decide/state.ts";
 import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { splitWorkers, type Value } from "./write-encoding.ts";
@@ -16,13 +16,13 @@ export interface ReadStatement<K extends keyof Reads> {
   row?(columns: Columns): Reads[K][1];
 }
 
-export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, content_type AS contentType, sha256, meta,
+export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, content_type AS contentType, sha256, meta AS userMetadata,
   replication AS replicationFactor, chunk_count AS chunkCount, created AS createdAt, modified AS modifiedAt FROM entries`;
-const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target, s.workers`;
+const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target AS scheme, s.workers`;
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
 const SET_OF = `(SELECT id FROM replica_sets WHERE target = ? AND workers = ? ORDER BY id LIMIT 1)`;
-const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open FROM grants`;
+const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
   min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
   expires AS expiresAt FROM uploads`;
@@ -31,22 +31,36 @@ const WORKER = `SELECT id, url, zone, incarnation, capacity AS capacityBytes, li
 
 const NO_METADATA: Record<string, string> = {};
 
-export const entryRow = ({ meta, ...entry }: Columns): EntryRow => ({
-  ...entry,
-  userMetadata: meta === "{}" ? NO_METADATA : JSON.parse(meta),
-});
-export const withPieces = ({ target, workers, ...row }: Columns) => ({
-  ...row,
-  scheme: copies(target),
-  workers: splitWorkers(workers),
-});
-const grantRow = ({ open, ...grant }: Columns): GrantRow => ({ ...grant, isOpen: open === 1 });
-const uploadRow = ({ condition, attributes, ...upload }: Columns) => ({
+// SQLite's answer is a fresh object, so it becomes the row as it is: a listing makes thousands of them.
+
+export function entryRow(columns: Columns): EntryRow {
+  const meta = columns.userMetadata;
+  columns.userMetadata = meta === "{}" ? NO_METADATA : JSON.parse(meta);
+  return columns;
+}
+
+export function withPieces<Row extends Pick<ChunkRow, "scheme" | "workers">>(columns: Columns): Row {
+  columns.scheme = copies(columns.scheme);
+  columns.workers = splitWorkers(columns.workers);
+  return columns;
+}
+
+function grantRow(columns: Columns): GrantRow {
+  columns.isOpen = columns.isOpen === 1;
+  return columns;
+}
+
+const uploadRow = ({ condition, attributes, ...upload }: Columns): UploadRow => ({
   ...upload,
   ...JSON.parse(attributes),
   condition: JSON.parse(condition),
 });
-const outcomeRow = ({ result, ...outcome }: Columns) => ({ ...outcome, result: JSON.parse(result) });
+
+function outcomeRow<Row extends OutcomeRow>(columns: Columns): Row {
+  columns.result = JSON.parse(columns.result);
+  return columns;
+}
+
 const nothing = (): Value[] => [];
 
 export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
@@ -91,9 +105,9 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   worker: { sql: `${WORKER} WHERE id = ?`, bind: ({ workerId }) => [workerId] },
   workers: { sql: `${WORKER} ORDER BY id`, bind: nothing },
   replicaSets: {
-    sql: "SELECT id, target, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
+    sql: "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
     bind: nothing,
-    row: (columns): ReplicaSetRow => withPieces(columns),
+    row: withPieces,
   },
   garbage: {
     sql: "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = ? AND chunk_id = ?",
