@@ -31,7 +31,7 @@ export const enterContext = (context: TraceContext): void => running.enterWith(c
 export function inContext<T>(context: TraceContext | undefined, work: () => T): T {
   const before = running.getStore();
   try {
-    return running.run(context, work);
+    return context === before ? work() : running.run(context, work);
   } finally {
     // Bun 1.4 leaves behind what was entered within, where nothing was before.
     if (running.getStore() !== before) running.enterWith(before);
