@@ -119,7 +119,10 @@ export class SqliteQueries implements Queries {
   fileChunks(path: string, fromIndex: number, limit: number): { file: FileInfo; chunks: FileChunkRow[] } | null {
     const row = this.#entry(path);
     if (!row || isDirectoryKey(row.key)) return null;
-    return { file: fileInfo(path, row), chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces<FileChunkRow>) };
+    return {
+      file: fileInfo(path, row),
+      chunks: this.#chunksByIndex.all(row.id, fromIndex, limit).map(withPieces<FileChunkRow>),
+    };
   }
 
   placementOf(chunkId: number): PlacementDecision | null {
