@@ -64,7 +64,7 @@ export function lookupIn(records: readonly StepRecord[]): RecordLookup {
 }
 
 /** In words: `worker-3 became heard.dead at master-1, 21:04:13.220 (after deadAfterSuspicionMs)` */
-export function sentence({ n, m, s, k, e, f, v, t, r, d }: StepRecord): string {
+function sentence({ n, m, s, k, e, f, v, t, r, d }: StepRecord): string {
   const who = s === n ? `${m} of ${n}` : `${m} of ${s} at ${n}`;
   const when = clockTime(t);
   if (k === "proc") return `${n} ${e === "crashed" ? "had ended without a word" : e}, ${when}`;

@@ -6,11 +6,16 @@
  */
 import { rawPath } from "../../actors/node/http/entrance.ts";
 import { spanFrom } from "../../actors/node/trace/carry.ts";
-import { type Span, startTrace } from "../../actors/node/trace/span.ts";
+import { isTracing, type Span, startTrace } from "../../actors/node/trace/span.ts";
 import { inContext } from "../../actors/node/trace/trace-context.ts";
 
 /** Those who watch the gateway ask all the time; they are no clients. */
 const WATCHING: ReadonlySet<string> = new Set(["console", "health", "metrics"]);
+
+function isOfClient({ url }: Request): boolean {
+  const [, area = ""] = rawPath(url).split("/");
+  return !WATCHING.has(area);
+}
 
 export interface Answered {
   answer: Response;
@@ -25,8 +30,7 @@ export async function clientRequest(
   answer: () => Promise<Answered>,
 ): Promise<Response> {
   const context = { span: spanFrom(request.headers), requestId, cause: undefined };
-  const [, area = ""] = rawPath(request.url).split("/");
-  const span = WATCHING.has(area) ? null : startTrace(request.method, "server", context);
+  const span = isTracing() && isOfClient(request) ? startTrace(request.method, "server", context) : null;
   const answered = await inContext(span ? span.context : context, answer);
   if (span) end(span, request, requestId, answered);
   return answered.answer;

@@ -20,7 +20,7 @@ const usable = (state: ClusterStateAnswer) =>
   state.workers.filter((worker) => worker.state === "live" && worker.mode === "active");
 
 /** What keeps this gateway from serving reads and writes. Empty: nothing. */
-export async function blockers(gateway: Gateway): Promise<{ code: ErrorCode; message: string }[]> {
+async function blockers(gateway: Gateway): Promise<{ code: ErrorCode; message: string }[]> {
   if (gateway.stopping) return [{ code: "NOT_READY", message: "The gateway is stopping" }];
   let state: ClusterStateAnswer;
   try {

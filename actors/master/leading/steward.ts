@@ -102,8 +102,7 @@ export class Steward {
       .map((set) => ({ set, verdict: this.#classify(set) }));
   }
 
-  /** What a round would do now. Nothing is begun by asking. */
-  plan(judged: readonly JudgedSet[] = this.judge()): RepairPlan {
+  #plan(judged: readonly JudgedSet[]): RepairPlan {
     const { config, metadata, workers, random = Math.random } = this.#parts;
     return planRepairs({
       judged,
@@ -171,7 +170,7 @@ export class Steward {
     const judged = this.judge();
     const isTrouble = judged.some(({ verdict }) => verdict.need === "copy" || verdict.need === "trim");
     this.#machine.send({ type: isTrouble || this.repairs.size > 0 ? "TROUBLE" : "ALL_WELL" });
-    const { steps, waiting } = this.plan(judged);
+    const { steps, waiting } = this.#plan(judged);
     this.#waiting = waiting;
     for (const step of steps) this.#begin(step);
     this.#housekeeping.tick(clock.now());

@@ -6,7 +6,7 @@ const MAX_ITEMS = 8;
 const MAX_DEPTH = 3;
 const SECRET = /secret|token|password|authorization|signature|credential|cookie/i;
 
-export function compact(value: unknown, depth = 0): unknown {
+function compact(value: unknown, depth = 0): unknown {
   if (value === null || typeof value === "number" || typeof value === "boolean") return value;
   if (typeof value === "string") return value.length > MAX_STRING ? `${value.slice(0, MAX_STRING)}…` : value;
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return `(${value.byteLength} bytes)`;

@@ -34,6 +34,8 @@ export const setTracer = (given: Tracer | null): void => {
   tracer = given;
 };
 
+export const isTracing = (): boolean => tracer !== null;
+
 /** Begins a span below the current one. @returns null where nothing is traced */
 export function startSpan(name: string, kind: SpanKind = "internal"): Span | null {
   if (tracer === null) return null;

@@ -43,7 +43,7 @@ export function rejection(worker: Candidate, wish: PlacementWish): string | null
 }
 
 /** Share of free space, less what is promised, damped by load. In (0, 1]. */
-export function score(worker: Candidate): number {
+function score(worker: Candidate): number {
   const free = Math.max(0, worker.freeBytes - worker.reservedBytes) / Math.max(1, worker.capacityBytes);
   const heard = worker.liveness === "live" ? 1 : 0.1;
   return Math.max(1e-6, (heard * free) / (1 + worker.load / 16));

@@ -21,6 +21,3 @@ export function copies(count: number): Scheme {
 
 /** How many workers hold a piece of a chunk when nothing is amiss. */
 export const piecesOf = ({ count }: Scheme): number => count;
-
-/** In a person's words: `3 copies`. */
-export const inWords = ({ count }: Scheme): string => (count === 1 ? "1 copy" : `${count} copies`);

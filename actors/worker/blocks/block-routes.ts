@@ -211,9 +211,12 @@ async function putSmallChunk(
   { chunkId, blockSizeBytes, crc32, bytes }: PutSmallChunks["chunks"][number],
   span: Span | null,
 ): Promise<SmallChunkOutcome> {
-  const id = formatChunkId(chunkId);
-  host.log.debug({ event: "block", chunk: id, block: 0, bytes: bytes.length }, "a small chunk is written");
-  span?.set({ "dfs.chunk.id": id });
+  if (host.log.isLevelEnabled("debug"))
+    host.log.debug(
+      { event: "block", chunk: formatChunkId(chunkId), block: 0, bytes: bytes.length },
+      "a small chunk is written",
+    );
+  span?.set({ "dfs.chunk.id": formatChunkId(chunkId) });
   try {
     if (Bun.hash.crc32(bytes) !== crc32) {
       host.traffic.checksumMismatches++;
