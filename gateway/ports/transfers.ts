@@ -91,6 +91,13 @@ export interface OpenFile {
   /** How old what is known of it may be; left out: not at all. */
   ageMs?: number;
   /**
+   * What `stream` reads, whole, for a range of few bytes: it costs less.
+   *
+   * @param signal the client has left: the reading ends, and what comes is of no use
+   * @throws OVERLOADED above limits.maxDownloads; what the stream would error with
+   */
+  bytes(range: ByteRange, signal: AbortSignal): Promise<Bytes>;
+  /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
    * errors rather than deliver a wrong byte; after an error the connection must be cut. If the file was replaced and the
    * bytes of this version are gone, the error is a `VersionGone`; OVERLOADED if there was no memory for its first bytes.

@@ -181,9 +181,9 @@ async function read(
   answer.set(LENGTH_HEADER, String(content.lengthBytes));
   if (isHead) stateLength(request, content.lengthBytes);
   if (isHead) return new Response(null, { status, headers: answer });
-  const stream = signal.aborted ? null : content.open({ passing: true, cut });
   const isSmall = content.lengthBytes <= blockSizeBytes;
-  const body = stream && (await (isSmall ? collected(stream, content.lengthBytes, signal) : begun(stream, signal)));
+  const take = () => (isSmall ? content.bytes(signal) : begun(content.open({ passing: true, cut }), signal));
+  const body = signal.aborted ? null : await take();
   if (!signal.aborted) return new Response(body, { status, headers: answer });
   if (body instanceof ReadableStream) await body.cancel();
   return new Response(null, { status: CLIENT_HAS_LEFT });
@@ -198,6 +198,7 @@ async function headSource(namespace: Namespace, path: string, consistency: Consi
   return {
     file: entry,
     ageMs,
+    bytes: noContent,
     stream: noContent,
     streamRanges: noContent,
   };
@@ -210,8 +211,10 @@ const noContent = (): never => {
 interface Content {
   lengthBytes: number;
   contentType?: string;
-  /** The server writes or copies each piece before it pulls the next. */
-  open: (options: StreamOptions) => ReadableStream<Uint8Array> | null;
+  /** All of it at once. Used where it is no longer than a block. */
+  bytes: (signal: AbortSignal) => Promise<Bytes | null>;
+  /** The server writes each piece before it pulls the next. */
+  open: (options: StreamOptions) => ReadableStream<Uint8Array>;
 }
 
 /** Headers about the file's bytes. An answer of several ranges has them in its parts: it is of another type itself. */
@@ -222,7 +225,8 @@ const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - 
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
   lengthBytes: lengthOf(range),
-  open: (options) => (lengthOf(range) === 0 ? null : source.stream(range.start, range.endExclusive, options)),
+  bytes: async (signal) => (lengthOf(range) === 0 ? null : source.bytes(range, signal)),
+  open: (options) => source.stream(range.start, range.endExclusive, options),
 });
 
 /** @param described the headers of a whole answer: each part repeats what they say of its bytes */
@@ -239,10 +243,13 @@ function several(source: OpenFile, ranges: ByteRange[], described: Headers): Con
   );
   const tail = bytesOf(`\r\n--${boundary}--\r\n`);
   const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
+  const wholeLength = parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing);
+  const open: Content["open"] = (options) => inParts(parts, tail, source.streamRanges(ranges, options));
   return {
-    lengthBytes: parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing),
+    lengthBytes: wholeLength,
     contentType: `multipart/byteranges; boundary=${boundary}`,
-    open: (options) => inParts(parts, tail, source.streamRanges(ranges, options)),
+    bytes: (signal) => collected(open({ passing: true }), wholeLength, signal),
+    open,
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { startSpan } from "../../actors/node/trace/span.ts";
-import { currentContext } from "../../actors/node/trace/trace-context.ts";
+import { currentContext, inContext, type TraceContext } from "../../actors/node/trace/trace-context.ts";
 import { nameOf, type Principal } from "../access/principal.ts";
 import type { MasterClient } from "../nodes/master-client.ts";
 import type { WorkerClients } from "../nodes/worker-client.ts";
@@ -77,20 +77,29 @@ export class Downloads {
     const { masters, workers } = this.#tools;
     this.#slots.refuseUnlessFree();
     const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
+    const streamOf: OpenFile["streamRanges"] = (ranges, options) => {
+      const { download, context } = this.#begin(by, located, ranges, options);
+      return download.stream(context);
+    };
     return {
       file: located.file,
       ageMs: located.ageMs,
-      stream: (start, endExclusive, options) => this.#stream(by, located, [{ start, endExclusive }], options),
-      streamRanges: (ranges, options) => this.#stream(by, located, ranges, options),
+      bytes: async ({ start, endExclusive }, signal) => {
+        const { download, context } = this.#begin(by, located, [{ start, endExclusive }], { passing: true });
+        return inContext(context, () => download.whole(signal));
+      },
+      stream: (start, endExclusive, options) => streamOf([{ start, endExclusive }], options),
+      streamRanges: streamOf,
     };
   }
 
-  #stream(
+  /** @returns with the context that its reads are a part of: a client pulls from outside of all that runs here */
+  #begin(
     by: Principal,
     located: LocatedFile,
     ranges: readonly ByteRange[],
     { passing = false, cut }: StreamOptions = {},
-  ): ReadableStream<Uint8Array> {
+  ): { download: Download; context: TraceContext | undefined } {
     this.#slots.refuseUnlessFree();
     const { masters, workers, config, hedgeAfterMs, patience } = this.#tools;
     const activity: DownloadActivity = {
@@ -138,8 +147,7 @@ export class Downloads {
     );
     this.#slots.take();
     this.#active.set(download, activity);
-    // The client pulls from outside of all that runs here.
-    return download.stream(span ? span.context : currentContext());
+    return { download, context: span ? span.context : currentContext() };
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 import { Refusal } from "../../actors/messages/errors.ts";
 import type { LocatedChunk } from "../../actors/messages/questions.ts";
-import { currentContext, inContext, type TraceContext } from "../../actors/node/trace/trace-context.ts";
+import { inContext, type TraceContext } from "../../actors/node/trace/trace-context.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { type BlockRun, blockRun, overlap } from "../../actors/rules/byte-range.ts";
 import { declareInvariant, type Invariant } from "../../actors/rules/invariant.ts";
@@ -56,8 +56,8 @@ interface Fetch {
   singly(): Fetch[];
 }
 
-/** Ends fetches whose client has gone, or that are not needed any more. It reaches no client. */
-const gone = (): Error => new Refusal("DATA_UNAVAILABLE", "The reader has gone");
+/** Ends fetches whose client has gone, or that are not needed any more. It reaches no client: one serves for all. */
+const GONE = new Refusal("DATA_UNAVAILABLE", "The reader has gone");
 
 export class Download {
   readonly #tools: DownloadTools;
@@ -79,6 +79,7 @@ export class Download {
   #idleSince = performance.now();
   #isCut = false;
   #ended = false;
+  #endedBy: Error | null = null;
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   #wake: (() => void) | null = null;
 
@@ -96,7 +97,7 @@ export class Download {
    *
    * @param context what its reading is a part of
    */
-  stream(context: TraceContext | undefined = currentContext()): ReadableStream<Uint8Array> {
+  stream(context: TraceContext | undefined): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -115,6 +116,30 @@ export class Download {
       },
       { highWaterMark: 0 },
     );
+  }
+
+  /**
+   * The bytes at once instead of as a stream, for few of them.
+   *
+   * @param signal the client has left: the download ends, and what is returned is of no use
+   * @throws what the stream would error with
+   */
+  async whole(signal: AbortSignal): Promise<Bytes> {
+    const whole = new Uint8Array(this.#remaining);
+    const leave = (): void => void this.end(null);
+    signal.addEventListener("abort", leave);
+    try {
+      if (signal.aborted) leave();
+      let at = 0;
+      for (let bytes = await this.#next(); bytes !== null; bytes = await this.#next()) {
+        whole.set(bytes, at);
+        at += bytes.length;
+      }
+      if (this.#endedBy) throw this.#endedBy;
+      return whole;
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
   }
 
   /** How long the client has taken nothing, while bytes are held for it. */
@@ -149,6 +174,7 @@ export class Download {
   async end(error: Error | null): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
+    this.#endedBy = error;
     const stopped = this.#stopFetching();
     this.#release();
     this.#notify();
@@ -240,7 +266,7 @@ export class Download {
 
   /** Resolves when every request has ended: until then its memory is in use. */
   async #stopFetching(): Promise<void> {
-    this.#planner?.abort(gone());
+    this.#planner?.abort(GONE);
     this.#planner = null;
     const stopped = this.#fetches.splice(0);
     for (const fetch of stopped) fetch.stop();
@@ -300,7 +326,7 @@ export class Download {
       endExclusive: chunk.offset + from + run.lengthBytes,
       bytes,
       blockCount: run.count,
-      stop: () => stop.abort(gone()),
+      stop: () => stop.abort(GONE),
       singly: () => Array.from({ length: run.count }, (_, n) => this.#fetch(chunk, layout, blockAt(n))),
     };
   }

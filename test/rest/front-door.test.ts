@@ -312,6 +312,9 @@ test("a download that fails midway is cut, never ended as if whole", async () =>
     let pulls = 0;
     return {
       ...opened,
+      bytes: async () => {
+        throw new Refusal("DATA_UNAVAILABLE", "no good copy");
+      },
       stream: () =>
         new ReadableStream({
           async pull(controller) {

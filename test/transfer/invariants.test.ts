@@ -64,7 +64,7 @@ function download(ranges: { start: number; endExclusive: number }[], located: Lo
     onBytes: nothing,
     onEnd: nothing,
   };
-  return new Download(tools, ranges).stream().getReader();
+  return new Download(tools, ranges).stream(undefined).getReader();
 }
 
 test("a download's chunks overlap its range, its blocks follow each other, and no more is sent than was asked for", async () => {

@@ -222,6 +222,20 @@ test("F3. slow workers get a few competitors at once and no more, and what these
     expect(await bytesOf(response)).toEqual(Buffer.from(content.slice(3, 10)));
 });
 
+test("bytes that are read at once are those of the stream; a gateway that stops meanwhile gives an error, never a part", async () => {
+  await start();
+  await put(content);
+  const { bytes } = await cluster.data.transfers.openFile("f");
+  const range = { start: 7, endExclusive: 20 * BLOCK };
+  const { signal } = new AbortController();
+  expect(Buffer.from(await bytes(range, signal)).equals(content.subarray(7, 20 * BLOCK))).toBe(true);
+  onEachStep(({ kind, block }) => (kind === "get" && block >= 10 ? new Promise(() => {}) : undefined));
+  const cutShort = bytes(range, signal).catch((error) => error.code);
+  await until("a part was read", () => activity().downloads.some((download) => download.bytes >= 5 * BLOCK));
+  await cluster.data.close();
+  expect(await cutShort).toBe("OVERLOADED");
+});
+
 test(`F2. a download that is cancelled at any moment leaves nothing behind  SEED=${SEED}`, async () => {
   await start();
   await put(content);
