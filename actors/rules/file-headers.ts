@@ -66,6 +66,7 @@ export function saidHeaders(kept: Record<string, string>): { headers: ContentHea
   const [plain, renamed] = PROTO;
   const all = new Map(Object.entries(kept));
   const headers: ContentHeaders = {};
+  if (all.size === 0) return { headers, metadata: all };
   for (const [field, name] of CONTENT_HEADER_FIELDS) {
     const value = all.get(name);
     if (value !== undefined && all.delete(name)) headers[field] = value;

@@ -31,6 +31,7 @@ export class AccessLog {
   answered(request: Request, { path, route, status, ms }: { path: string; route: string; status: number; ms: number }) {
     const { method } = request;
     this.#counter.answered(method, route, status, ms / 1000);
+    if (!this.#log.isLevelEnabled("debug")) return;
     this.#log.debug(
       { event: "request", id: requestIdOf(request), ...askedBy(request), method, path, status, ms: Math.round(ms) },
       "answered",

@@ -17,33 +17,34 @@ function isOfClient({ url }: Request): boolean {
   return !WATCHING.has(area);
 }
 
-export interface Answered {
-  answer: Response;
-  /** Pattern of the route that matched. */
-  route: string;
-}
-
-/** @param answer is never rejected: a refusal is an answer too */
-export async function clientRequest(
+/** @param answer is given the request's span, which it ends; null: nothing is traced */
+export function clientRequest(
   request: Request,
   requestId: string,
-  answer: () => Promise<Answered>,
+  answer: (span: Span | null) => Promise<Response>,
 ): Promise<Response> {
   const context = { span: spanFrom(request.headers), requestId, cause: undefined };
   const span = isTracing() && isOfClient(request) ? startTrace(request.method, "server", context) : null;
-  const answered = await inContext(span ? span.context : context, answer);
-  if (span) end(span, request, requestId, answered);
-  return answered.answer;
+  return inContext(span ? span.context : context, () => answer(span));
+}
+
+export interface Answered {
+  method: string;
+  path: string;
+  /** Pattern of the route that matched. */
+  route: string;
+  requestId: string;
+  answer: Response;
 }
 
 /** Named as OpenTelemetry names HTTP requests. A refusal of the client's own fault is no error of ours. */
-function end(span: Span, { method, url }: Request, requestId: string, { answer, route }: Answered): void {
+export function endSpan(span: Span, { method, path, route, requestId, answer }: Answered): void {
   span.rename(`${method} ${route}`);
   span.set({
     "http.request.method": method,
     "http.route": route,
     "http.response.status_code": answer.status,
-    "url.path": rawPath(url),
+    "url.path": path,
     "dfs.request_id": requestId,
   });
   span.end(answer.status >= 500 ? { code: String(answer.status), message: answer.statusText } : undefined);

@@ -35,16 +35,16 @@ export const tokenDoor = (prefix: string, token: string | null, isRecorded: bool
 
 /** The doors of one gateway. A path belongs to the one with the longest prefix; `/consoles` is not below `/console`. */
 export class Doors {
-  readonly #longestFirst: readonly Door[];
+  readonly #longestFirst: readonly { door: Door; below: string }[];
 
   constructor(doors: readonly Door[]) {
-    this.#longestFirst = doors.toSorted((a, b) => b.prefix.length - a.prefix.length);
+    this.#longestFirst = doors
+      .toSorted((a, b) => b.prefix.length - a.prefix.length)
+      .map((door) => ({ door, below: door.prefix === "/" ? "/" : `${door.prefix}/` }));
   }
 
   of(path: string): Door {
-    const isBelow = ({ prefix }: Door) => prefix === "/" || path === prefix || path.startsWith(`${prefix}/`);
-    const found = this.#longestFirst.find(isBelow);
-    if (!found) throw new Error(`No door answers ${path}`);
-    return found;
+    for (const { door, below } of this.#longestFirst) if (path.startsWith(below) || path === door.prefix) return door;
+    throw new Error(`No door answers ${path}`);
   }
 }

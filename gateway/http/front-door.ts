@@ -11,7 +11,7 @@ import { REQUEST_ID } from "../../actors/node/trace/carry.ts";
 import { declareWork } from "../../actors/node/watchdog/current-work.ts";
 import { noteAuthenticated } from "../access/authenticated.ts";
 import { AccessLog, type AnswerCounter } from "./access-log.ts";
-import { clientRequest } from "./client-request.ts";
+import { clientRequest, endSpan } from "./client-request.ts";
 import { type Door, Doors } from "./door.ts";
 import { errorResponse } from "./errors.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -41,8 +41,9 @@ export function frontDoor({ doors, routes, log, counter, isStopping }: FrontDoor
   return new Elysia({ name: "front-door", ...SERVER_OPTIONS })
     .wrap(
       (handle) =>
-        ((request: Request, ...rest: unknown[]) =>
-          clientRequest(request, requestIdOf(request), async () => {
+        ((request: Request, ...rest: unknown[]) => {
+          const requestId = requestIdOf(request);
+          return clientRequest(request, requestId, async (span) => {
             answering.begins();
             const startedAt = performance.now();
             const answer = await answered(
@@ -52,14 +53,17 @@ export function frontDoor({ doors, routes, log, counter, isStopping }: FrontDoor
               },
               (error) => answerTo(error, request),
             );
-            answer.headers.set(REQUEST_ID, requestIdOf(request));
+            answer.headers.set(REQUEST_ID, requestId);
             const length = statedLength(request);
             if (length !== undefined) answer.headers.set("content-length", String(length));
             const path = rawPath(request.url);
             const route = findRoute(routes(), path)?.pattern ?? "(none)";
+            const { method } = request;
             accessLog.answered(request, { path, route, status: answer.status, ms: performance.now() - startedAt });
-            return { answer, route };
-          })) as never,
+            if (span) endSpan(span, { method, path, route, requestId, answer });
+            return answer;
+          });
+        }) as never,
     )
     .onRequest(({ request }) => doorFor(request).admit(request))
     .onBeforeHandle(({ request, route }) => {

@@ -360,15 +360,17 @@ export class BodyWriter {
   /** Nothing stays under way; chunks that were not handed over are given up. */
   async #settle(): Promise<void> {
     const givenUp = [...this.#chunks];
-    const underWay = Promise.all([...this.#sending, ...this.#sealing]);
-    // Blocks in flight should arrive before the order to discard them.
-    const patience = setTimeout(() => {
-      for (const { writer } of givenUp) writer.cancel();
-    }, CANCEL_AFTER_MS);
-    await underWay;
-    clearTimeout(patience);
-    await Promise.all(givenUp.map(({ writer }) => writer.abort()));
-    for (const { placed } of givenUp) placed.release();
+    const underWay = [...this.#sending, ...this.#sealing];
+    if (givenUp.length > 0 || underWay.length > 0) {
+      // Blocks in flight should arrive before the order to discard them.
+      const patience = setTimeout(() => {
+        for (const { writer } of givenUp) writer.cancel();
+      }, CANCEL_AFTER_MS);
+      await Promise.all(underWay);
+      clearTimeout(patience);
+      await Promise.all(givenUp.map(({ writer }) => writer.abort()));
+      for (const { placed } of givenUp) placed.release();
+    }
     for (const block of this.#blocks) block.release();
   }
 }

@@ -27,8 +27,10 @@ export const entrance = (log: Logger) =>
 export function rawPath(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   if (start < 0) return "/";
-  const end = url.slice(start).search(/[?#]/);
-  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+  const query = url.indexOf("?", start);
+  const fragment = url.indexOf("#", start);
+  const end = query < 0 || (fragment >= 0 && fragment < query) ? fragment : query;
+  return end < 0 ? url.slice(start) : url.slice(start, end);
 }
 
 /**

@@ -78,7 +78,7 @@ async function within<T>(
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
-    return await read(await call(url, { ...init, signal: controller.signal }));
+    return await read(await call(url, { ...init, ...AS_SENT, signal: controller.signal }));
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
     if (isLate)
@@ -98,9 +98,9 @@ async function within<T>(
  *
  * @throws the error that breaks the connection, as `fetch` does
  */
-export const stream = (url: string, init: Asking): Promise<Response> => call(url, init);
+export const stream = (url: string, init: Asking): Promise<Response> => call(url, { ...init, ...AS_SENT });
 
 function call(url: string, init: Asking): Promise<Response> {
   carryOn(init.headers);
-  return fetch(url, { ...init, ...AS_SENT });
+  return fetch(url, init);
 }
