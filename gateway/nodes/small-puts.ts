@@ -93,8 +93,8 @@ export class SmallPuts {
     try {
       const outcomes = await this.#send(
         batch.map(({ write: { chunkId, blockSizeBytes, crc32, bytes }, carried }) => {
-          const chunk = { chunkId, blockSizeBytes, crc32, bytes };
-          return carried ? { ...chunk, carried } : chunk;
+          if (carried === undefined) return { chunkId, blockSizeBytes, crc32, bytes };
+          return { chunkId, blockSizeBytes, crc32, bytes, carried };
         }),
       );
       for (const [n, { settle }] of batch.entries())

@@ -28,6 +28,25 @@ test("a full disk is no broken disk, and a broken one takes nothing until a tria
   expect(disk.space(0).condition).toBe("readOnly");
 });
 
+test("chunks that begin at the same moment ask the file system once, and the next ask again", async () => {
+  let looks = 0;
+  let bavail = 1000;
+  const disk = new Disk({
+    directory: ".",
+    reservedBytes: 0,
+    statfs: () => {
+      looks++;
+      return { bsize: 4096, blocks: 1000, bavail, files: 0, ffree: 0 };
+    },
+  });
+  for (let n = 0; n < 20; n++) disk.admit(n);
+  expect(looks).toBe(1);
+  bavail = 0;
+  await Promise.resolve();
+  expect(() => disk.admit(0)).toThrow("full");
+  expect(looks).toBe(2);
+});
+
 test("what is no fault of the disk is passed on as it is", () => {
   const disk = new Disk({ directory: ".", reservedBytes: 0 });
   const bug = new TypeError("a bug");

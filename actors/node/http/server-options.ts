@@ -51,8 +51,9 @@ export function throughRouter(answer: Answer) {
 
 /** A probe that names no host is asked of this node. */
 function asNamed(request: Request): Request {
+  if (!PROBES.has(request.url)) return request;
   const { url, method, headers } = request;
-  if (!PROBES.has(url) || headers.get("host") || (method !== "GET" && method !== "HEAD")) return request;
+  if (headers.get("host") || (method !== "GET" && method !== "HEAD")) return request;
   const named = new Headers(headers);
   named.set("host", "localhost");
   return new Request(`http://localhost${url}`, { method, headers: named });

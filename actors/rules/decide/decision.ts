@@ -35,7 +35,7 @@ export function* read<K extends keyof Reads>(name: K, where: Reads[K][0]): Decid
 
 /** Asks for at most one row. */
 export function* readOne<K extends keyof Reads>(name: K, where: Reads[K][0]): Deciding<Reads[K][1] | undefined> {
-  return (yield* read(name, where))[0];
+  return ((yield [name, where] as unknown as Read) as Reads[K][1][])[0];
 }
 
 export const accepted = (value: unknown, writes: Write[]): Decision => ({ result: { ok: true, value }, writes });

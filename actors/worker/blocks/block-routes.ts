@@ -200,8 +200,8 @@ type SmallHost = Pick<BlockHost, "store" | "traffic" | "log">;
 /** Small chunks that share a message: each is checked, and has its outcome, for itself. */
 export function putSmallChunks(host: SmallHost, chunks: PutSmallChunks["chunks"]) {
   return Promise.all(
-    chunks.map(({ carried, ...chunk }) =>
-      received(unpack(carried), "store small chunk", (span) => putSmallChunk(host, chunk, span)),
+    chunks.map((chunk) =>
+      received(unpack(chunk.carried), "store small chunk", (span) => putSmallChunk(host, chunk, span)),
     ),
   );
 }

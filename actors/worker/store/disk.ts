@@ -14,7 +14,15 @@ export interface DiskOptions {
   /** Free disk below which the worker is full. */
   reservedBytes: number;
   /** The file system's own account; for tests. */
-  statfs?: (path: string) => { bsize: number; blocks: number; bavail: number; files: number; ffree: number };
+  statfs?: (path: string) => Account;
+}
+
+interface Account {
+  bsize: number;
+  blocks: number;
+  bavail: number;
+  files: number;
+  ffree: number;
 }
 
 export class Disk {
@@ -23,6 +31,7 @@ export class Disk {
   failure: string | null = null;
   /** A probe of the disk does not mend a damaged database. */
   #isIndexDamaged = false;
+  #account: Account | null = null;
 
   constructor(options: DiskOptions) {
     this.#options = options;
@@ -31,8 +40,7 @@ export class Disk {
   /** @param usedBytes what our own files take, for the configured capacity */
   space(usedBytes: number): { capacityBytes: number; freeBytes: number; condition: WorkerCondition } {
     const { capacityBytes: limit, reservedBytes } = this.#options;
-    const { directory, statfs = statfsSync } = this.#options;
-    const { bsize, blocks, bavail, files, ffree } = statfs(directory);
+    const { bsize, blocks, bavail, files, ffree } = this.#look();
     // Some file systems have no fixed number of inodes, and report 0.
     const hasInodes = files === 0 || ffree > RESERVED_INODES;
     const onDisk = hasInodes ? Math.max(0, bavail * bsize - reservedBytes) : 0;
@@ -42,6 +50,18 @@ export class Disk {
       freeBytes,
       condition: this.failure ? "readOnly" : freeBytes === 0 ? "full" : "normal",
     };
+  }
+
+  /** All chunks that begin at the same moment, as those of one message do, share one question to the file system. */
+  #look(): Account {
+    if (this.#account !== null) return this.#account;
+    const { directory, statfs = statfsSync } = this.#options;
+    const account = statfs(directory);
+    this.#account = account;
+    queueMicrotask(() => {
+      this.#account = null;
+    });
+    return account;
   }
 
   /** Whether a new chunk may begin. @throws NO_SPACE when full, READ_ONLY */
