@@ -15,7 +15,12 @@ export async function begun(
   signal: AbortSignal,
 ): Promise<ReadableStream<Uint8Array>> {
   const reader = stream.getReader();
-  let first: Awaited<ReturnType<typeof reader.read>> | null = await whilePresent(reader, signal, () => reader.read());
+  const leave = () => void reader.cancel().catch(() => {});
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave);
+  let first: Awaited<ReturnType<typeof reader.read>> | null = await reader
+    .read()
+    .finally(() => signal.removeEventListener("abort", leave));
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -30,50 +35,22 @@ export async function begun(
   );
 }
 
-/**
- * All of a short stream. Each piece is copied before the next is pulled.
- *
- * @param signal the client has left: the stream is cancelled, and what is returned is of no use
- */
-export async function collected(
-  stream: ReadableStream<Uint8Array>,
-  lengthBytes: number,
-  signal: AbortSignal,
-): Promise<Bytes> {
-  const reader = stream.getReader();
-  const whole = new Uint8Array(lengthBytes);
-  let at = 0;
-  return whilePresent(reader, signal, async () => {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return whole;
-      whole.set(value, at);
-      at += value.length;
-    }
-  });
-}
-
-/** Cancels the reader when the client leaves during `work`, or has left before. */
-async function whilePresent<T>(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  signal: AbortSignal,
-  work: () => Promise<T>,
-): Promise<T> {
-  const leave = () => void reader.cancel().catch(() => {});
-  if (signal.aborted) leave();
-  signal.addEventListener("abort", leave);
-  try {
-    return await work();
-  } finally {
-    signal.removeEventListener("abort", leave);
-  }
-}
-
 /** One part of a `multipart/byteranges` answer. */
 export interface Part {
   /** Everything before the bytes, delimiter included. */
   head: Bytes;
   lengthBytes: number;
+}
+
+/** What `inParts` makes, of content that is there already. */
+export function joined(parts: readonly Part[], tail: Bytes, content: Bytes): Bytes {
+  const pieces: Bytes[] = [];
+  let at = 0;
+  for (const { head, lengthBytes } of parts) {
+    pieces.push(head, content.subarray(at, at + lengthBytes));
+    at += lengthBytes;
+  }
+  return Buffer.concat([...pieces, tail]);
 }
 
 /**

@@ -91,12 +91,12 @@ export interface OpenFile {
   /** How old what is known of it may be; left out: not at all. */
   ageMs?: number;
   /**
-   * What `stream` reads, whole, for a range of few bytes: it costs less.
+   * What `streamRanges` reads, whole, for ranges of few bytes: it costs less.
    *
    * @param signal the client has left: the reading ends, and what comes is of no use
    * @throws OVERLOADED above limits.maxDownloads; what the stream would error with
    */
-  bytes(range: ByteRange, signal: AbortSignal): Promise<Bytes>;
+  bytes(ranges: readonly ByteRange[], signal: AbortSignal): Promise<Bytes>;
   /**
    * The bytes `[start, endExclusive)`, every block of them checked. Pull it and it reads, cancel it and it stops. It
    * errors rather than deliver a wrong byte; after an error the connection must be cut. If the file was replaced and the

@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { headerValue } from "../../actors/rules/file-headers.ts";
-import { begun, collected, inParts, type Part } from "../http/byte-streams.ts";
+import { begun, inParts, joined, type Part } from "../http/byte-streams.ts";
 import { decideRead, rangeApplies } from "../http/conditions.ts";
 import { type Gateway, servicesFor } from "../http/context.ts";
 import { BINARY, describe, FILE_PATH, FROM_MASTERS } from "../http/describe.ts";
@@ -225,7 +225,7 @@ const lengthOf = ({ start, endExclusive }: ByteRange): number => endExclusive - 
 
 const single = (source: OpenFile, range: ByteRange): Content => ({
   lengthBytes: lengthOf(range),
-  bytes: async (signal) => (lengthOf(range) === 0 ? null : source.bytes(range, signal)),
+  bytes: async (signal) => (lengthOf(range) === 0 ? null : source.bytes([range], signal)),
   open: (options) => source.stream(range.start, range.endExclusive, options),
 });
 
@@ -243,13 +243,11 @@ function several(source: OpenFile, ranges: ByteRange[], described: Headers): Con
   );
   const tail = bytesOf(`\r\n--${boundary}--\r\n`);
   const framing = parts.reduce((sum, { head }) => sum + head.length, tail.length);
-  const wholeLength = parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing);
-  const open: Content["open"] = (options) => inParts(parts, tail, source.streamRanges(ranges, options));
   return {
-    lengthBytes: wholeLength,
+    lengthBytes: parts.reduce((sum, { lengthBytes }) => sum + lengthBytes, framing),
     contentType: `multipart/byteranges; boundary=${boundary}`,
-    bytes: (signal) => collected(open({ passing: true }), wholeLength, signal),
-    open,
+    bytes: async (signal) => joined(parts, tail, await source.bytes(ranges, signal)),
+    open: (options) => inParts(parts, tail, source.streamRanges(ranges, options)),
   };
 }
 

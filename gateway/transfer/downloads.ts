@@ -84,8 +84,8 @@ export class Downloads {
     return {
       file: located.file,
       ageMs: located.ageMs,
-      bytes: async ({ start, endExclusive }, signal) => {
-        const { download, context } = this.#begin(by, located, [{ start, endExclusive }], { passing: true });
+      bytes: async (ranges, signal) => {
+        const { download, context } = this.#begin(by, located, ranges, { passing: true });
         return inContext(context, () => download.whole(signal));
       },
       stream: (start, endExclusive, options) => streamOf([{ start, endExclusive }], options),

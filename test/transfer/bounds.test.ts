@@ -56,7 +56,7 @@ test("67d. more downloads than config.json allows are refused, and those under w
   for (const reader of readers) await reader.read();
   expect(await codeOf(cluster.data.transfers.openFile("file"))).toBe("OVERLOADED");
   expect(() => opened.stream(0, 10)).toThrow("2 downloads are under way");
-  expect(await codeOf(opened.bytes({ start: 0, endExclusive: 10 }, new AbortController().signal))).toBe("OVERLOADED");
+  expect(await codeOf(opened.bytes([{ start: 0, endExclusive: 10 }], new AbortController().signal))).toBe("OVERLOADED");
   await readers[0]?.cancel();
   expect(await readBack(cluster.data, "file")).toEqual(bytes);
   await readers[1]?.cancel();

@@ -226,11 +226,11 @@ test("bytes that are read at once are those of the stream; a gateway that stops 
   await start();
   await put(content);
   const { bytes } = await cluster.data.transfers.openFile("f");
-  const range = { start: 7, endExclusive: 20 * BLOCK };
+  const ranges = [{ start: 7, endExclusive: 20 * BLOCK }];
   const { signal } = new AbortController();
-  expect(Buffer.from(await bytes(range, signal)).equals(content.subarray(7, 20 * BLOCK))).toBe(true);
+  expect(Buffer.from(await bytes(ranges, signal)).equals(content.subarray(7, 20 * BLOCK))).toBe(true);
   onEachStep(({ kind, block }) => (kind === "get" && block >= 10 ? new Promise(() => {}) : undefined));
-  const cutShort = bytes(range, signal).catch((error) => error.code);
+  const cutShort = bytes(ranges, signal).catch((error) => error.code);
   await until("a part was read", () => activity().downloads.some((download) => download.bytes >= 5 * BLOCK));
   await cluster.data.close();
   expect(await cutShort).toBe("OVERLOADED");

@@ -89,4 +89,4 @@ export const received = <T>(
   context: TraceContext | undefined,
   name: string,
   work: (span: Span | null) => Promise<T>,
-): Promise<T> => inContext(context, () => (tracer === null ? work(null) : spanned(name, "server", work)));
+): Promise<T> => inContext(context, () => spanned(name, "server", work));

@@ -33,7 +33,7 @@ export function* read<K extends keyof Reads>(name: K, where: Reads[K][0]): Decid
   return (yield [name, where] as unknown as Read) as Reads[K][1][];
 }
 
-/** Asks for at most one row. */
+/** Asks for at most one row. It yields by itself: through `read` each row would cost a second generator. */
 export function* readOne<K extends keyof Reads>(name: K, where: Reads[K][0]): Deciding<Reads[K][1] | undefined> {
   return ((yield [name, where] as unknown as Read) as Reads[K][1][])[0];
 }
