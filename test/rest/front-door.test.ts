@@ -3,6 +3,7 @@ import { Refusal } from "../../actors/messages/errors.ts";
 import { refusalFrom } from "../../actors/node/http/answers.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
 import { freePorts } from "../support/free-ports.ts";
+import { rawRequest } from "../support/raw-request.ts";
 import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
 
 const PATIENT = { answerWithinMs: 5000 };
@@ -291,10 +292,9 @@ test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it
 test("curl waits for 100 Continue and gets it; HEAD on the wire has the length; a Host of two letters is no trap", async () => {
   const gateway = start({ token: "t" });
   const url = gateway.listen(freePorts(1)[0] as number);
-  const put = await onSocket(
+  const { text: put } = await rawRequest(
     url,
     "PUT /files/f HTTP/1.1\r\nHost: s3\r\nAuthorization: Bearer t\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
-    PATIENT,
   );
   expect(put).toStartWith("HTTP/1.1 100 Continue");
   expect(put).toContain("HTTP/1.1 201");
