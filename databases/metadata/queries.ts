@@ -46,32 +46,32 @@ export class SqliteQueries implements Queries {
 
   constructor(metadata: StateReader & Preparing) {
     this.#metadata = metadata;
-    this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?`);
+    this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = +? AND key >= +? ORDER BY key LIMIT +?`);
     this.#chunksFrom = metadata.prepare<Columns>(
-      `${FILE_CHUNK} WHERE f.file_id = ? AND f.offset >= coalesce(
-         (SELECT max(offset) FROM file_chunks WHERE file_id = ? AND offset <= ?), 0) ORDER BY f.offset LIMIT ?`,
+      `${FILE_CHUNK} WHERE f.file_id = +? AND f.offset >= coalesce(
+         (SELECT max(offset) FROM file_chunks WHERE file_id = +? AND offset <= +?), 0) ORDER BY f.offset LIMIT +?`,
     );
     this.#chunksByIndex = metadata.prepare<Columns>(
-      `${FILE_CHUNK} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
+      `${FILE_CHUNK} WHERE f.file_id = +? AND f.idx >= +? ORDER BY f.offset LIMIT +?`,
     );
     this.#chunksOfSet = metadata.prepare<SealedChunk>(
-      "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
+      "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = +? AND id > +? ORDER BY id LIMIT +?",
     );
     this.#inventory = metadata.prepare<SealedChunk>(
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
-       WHERE set_id IN (SELECT value FROM json_each(?)) AND id BETWEEN ? AND ? ORDER BY id`,
+       WHERE set_id IN (SELECT value FROM json_each(+?)) AND id BETWEEN +? AND +? ORDER BY id`,
     );
     this.#grantDecision = metadata.prepare<{ decision: string }>(
-      "SELECT decision FROM grants WHERE id <= ? AND id + count > ? ORDER BY id DESC LIMIT 1",
+      "SELECT decision FROM grants WHERE id <= +? AND id + count > +? ORDER BY id DESC LIMIT 1",
     );
     this.#faults = metadata.prepare<Fault>(
-      "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+      "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = +? ORDER BY worker_id",
     );
     this.#reasons = metadata.prepare<{ workerId: string; reason: string }>(
-      "SELECT worker_id AS workerId, reason FROM replica_reasons WHERE chunk_id = ? ORDER BY worker_id",
+      "SELECT worker_id AS workerId, reason FROM replica_reasons WHERE chunk_id = +? ORDER BY worker_id",
     );
     this.#garbageOf = metadata.prepare<{ chunkId: number }>(
-      "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
+      "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = +? AND freed_at <= +? ORDER BY chunk_id LIMIT +?",
     );
     this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
     this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");

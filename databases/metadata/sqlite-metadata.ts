@@ -9,7 +9,7 @@ import type { Deciding } from "../../actors/rules/decide/decision.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
 import { DatabaseRefused, openDatabase } from "../sqlite.ts";
-import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
+import { CHANGES_ONE_ROW, entriesFollow } from "./invariants.ts";
 import { SqliteQueries } from "./queries.ts";
 import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
@@ -147,9 +147,8 @@ export class SqliteMetadata implements MetadataStore {
     const [name] = write;
     const values = valuesOf(write);
     const statement = this.#writes[name];
-    const judge = AFTER_WRITE[name];
-    if (judge) judge((statement.get(...values) ?? undefined) as Parameters<typeof judge>[0]);
-    else statement.run(...values);
+    const { changes } = statement.run(...values);
+    CHANGES_ONE_ROW[name]?.check(changes === 1, { name, values });
     this.#remembered.written(write);
     return values;
   }

@@ -1,4 +1,9 @@
-/** The SQL behind every name in `rules/decide/state.ts`. */
+/**
+ * The SQL behind every name in `rules/decide/state.ts`.
+ *
+ * Parameters of a query that orders, joins or limits are written `+?`: SQLite looks at the value of a bare one when it
+ * plans, and so plans anew each time. That costs three to ten times the query. `+` changes no value.
+ */
 import type { ChunkRow, EntryRow, GrantRow, OutcomeRow, UploadRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads, Writes } from "../../actors/rules/decide/state.ts";
 import { copies } from "../../actors/rules/redundancy/scheme.ts";
@@ -21,7 +26,7 @@ export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, co
 const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target AS scheme, s.workers`;
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
-const SET_OF = `(SELECT id FROM replica_sets WHERE target = ? AND workers = ? ORDER BY id LIMIT 1)`;
+const SET_OF = `(SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1)`;
 const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
   min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
@@ -65,40 +70,40 @@ const nothing = (): Value[] => [];
 
 export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   entry: { sql: `${ENTRY} WHERE parent = ? AND key = ?`, bind: ({ parent, key }) => [parent, key], row: entryRow },
-  anyChild: { sql: "SELECT key FROM entries WHERE parent = ? ORDER BY key LIMIT 1", bind: ({ parent }) => [parent] },
+  anyChild: { sql: "SELECT key FROM entries WHERE parent = +? ORDER BY key LIMIT 1", bind: ({ parent }) => [parent] },
   children: {
-    sql: `${ENTRY} WHERE parent = ? ORDER BY key LIMIT ?`,
+    sql: `${ENTRY} WHERE parent = +? ORDER BY key LIMIT +?`,
     bind: ({ parent, limit }) => [parent, limit],
     row: entryRow,
   },
   fileChunks: {
-    sql: `${FILE_CHUNK} WHERE f.file_id = ? ORDER BY f.offset LIMIT ?`,
+    sql: `${FILE_CHUNK} WHERE f.file_id = +? ORDER BY f.offset LIMIT +?`,
     bind: ({ fileId, limit }) => [fileId, limit],
     row: withPieces,
   },
   chunk: {
-    sql: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = ?`,
+    sql: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = +?`,
     bind: ({ chunkId }) => [chunkId],
     row: withPieces,
   },
   grantOf: {
-    sql: `${GRANT} WHERE id <= ? ORDER BY id DESC LIMIT 1`,
+    sql: `${GRANT} WHERE id <= +? ORDER BY id DESC LIMIT 1`,
     bind: ({ chunkId }) => [chunkId],
     row: grantRow,
   },
   grant: { sql: `${GRANT} WHERE id = ?`, bind: ({ grantId }) => [grantId], row: grantRow },
   expiredGrants: {
-    sql: `${GRANT} WHERE open = 1 AND expires <= ? ORDER BY expires, id LIMIT ?`,
+    sql: `${GRANT} WHERE open = 1 AND expires <= +? ORDER BY expires, id LIMIT +?`,
     bind: ({ logTime, limit }) => [logTime, limit],
     row: grantRow,
   },
   anyChunkIn: {
-    sql: "SELECT id FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+    sql: "SELECT id FROM chunks WHERE id BETWEEN +? AND +? ORDER BY id LIMIT 1",
     bind: ({ first, last }) => [first, last],
   },
   upload: { sql: `${UPLOAD} WHERE id = ?`, bind: ({ uploadId }) => [uploadId], row: uploadRow },
   expiredUploads: {
-    sql: `${UPLOAD} WHERE expires <= ? ORDER BY expires, id LIMIT ?`,
+    sql: `${UPLOAD} WHERE expires <= +? ORDER BY expires, id LIMIT +?`,
     bind: ({ logTime, limit }) => [logTime, limit],
     row: uploadRow,
   },
@@ -114,15 +119,15 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     bind: ({ workerId, chunkId }) => [workerId, chunkId],
   },
   faults: {
-    sql: "SELECT worker_id AS workerId FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+    sql: "SELECT worker_id AS workerId FROM replica_faults WHERE chunk_id = +? ORDER BY worker_id",
     bind: ({ chunkId }) => [chunkId],
   },
   // Sets are few and seldom short: only if one is are the file's chunks gone through.
   shortChunk: {
     sql: `WITH short AS (SELECT id, workers FROM replica_sets WHERE chunk_count > 0
-        AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < ?2)
+        AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < +?2)
       SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
-      WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
+      WHERE f.file_id = +?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
     bind: ({ fileId, minReplicas }) => [fileId, minReplicas],
     row: ({ id, workers }) => ({ id, workers: splitWorkers(workers) }),
   },
@@ -145,32 +150,39 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     row: outcomeRow,
   },
   idleSessions: {
-    sql: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
+    sql: "SELECT id FROM sessions WHERE last_active < +? ORDER BY last_active, id LIMIT +?",
     bind: ({ before, limit }) => [before, limit],
   },
   mark: { sql: 'SELECT mark_index AS "index", mark_hash AS hash FROM applied', bind: nothing },
   graveyard: { sql: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1", bind: nothing },
 };
 
-/** Parameters are those of `write-encoding.ts`, in its order. */
+/** Ids are handed out once, and are exact numbers. */
+const takeIds = (column: string): string =>
+  `UPDATE totals SET ${column} = ${column} + ?1 WHERE ${column} + ?1 <= ${Number.MAX_SAFE_INTEGER}`;
+
+/**
+ * Parameters are those of `write-encoding.ts`, in its order. A write that must hold something finds its row only where that
+ * holds (`invariants.ts`): a `RETURNING` would cost four times the update.
+ */
 export const WRITES: Record<keyof Writes, string> = {
   putEntry: "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   moveEntry: "UPDATE entries SET parent = ?, key = ? WHERE parent = ? AND key = ?",
   dropEntry: "DELETE FROM entries WHERE parent = ? AND key = ?",
-  addTotals:
-    "UPDATE totals SET files = files + ?, directories = directories + ?, bytes = bytes + ? RETURNING files, directories, bytes",
-  takeNodeIds: "UPDATE totals SET next_node_id = next_node_id + ? RETURNING next_node_id",
-  takeChunkIds: "UPDATE totals SET next_chunk_id = next_chunk_id + ? RETURNING next_chunk_id",
+  addTotals: `UPDATE totals SET files = files + ?1, directories = directories + ?2, bytes = bytes + ?3
+    WHERE files + ?1 >= 0 AND directories + ?2 >= 0 AND bytes + ?3 >= 0`,
+  takeNodeIds: takeIds("next_node_id"),
+  takeChunkIds: takeIds("next_chunk_id"),
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)
     SELECT ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM replica_sets WHERE target = ? AND workers = ?)`,
-  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF} RETURNING chunk_count`,
-  shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? RETURNING id, chunk_count",
+  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF}`,
+  shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? AND chunk_count > 0",
   renameSet: "UPDATE replica_sets SET workers = ? WHERE id = ?",
   dropEmptySets: "DELETE FROM replica_sets WHERE chunk_count = 0",
   putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, ${SET_OF})`,
   moveChunkToSet: `UPDATE chunks SET set_id = ${SET_OF} WHERE id = ?`,
   dropChunk: "DELETE FROM chunks WHERE id = ?",
-  addRef: "UPDATE chunks SET refs = refs + ? WHERE id = ? RETURNING id, refs",
+  addRef: "UPDATE chunks SET refs = refs + ?1 WHERE id = ?2 AND refs + ?1 >= 1",
   addRefs: "UPDATE chunks SET refs = refs + 1 WHERE id IN (SELECT chunk_id FROM file_chunks WHERE file_id = ?)",
   putFileChunk: "INSERT INTO file_chunks (file_id, offset, idx, chunk_id) VALUES (?, ?, ?, ?)",
   copyFileChunks: `INSERT INTO file_chunks (file_id, offset, idx, chunk_id)
