@@ -72,7 +72,6 @@ export const uploadMachine = setup({
   },
 }).createMachine({
   id: "upload",
-  meta: { comesInCrowds: true },
   context: ({ input }) => ({
     ...input,
     chunkIndex: -1,

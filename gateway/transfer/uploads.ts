@@ -1,11 +1,9 @@
 /** Uploads from request to commit: whole files in one go, and uploads that outlive connections. */
-import { createActor } from "xstate";
 import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { isOutcomeUnknown, Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST } from "../../actors/messages/primitives.ts";
-import { inspector } from "../../actors/node/record/inspector.ts";
 import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import { nameOf, type Principal } from "../access/principal.ts";
@@ -23,7 +21,7 @@ import type {
 } from "../ports/transfers.ts";
 import { BodyReader } from "./body-reader.ts";
 import { Slots } from "./slots.ts";
-import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
+import { UploadProgress } from "./upload-progress.ts";
 import { type Turn, takenOver, UploadTurns } from "./upload-turns.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
 
@@ -37,6 +35,8 @@ const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotenc
 const REPAIR_PATIENCE = { totalMs: 30_000, stepMs: 500 };
 /** A body that is silent for this long is taken for broken off. */
 const SILENT_AFTER_MS = 60_000;
+/** An upload that is under way for this long is worth a look. */
+const LASTING_MS = 1000;
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 export interface UploadCounters {
@@ -68,6 +68,11 @@ interface Source {
   turn?: Turn;
 }
 
+interface UnderWay {
+  progress: UploadProgress;
+  reader: BodyReader;
+}
+
 /** What the run is for. */
 interface Run<T> {
   by: Principal;
@@ -84,7 +89,8 @@ export class Uploads {
   readonly #tools: WriterTools;
   readonly #config: Settings;
   readonly #slots: Slots;
-  readonly #active = new Map<string, { activity(): UploadActivity; cancel(reason: Error): void }>();
+  readonly #active = new Map<string, UnderWay>();
+  #lookout: Timer | null = null;
   readonly #turns = new UploadTurns();
   readonly #silentAfterMs: number;
   #nextId = 1;
@@ -98,12 +104,15 @@ export class Uploads {
   }
 
   activities(): UploadActivity[] {
-    return [...this.#active.values()].map(({ activity }) => activity());
+    return [...this.#active.values()].map(({ progress: { input, snapshot } }) => {
+      const { chunkIndex, bytes, workers, startedAt } = snapshot.context;
+      return { ...input, state: snapshot.value, chunkIndex, bytes, workers, startedAt };
+    });
   }
 
   /** Fails all uploads under way. */
   close(): void {
-    for (const { cancel } of this.#active.values()) cancel(new Refusal("OVERLOADED", "The gateway is stopping"));
+    for (const { reader } of this.#active.values()) reader.fail(new Refusal("OVERLOADED", "The gateway is stopping"));
   }
 
   async put(by: Principal, request: PutRequest): Promise<PutOutcome> {
@@ -277,18 +286,16 @@ export class Uploads {
     { by, id, path, plan, commit }: Run<T>,
   ): Promise<T> {
     this.#slots.refuseUnlessFree();
-    const input = { id, by: nameOf(by), path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
-    const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
-    const tell = (event: UploadEvent) => actor.send(event);
+    const progress = new UploadProgress({
+      ...{ id, by: nameOf(by), path },
+      ...{ lengthBytes: lengthBytes ?? null, startedAt: Date.now() },
+    });
+    const { tell } = progress;
     const reader = new BodyReader(body, lengthBytes, signal, silentAfterMs);
     turn?.onTakenAway((takeover) => reader.fail(takeover === "keep" ? ENDED_EARLY : takenOver(turn.uploadId)));
-    const activity = (): UploadActivity => {
-      const { value, context } = actor.getSnapshot();
-      const { chunkIndex, bytes, workers, startedAt } = context;
-      return { ...input, state: value, chunkIndex, bytes, workers, startedAt };
-    };
     this.#slots.take();
-    this.#active.set(id, { activity, cancel: (reason) => reader.fail(reason) });
+    this.#active.set(id, { progress, reader });
+    this.#lookOut();
     try {
       const written = await new BodyWriter(
         this.#tools,
@@ -316,8 +323,18 @@ export class Uploads {
     } finally {
       this.#active.delete(id);
       this.#slots.give();
-      actor.stop();
+      progress.end();
     }
+  }
+
+  /** Looks for uploads that last, now and then while there are any. */
+  #lookOut(): void {
+    this.#lookout ??= setTimeout(() => {
+      this.#lookout = null;
+      const before = Date.now() - LASTING_MS;
+      for (const { progress } of this.#active.values()) if (progress.input.startedAt <= before) progress.watch();
+      if (this.#active.size > 0) this.#lookOut();
+    }, LASTING_MS / 2).unref();
   }
 
   #attributes(request: FileRequest): Attributes {
