@@ -23,6 +23,7 @@ export const AFTER_WRITE: { [K in keyof Writes]?: (row: Row | undefined) => void
     const { files = -1, directories = -1, bytes = -1 } = row ?? {};
     totalsAreNotNegative.check(files >= 0 && directories >= 0 && bytes >= 0, row);
   },
+  addTinyBytes: (row) => totalsAreNotNegative.check((row?.tiny_bytes ?? -1) >= 0, row),
   takeChunkIds: (row) => idsAreExact.check(isId(row?.next_chunk_id), row),
   takeNodeIds: (row) => idsAreExact.check(isId(row?.next_node_id), row),
   shrinkSet: (row) => setsCountChunks.check((row?.chunk_count ?? -1) >= 0, row ?? NO_ROW),

@@ -127,7 +127,8 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     row: ({ id, workers }) => ({ id, workers: splitWorkers(workers) }),
   },
   totals: {
-    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId FROM totals`,
+    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId,
+      tiny_bytes AS tinyBytes FROM totals`,
     bind: nothing,
   },
   session: {
@@ -159,6 +160,10 @@ export const WRITES: Record<keyof Writes, string> = {
   dropEntry: "DELETE FROM entries WHERE parent = ? AND key = ?",
   addTotals:
     "UPDATE totals SET files = files + ?, directories = directories + ?, bytes = bytes + ? RETURNING files, directories, bytes",
+  addTinyBytes: "UPDATE totals SET tiny_bytes = tiny_bytes + ? RETURNING tiny_bytes",
+  putContent: "INSERT INTO contents (file_id, bytes) VALUES (?, ?)",
+  copyContent: "INSERT INTO contents (file_id, bytes) SELECT ?, bytes FROM contents WHERE file_id = ?",
+  dropContent: "DELETE FROM contents WHERE file_id = ?",
   takeNodeIds: "UPDATE totals SET next_node_id = next_node_id + ? RETURNING next_node_id",
   takeChunkIds: "UPDATE totals SET next_chunk_id = next_chunk_id + ? RETURNING next_chunk_id",
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)

@@ -1,6 +1,7 @@
 /**
  * Each write as a flat list of values. The list is what statements bind, and what the state's hash is made of, so its
- * order and its spelling are fixed since cluster version 2: masters of different programs compare their hashes.
+ * order and its spelling are fixed since cluster version 2: masters of different programs compare their hashes. Bytes are
+ * bound behind the list, and are not in the hash.
  */
 import type { Write, Writes } from "../../actors/rules/decide/state.ts";
 import type { Scheme } from "../../actors/rules/redundancy/scheme.ts";
@@ -35,6 +36,10 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   moveEntry: ({ parent, key, fromParent, fromKey }) => [parent, key, fromParent, fromKey],
   dropEntry: ({ parent, key }) => [parent, key],
   addTotals: ({ files, directories, bytes }) => [files, directories, bytes],
+  addTinyBytes: ({ bytes }) => [bytes],
+  putContent: ({ fileId }) => [fileId],
+  copyContent: ({ fromFileId, toFileId }) => [toFileId, fromFileId],
+  dropContent: ({ fileId }) => [fileId],
   takeNodeIds: ({ count }) => [count],
   takeChunkIds: ({ count }) => [count],
   growSet: (set) => [...setName(set), ...setName(set)],
@@ -113,5 +118,8 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   setVersion: ({ version }) => [version],
   setMark: ({ index, hash }) => [index, hash],
 };
+
+/** What is bound behind the values. */
+export const bytesOf = ([name, what]: Write): Uint8Array | null => (name === "putContent" ? what.bytes : null);
 
 export const valuesOf = ([name, what]: Write): Value[] => VALUES_OF[name](what as never);

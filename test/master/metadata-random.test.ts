@@ -1,6 +1,7 @@
 /** Long random command sequences: the metadata's own invariants hold after each, and a plain model agrees on the names. */
 import { expect, test } from "bun:test";
 import type { Command } from "../../actors/messages/commands.ts";
+import { PROGRAM_VERSION } from "../../actors/rules/decide/cluster-version.ts";
 import { MetadataHarness } from "../support/metadata-harness.ts";
 import { pick, SEED, seeded } from "../support/random.ts";
 
@@ -62,6 +63,7 @@ class NaiveNamespace {
 test(`random commands keep every invariant, and a naive namespace agrees  SEED=${SEED}`, () => {
   const random = seeded(SEED);
   const dfs = new MetadataHarness(WORKERS);
+  dfs.accept({ type: "SET_CLUSTER_VERSION", version: PROGRAM_VERSION });
   const names = new NaiveNamespace();
   const path = () =>
     Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(random, ["a", "b", "c", "d"])).join("/");
@@ -71,6 +73,10 @@ test(`random commands keep every invariant, and a naive namespace agrees  SEED=$
   const step = (): [command: Command, model: (() => boolean) | null] => {
     const dice = random();
     const [a, b, flag] = [path(), path(), random() < 0.5];
+    if (dice < 0.1) {
+      const content = crypto.getRandomValues(new Uint8Array(1 + Math.floor(random() * 9)));
+      return [dfs.putTiny(a, content), () => names.put(a)];
+    }
     if (dice < 0.35) {
       const chunks = Array.from({ length: Math.floor(random() * 4) }, () =>
         dfs.chunk(["w1", "w2", ...someWorkers()], 1 + Math.floor(random() * 9)),

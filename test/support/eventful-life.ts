@@ -71,5 +71,12 @@ export function eventfulLife(dfs: LogRunner): number[] {
   run({ type: "CHECK_STATE", index: 0, hash: 0 });
   run({ type: "NOOP" });
   note();
+  run({ type: "SET_CLUSTER_VERSION", version: 4 });
+  dfs.accept(dfs.putTiny("tiny/one", Buffer.from("first")));
+  dfs.accept(dfs.putTiny("tiny/one", Buffer.from("second")));
+  run({ type: "COPY_PATH", from: "tiny", to: "tiny too", overwrite: false, condition });
+  run({ type: "DELETE_PATH", path: "tiny", recursive: true, condition });
+  run({ type: "REAP_DELETED" });
+  note();
   return hashes;
 }

@@ -4,6 +4,7 @@ import type { StoredChunk } from "../../messages/chunk.ts";
 import type { CommandOf } from "../../messages/commands.ts";
 import { combineCrc32 } from "../crc32.ts";
 import { copies, type Scheme } from "../redundancy/scheme.ts";
+import { dropContents } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import type { ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
 import { asSet, type Write } from "./state.ts";
@@ -149,7 +150,11 @@ export function* freeFiles(files: EntryRow[], env: Environment): Deciding<Write[
     else if (file.chunkCount > 0)
       chunks.push(...(yield* read("fileChunks", { fileId: file.id, limit: FREED_AT_ONCE })));
   }
-  writes.push(["addTotals", { files: -files.length, directories: 0, bytes: -bytes }], ...freeChunks(chunks, env));
+  writes.push(
+    ["addTotals", { files: -files.length, directories: 0, bytes: -bytes }],
+    ...freeChunks(chunks, env),
+    ...dropContents(files),
+  );
   return writes;
 }
 

@@ -98,6 +98,8 @@ export interface TotalsRow {
   files: number;
   directories: number;
   bytes: number;
+  /** Of them, those of tiny files, which lie here. */
+  tinyBytes: number;
   nextChunkId: number;
   nextNodeId: number;
 }

@@ -69,6 +69,12 @@ export interface Writes {
   dropEntry: { parent: number; key: string };
   /** Adds to the counts of files, directories and bytes. */
   addTotals: { files: number; directories: number; bytes: number };
+  /** Adds to the bytes of tiny files. */
+  addTinyBytes: { bytes: number };
+  /** The state's hash knows the bytes by the CRC-32 in the file's entry. */
+  putContent: { fileId: number; bytes: Uint8Array };
+  copyContent: { fromFileId: number; toFileId: number };
+  dropContent: { fileId: number };
   takeNodeIds: { count: number };
   takeChunkIds: { count: number };
   /** Makes a set of no chunks, if there is none. */
