@@ -27,6 +27,7 @@ export const AFTER_WRITE: { [K in keyof Writes]?: (row: Row | undefined) => void
   takeChunkIds: (row) => idsAreExact.check(isId(row?.next_chunk_id), row),
   takeNodeIds: (row) => idsAreExact.check(isId(row?.next_node_id), row),
   shrinkSet: (row) => setsCountChunks.check((row?.chunk_count ?? -1) >= 0, row ?? NO_ROW),
+  shrinkSetBy: (row) => setsCountChunks.check((row?.chunk_count ?? -1) >= 0, row ?? NO_ROW),
   addToSet: (row) => setsGrow.check((row?.chunk_count ?? 0) >= 1, row ?? NO_ROW),
   addRef: (row) => chunksAreUsed.check((row?.refs ?? 0) >= 1, row ?? NO_ROW),
 };

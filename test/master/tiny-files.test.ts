@@ -43,6 +43,7 @@ test("a file is replaced by one of the other kind, there and back", () => {
   dfs.accept(dfs.putTiny("f", bytes("again")));
   expect(contentOf("f")).toBe("again");
   expect(totals()).toMatchObject({ files: 1, bytes: 5, tinyBytes: 5 });
+  dfs.reapAll();
   expect(dfs.count("garbage")).toBe(2);
 });
 

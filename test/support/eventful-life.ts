@@ -76,7 +76,14 @@ export function eventfulLife(dfs: LogRunner): number[] {
   dfs.accept(dfs.putTiny("tiny/one", Buffer.from("second")));
   run({ type: "COPY_PATH", from: "tiny", to: "tiny too", overwrite: false, condition });
   run({ type: "DELETE_PATH", path: "tiny", recursive: true, condition });
-  run({ type: "REAP_DELETED" });
+  const [garbage, shared] = [dfs.chunk(["w1", "w2"]), dfs.chunk(["w1", "w2"])];
+  dfs.accept(dfs.put("later/one", [garbage]));
+  dfs.accept(dfs.put("later/two", [shared]));
+  run({ type: "COPY_PATH", from: "later/two", to: "later/three", overwrite: false, condition });
+  run({ type: "DELETE_PATH", path: "later/one", recursive: false, condition });
+  run({ type: "DELETE_PATH", path: "later/two", recursive: false, condition });
+  for (let n = 0; n < 4; n++) run({ type: "REAP_DELETED" });
+  run({ type: "FORGET_GARBAGE", items: [{ workerId: "w1", chunkId: garbage.chunkId }] });
   note();
   return hashes;
 }

@@ -15,6 +15,8 @@ export const HASHED_SINCE = 2;
 export const HEADERS_CHECKED_SINCE = 3;
 /** From this version on, a PUT_FILE may hold the bytes of a tiny file. */
 export const TINY_SINCE = 4;
+/** From this version on, the chunks of every file that is deleted or replaced are freed afterwards, many files at once. */
+export const BURIED_SINCE = 4;
 
 /**
  * The cluster version from which on the log may hold such a command. A new one begins with the next version, which

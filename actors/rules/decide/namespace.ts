@@ -4,8 +4,8 @@ import type { WriteCondition } from "../../messages/primitives.ts";
 import { formatCrc32 } from "../crc32.ts";
 import { keptHeadersProblem } from "../file-headers.ts";
 import { pathProblem } from "../path.ts";
-import { addStoredChunks, freeChunks, freeFiles } from "./chunks.ts";
-import { HEADERS_CHECKED_SINCE, TINY_SINCE } from "./cluster-version.ts";
+import { addStoredChunks, freeBuried, freeChunks, freeFiles } from "./chunks.ts";
+import { BURIED_SINCE, HEADERS_CHECKED_SINCE, TINY_SINCE } from "./cluster-version.ts";
 import { copyContent, isTiny, keepContent } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import type { EntryRow, FileAttributes } from "./rows.ts";
@@ -362,6 +362,7 @@ function* copyEntry(
 export function* reapDeleted(env: Environment): Deciding<Decision> {
   const dead = yield* readOne("graveyard", {});
   if (!dead) return accepted({ more: false }, []);
+  if (dead.kind === "file" && env.version >= BURIED_SINCE) return accepted({ more: true }, yield* freeBuried(env));
   if (dead.kind === "file") {
     const chunks = yield* read("fileChunks", { fileId: dead.id, limit: REAPED_AT_ONCE });
     return accepted({ more: true }, chunks.length === 0 ? [["unbury", dead]] : freeChunks(chunks, env));

@@ -122,6 +122,12 @@ export interface KeyedOutcomeRow extends OutcomeRow {
   fingerprint: string;
 }
 
+/** A chunk of a file that is gone. */
+export interface BuriedChunkRow extends Pick<ChunkRow, "id" | "refs" | "setId"> {
+  fileId: number;
+  offset: number;
+}
+
 /** A name that is gone, with contents that are freed in slices. */
 export interface BuriedRow {
   id: number;
