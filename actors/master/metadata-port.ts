@@ -25,8 +25,12 @@ export interface MetadataPort extends StateReader {
   readonly appliedIndex: number;
   /** ms; stands still while there is no leader. Leases end by it. */
   readonly logTime: number;
+  /** The cluster version in force. */
+  readonly version: number;
   /** The masters that keep the metadata now. */
   members(): NodeId[];
+  /** Of them, those whose flush counts for a command. While their group changes, of the smaller one. */
+  voters(): NodeId[];
   /**
    * Puts a command into the log. Resolves when it is committed and applied; a refusal by `decide` is a result.
    * @throws NOT_LEADER, OVERLOADED, VERSION_TOO_LOW, NOT_READY

@@ -1,6 +1,6 @@
 /** The shape of `config.json`, and so what each key means, its unit and its bounds. */
 import { type Static, Type } from "@sinclair/typebox";
-import { NodeId, Url } from "./primitives.ts";
+import { MAX_TINY_BYTES, NodeId, Url } from "./primitives.ts";
 
 const Ms = (description: string, minimum: number, maximum: number) => Type.Integer({ minimum, maximum, description });
 
@@ -51,6 +51,21 @@ export const Config = Type.Object(
       maximum: 1 << 20,
       description: "chunks up to this size lie in the worker's SQLite database, where many share one flush",
     }),
+    tinyFileBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_TINY_BYTES,
+        description:
+          "files up to this size lie in the metadata, on every master's disk, while there are at least as many masters as the file wants copies; 0 = none; left out: 4096",
+      }),
+    ),
+    tinyTotalBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description:
+          "when so many bytes of tiny files lie in the metadata, new ones go to workers; copies of those that are there go past it. Left out: 2 GiB",
+      }),
+    ),
     replicationFactor: Type.Integer({
       minimum: 1,
       maximum: 16,

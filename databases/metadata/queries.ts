@@ -3,7 +3,8 @@ import type { Statement } from "bun:sqlite";
 import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
+import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
+import { isTiny } from "../../actors/rules/decide/contents.ts";
 import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
 import {
   directoryInfo,
@@ -33,6 +34,7 @@ export class SqliteQueries implements Queries {
   readonly #metadata: StateReader;
   readonly #childrenFrom;
   readonly #chunksFrom;
+  readonly #content;
   readonly #chunksByIndex;
   readonly #chunksOfSet;
   readonly #inventory;
@@ -51,6 +53,7 @@ export class SqliteQueries implements Queries {
       `${FILE_CHUNK} WHERE f.file_id = +? AND f.offset >= coalesce(
          (SELECT max(offset) FROM file_chunks WHERE file_id = +? AND offset <= +?), 0) ORDER BY f.offset LIMIT +?`,
     );
+    this.#content = metadata.prepare<{ bytes: Uint8Array }>("SELECT bytes FROM contents WHERE file_id = ?");
     this.#chunksByIndex = metadata.prepare<Columns>(
       `${FILE_CHUNK} WHERE f.file_id = +? AND f.idx >= +? ORDER BY f.offset LIMIT +?`,
     );
@@ -97,9 +100,11 @@ export class SqliteQueries implements Queries {
     }
   }
 
-  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
+  locate(path: string, offset: number, limit: number): Pick<LocateAnswer, "entry" | "chunks" | "content"> {
     const row = this.#entry(path);
     if (!row) return { entry: null, chunks: [] };
+    if (!isDirectoryKey(row.key) && isTiny(row))
+      return { entry: entryInfo(path, row), chunks: [], content: this.#content.get(row.id)?.bytes };
     const chunks: FileChunkRow[] = isDirectoryKey(row.key)
       ? []
       : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces<FileChunkRow>);

@@ -15,10 +15,10 @@ import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
 import { READS, type ReadStatement, WRITES } from "./statements.ts";
 import type { Applied, AppliedEntry, MetadataStore } from "./store.ts";
-import { type Value, valuesOf } from "./write-encoding.ts";
+import { bytesOf, type Value, valuesOf } from "./write-encoding.ts";
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
-type Params = Value[];
+type Params = (Value | Uint8Array)[];
 
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
@@ -147,7 +147,8 @@ export class SqliteMetadata implements MetadataStore {
     const [name] = write;
     const values = valuesOf(write);
     const statement = this.#writes[name];
-    const { changes } = statement.run(...values);
+    const bytes = bytesOf(write);
+    const { changes } = bytes ? statement.run(...values, bytes) : statement.run(...values);
     CHANGES_ONE_ROW[name]?.check(changes === 1, { name, values });
     this.#remembered.written(write);
     return values;

@@ -14,6 +14,8 @@ type Parts = ConstructorParameters<typeof Reconciliation>[0];
 function leaderOf(dfs: MetadataHarness) {
   const leader = { leads: true };
   const metadata: MetadataPort = {
+    version: 4,
+    voters: () => [],
     ...{ queries: dfs.queries, term: 1, appliedIndex: 1, logTime: 0, members: () => ["master-1"] },
     row: (name, where) => dfs.metadata.row(name, where),
     rows: (name, where) => dfs.metadata.rows(name, where),

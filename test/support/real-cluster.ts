@@ -117,6 +117,8 @@ export class RealCluster {
       suspectAfterMs: 800,
       deadAfterMs: 2000,
       safeModeMs: 3000,
+      // Most tests ask where chunks are, and put few bytes.
+      tinyFileBytes: 0,
       ...overrides,
     };
     const cluster = new RealCluster(folder, config, keep, env);
