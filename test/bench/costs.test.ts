@@ -13,7 +13,7 @@ import {
   sourceOf,
   tally,
 } from "./profile/cpu-profile.ts";
-import { NOBODYS, OTHER_THREADS, OUTSIDE, STEPS, stepOf } from "./profile/steps.ts";
+import { COMPILING, NOBODYS, OTHER_THREADS, OUTSIDE, STEPS, stepOf } from "./profile/steps.ts";
 
 const ROOT = "/home/ada/dfs";
 const frame = (functionName: string, url = ""): ProfileNode["callFrame"] => ({ functionName, url });
@@ -85,8 +85,8 @@ describe("a cost", () => {
     rate: 1,
     per: { count: 1000, unit: "ms each" },
     spent: [
-      { kind: "gateway", processes: 1, seconds: 0.4, firstThreads: 0.3 },
-      { kind: "worker", processes: 5, seconds: 0.5, firstThreads: 0.5 },
+      { kind: "gateway", processes: 1, seconds: 0.4, firstThreads: 0.3, compiling: 0.06 },
+      { kind: "worker", processes: 5, seconds: 0.5, firstThreads: 0.5, compiling: 0 },
     ],
   };
   const cost = costOf("create-4k", plain, [
@@ -105,7 +105,8 @@ describe("a cost", () => {
     expect(of(stepOf(door))?.gateway).toBeCloseTo(100, 6);
     expect(of(NOBODYS)?.gateway).toBeCloseTo(50, 6);
     expect(of(OUTSIDE)?.gateway).toBeCloseTo(150, 6);
-    expect(of(OTHER_THREADS)?.gateway).toBeCloseTo(100, 6);
+    expect(of(COMPILING)?.gateway).toBeCloseTo(60, 6);
+    expect(of(OTHER_THREADS)?.gateway).toBeCloseTo(40, 6);
   });
 
   test("of a node without a sample is its event loop's", () => {

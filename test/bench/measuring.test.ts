@@ -14,6 +14,7 @@ const reading = (seconds: number, threads: Record<string, number>, waited = 0): 
   seconds,
   threads: new Map(Object.entries(threads)),
   waited,
+  compiling: 0,
 });
 
 describe("CPU between two readings", () => {
@@ -36,7 +37,13 @@ describe("CPU between two readings", () => {
   test("counts by kind, and tells nothing when a process is gone", () => {
     const own = { kind: "us", pid: process.pid };
     expect(countFrom([own, own])()).toEqual([
-      { kind: "us", processes: 2, seconds: expect.any(Number), firstThreads: expect.any(Number) },
+      {
+        kind: "us",
+        processes: 2,
+        seconds: expect.any(Number),
+        firstThreads: expect.any(Number),
+        compiling: expect.any(Number),
+      },
     ]);
     expect(countFrom([own, { kind: "gone", pid: 2 ** 30 }])()).toBeNull();
     expect(readCpu(2 ** 30)).toBeNull();
@@ -52,7 +59,7 @@ describe("CPU between two readings", () => {
 
   test("the median of several runs is taken kind by kind, and is unknown if one run is", () => {
     const run = (seconds: number) => ({
-      spent: [{ kind: "worker" as const, processes: 5, seconds, firstThreads: seconds / 2 }],
+      spent: [{ kind: "worker" as const, processes: 5, seconds, firstThreads: seconds / 2, compiling: 0 }],
     });
     expect(medianSpent([run(3), run(1), run(2)])).toEqual(run(2).spent);
     expect(medianSpent([run(3), { spent: null }])).toBeNull();

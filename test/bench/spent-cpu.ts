@@ -20,6 +20,8 @@ export interface KindSpent<K extends string> {
   seconds: number;
   /** Of that, the threads with the JavaScript. */
   firstThreads: number;
+  /** And the threads that compile it. */
+  compiling: number;
 }
 
 export type ClusterSpent = KindSpent<NodeKind>[];
@@ -52,12 +54,13 @@ function sumByKind<K extends string>(
   for (const [n, { kind, pid }] of processes.entries()) {
     const [from, to] = [before[n], after[n]];
     if (!from || !to) return null;
-    const sum = sums.get(kind) ?? { kind, processes: 0, seconds: 0, firstThreads: 0 };
+    const sum = sums.get(kind) ?? { kind, processes: 0, seconds: 0, firstThreads: 0, compiling: 0 };
     sums.set(kind, {
       kind,
       processes: sum.processes + 1,
       seconds: sum.seconds + cpuBetween(from, to),
       firstThreads: sum.firstThreads + firstThreadBetween(pid, from, to),
+      compiling: sum.compiling + Math.max(0, to.compiling - from.compiling) / 1e9,
     });
   }
   return [...sums.values()];
@@ -84,6 +87,7 @@ export function medianSpent(runs: { spent: ClusterSpent | null }[]): ClusterSpen
       processes,
       seconds: median(those.map(({ seconds }) => seconds)),
       firstThreads: median(those.map(({ firstThreads }) => firstThreads)),
+      compiling: median(those.map(({ compiling }) => compiling)),
     };
   });
 }

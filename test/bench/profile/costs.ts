@@ -3,7 +3,7 @@ import type { OperationId, Performed } from "../operations.ts";
 import { allOf, type ClusterSpent, type NodeKind } from "../spent-cpu.ts";
 import { tally } from "./cpu-profile.ts";
 import type { ProfiledNode } from "./profiled-run.ts";
-import { NOBODYS, OTHER_THREADS, OUTSIDE, STEPS, stepOf } from "./steps.ts";
+import { COMPILING, NOBODYS, OTHER_THREADS, OUTSIDE, STEPS, stepOf } from "./steps.ts";
 
 /** CPU of one node of a kind: microseconds for one operation, milliseconds for one GiB. */
 export type ByKind = Partial<Record<NodeKind, number>>;
@@ -27,18 +27,20 @@ const inUnit = (seconds: number, { count, unit }: Performed["per"]): number =>
 export function costOf(id: OperationId, plain: Performed, nodes: ProfiledNode[]): OperationCost {
   const total: ByKind = {};
   const byStep = new Map<string, ByKind>(STEP_NAMES.map((name) => [name, {}]));
-  for (const { kind, processes, seconds, firstThreads } of plain.spent as ClusterSpent) {
+  for (const { kind, processes, seconds, firstThreads, compiling } of plain.spent as ClusterSpent) {
     total[kind] = inUnit(seconds / processes, plain.per);
     const firstThread = inUnit(firstThreads / processes, plain.per);
     for (const [name, share] of sharesOf(nodes.filter((node) => node.kind === kind)))
       (byStep.get(name) as ByKind)[kind] = firstThread * share;
-    (byStep.get(OTHER_THREADS) as ByKind)[kind] = Math.max(0, total[kind] - firstThread);
+    const compiler = inUnit(compiling / processes, plain.per);
+    (byStep.get(COMPILING) as ByKind)[kind] = compiler;
+    (byStep.get(OTHER_THREADS) as ByKind)[kind] = Math.max(0, total[kind] - firstThread - compiler);
   }
   const steps = [...byStep].map(([name, cost]) => ({ name, cost }));
   return { id, steps, total, allNodes: inUnit(allOf(plain.spent) as number, plain.per) };
 }
 
-const STEP_NAMES = [...STEPS.map(({ name }) => name), NOBODYS, OUTSIDE, OTHER_THREADS];
+const STEP_NAMES = [...STEPS.map(({ name }) => name), NOBODYS, OUTSIDE, COMPILING, OTHER_THREADS];
 
 /** The part of each step in what the first threads of these nodes did; together 1. */
 function sharesOf(nodes: ProfiledNode[]): Map<string, number> {

@@ -34,6 +34,7 @@ export const STEPS: Step[] = [
 export const NOBODYS = "callbacks of packages and of Bun";
 /** What a sample never finds on the thread with the JavaScript: sockets, HTTP's bytes, the kernel. */
 export const OUTSIDE = "event loop: sockets, kernel";
+export const COMPILING = "compiling JavaScript, less as a node warms up";
 export const OTHER_THREADS = "other threads: HTTP client, files, garbage";
 
 /** @param file of ours from the root; null if no file of ours was at work */
