@@ -8,7 +8,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { judge } from "./aims.ts";
 import { MiB } from "./arithmetic.ts";
 import { killAllChildren } from "./child-processes.ts";
@@ -50,9 +50,9 @@ const MEASUREMENTS: Measurement[] = [
   ...scaleParts,
 ];
 const COSTS_PAGE = join(import.meta.dir, "README.md");
-/** Processes that wanted to run before we began: more than this disturbs. */
 /** Where profiles go unless told otherwise. */
 const PROFILES = join(tmpdir(), "dfs-profiles");
+/** Processes that wanted to run before we began: more than this disturbs. */
 const BUSY_LOAD = 0.5;
 
 const namesOf = (measurements: Measurement[]): string => [...new Set(measurements.map(({ name }) => name))].join(", ");
@@ -74,6 +74,12 @@ interface CommandLine {
   keep?: boolean;
 }
 
+function atLeastOne(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("It is a whole number, 1 or more.");
+  return number;
+}
+
 const commandLine = new Command("bench")
   .description("Measures a local cluster and prints a table.")
   .option("--quick", "smaller sizes, a few minutes in all")
@@ -85,11 +91,11 @@ const commandLine = new Command("bench")
   .option("--profile [folder]", "where each node's CPU goes, file by file, and a profile of each node in the folder")
   .option("--update-costs", "measures in memory what README.md of this folder tells of costs, and writes it there")
   .option("--memory", "with the data in memory alone; what takes one place takes this one instead of the disk")
-  .addHelpText("after", `\nWith --compare and --profile, --only takes ${OPERATION_NAMES}.`)
-  .option("--turns <number>", "how many turns the two take", Number)
+  .option("--turns <number>", "how many turns the two take", atLeastOne)
   .option("--dir <directory>", "a folder on the disk to measure; default: the system's temporary folder")
   .option("--out <file>", "where the figures go as JSON", "bench.json")
   .option("--keep", "leave the clusters' folders behind")
+  .addHelpText("after", `\nWith --compare and --profile, --only takes ${OPERATION_NAMES}.`)
   .parse()
   .opts<CommandLine>();
 
@@ -200,13 +206,13 @@ async function measureAll(): Promise<void> {
   writeReport({ stale, skipped, failures, figures, verdicts });
 }
 
-/** @throws if none of them is named */
+/** With those that make what they read. @throws if none of them is named */
 function chosenOperations(): Operation[] {
-  const operations = OPERATIONS.filter(
-    ({ id, part }) => commandLine.only === undefined || part === commandLine.only || id === commandLine.only,
-  );
-  if (operations.length === 0) throw new Error(`There is no "${commandLine.only}" here; there are ${OPERATION_NAMES}`);
-  return operations;
+  const { only } = commandLine;
+  const named = OPERATIONS.filter(({ id, part }) => only === undefined || part === only || id === only);
+  if (named.length === 0) throw new Error(`There is no "${only}" here; there are ${OPERATION_NAMES}`);
+  const needed = new Set(named.flatMap(({ id, needs }) => (needs ? [id, needs] : [id])));
+  return OPERATIONS.filter(({ id }) => needed.has(id));
 }
 
 const sayProgress = (line: string): void => console.error(`  ${line}`);

@@ -26,6 +26,8 @@ export interface Operation {
   part: "small-files" | "put-and-get" | "page";
   rateUnit: "/s" | "MB/s";
   perUnit: Per["unit"];
+  /** The operation that makes what this one reads or deletes. */
+  needs?: OperationId;
   /**
    * Runs it `amount` times; of large files, with so many bytes. `run` tells runs apart: the first is WARM_UP, and what is
    * read in one was made in it.
@@ -38,6 +40,7 @@ export type OperationId = `${"create" | "read" | "delete"}-${"4k" | "8k"}` | "pa
 function small(verb: "PUT" | "GET" | "DELETE", act: "create" | "read" | "delete", kibibytes: 4 | 8): Operation {
   return {
     id: `${act}-${kibibytes}k`,
+    ...(act === "create" ? {} : { needs: `create-${kibibytes}k` as const }),
     label: `${act} ${kibibytes} KiB`,
     part: "small-files",
     rateUnit: "/s",
@@ -53,6 +56,7 @@ function small(verb: "PUT" | "GET" | "DELETE", act: "create" | "read" | "delete"
 function large(verb: "put" | "get"): Operation {
   return {
     id: verb,
+    ...(verb === "get" ? { needs: "put" as const } : {}),
     label: `${verb} a large file`,
     part: "put-and-get",
     rateUnit: "MB/s",

@@ -1,5 +1,5 @@
 /** One cluster whose nodes sample themselves while operations run. */
-import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { RealCluster } from "../../support/real-cluster.ts";
 import { withClusters } from "../clusters.ts";
@@ -53,6 +53,8 @@ export async function profiled({ place, operations, sizes, folder, say }: Profil
       say(operation.label);
       const nodes = await nodesOf(cluster);
       const before = nodes.map(({ pid }) => readCpu(pid));
+      // Of a run that was cut off.
+      for (const { id } of nodes) rmSync(join(folder, `${id}.cpuprofile`), { force: true });
       signal(cluster);
       const performed = await operation.perform(cluster, amount, "profiled");
       signal(cluster);
