@@ -35,15 +35,15 @@ const mistakes: Record<string, (opened: Opened) => Promise<unknown>> = {
     await store.recheck(-1);
   },
   "store: bytes being written are not negative, and none without a chunk": async ({ store }) => {
-    const { write: grow } = OpenChunk.prototype;
-    using _ = spyOn(OpenChunk.prototype, "write").mockImplementation(function (this: OpenChunk, ...block) {
+    const { claim: grow } = OpenChunk.prototype;
+    using _ = spyOn(OpenChunk.prototype, "claim").mockImplementation(function (this: OpenChunk, ...block) {
       return grow.apply(this, block) + 1;
     });
     write(store, 1, content);
     await store.abort(1);
   },
   "store: bytes being written are the sum of the open chunks": async ({ store }) => {
-    using _ = spyOn(OpenChunk.prototype, "write").mockReturnValue(5);
+    using _ = spyOn(OpenChunk.prototype, "claim").mockReturnValue(5);
     write(store, 1, content);
     await store.audit(false);
   },

@@ -24,6 +24,7 @@ import { DirectorySync } from "./shelves/directory-sync.ts";
 import type { Recovered } from "./shelves/file-recovery.ts";
 import { FileShelf } from "./shelves/file-shelf.ts";
 import { InlineShelf } from "./shelves/inline-shelf.ts";
+import { DirectWrites } from "./shelves/part-file.ts";
 import { Shelves } from "./shelves/shelves.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import { Trash } from "./trash.ts";
@@ -35,6 +36,8 @@ export interface StoreOptions {
   disk: Disk;
   log: Logger;
   now?: () => number;
+  /** Blocks go past the page cache where the file system takes that. */
+  writesDirect?: boolean;
   /** Opens a chunk file to read it back; the file system's own, if absent. */
   openFile?(path: string): Promise<FileHandle>;
 }
@@ -52,11 +55,12 @@ export class ChunkStore {
 
   constructor(index: ChunkIndex, options: StoreOptions) {
     const { directory, inlineChunkBytes, disk, log, now = Date.now } = options;
-    const { openFile = (path) => openHandle(path, "r") } = options;
+    const { openFile = (path) => openHandle(path, "r"), writesDirect = true } = options;
+    const directWrites = new DirectWrites(writesDirect);
     const folders = new ChunkFolders(directory);
     folders.make();
     const directories = new DirectorySync();
-    const files = new FileShelf({ index, folders, directories, disk, log, now, openFile });
+    const files = new FileShelf({ index, folders, directories, disk, log, now, openFile, directWrites });
     const shelves = new Shelves(files, new InlineShelf(index), inlineChunkBytes);
     const inventory = new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId));
     this.folders = folders;

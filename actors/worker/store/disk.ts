@@ -1,5 +1,6 @@
 /** What the disk can still take, and what its errors mean. */
-import { closeSync, fsyncSync, openSync, statfsSync, unlinkSync, writeSync } from "node:fs";
+import { statfsSync } from "node:fs";
+import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../messages/errors.ts";
 import type { WorkerCondition } from "../../messages/primitives.ts";
@@ -79,18 +80,18 @@ export class Disk {
   }
 
   /** Writes and flushes a small file. @returns whether that worked, and so ended the failure */
-  probe(): boolean {
+  async probe(): Promise<boolean> {
     if (this.#isIndexDamaged) return false;
     const path = join(this.#options.directory, "parts", "probe");
     try {
-      const file = openSync(path, "w", 0o600);
+      const file = await open(path, "w", 0o600);
       try {
-        writeSync(file, new Uint8Array(4096));
-        fsyncSync(file);
+        await file.write(new Uint8Array(4096));
+        await file.sync();
       } finally {
-        closeSync(file);
+        await file.close();
       }
-      unlinkSync(path);
+      await unlink(path);
       this.failure = null;
       return true;
     } catch (error) {
