@@ -55,7 +55,15 @@ export interface Totals {
   trashBytes: number;
 }
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
+/** The sums over all rows of `chunks`, kept so that a start need not count them. No row: they are not known. */
+const TOTALS = `
+  CREATE TABLE totals (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    chunk_count INTEGER NOT NULL,
+    sealed_bytes INTEGER NOT NULL,
+    trash_bytes INTEGER NOT NULL
+  ) STRICT`;
 const SCHEMA = `
   CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -82,7 +90,14 @@ const SCHEMA = `
   CREATE TABLE inline_chunks (chunk_id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
   CREATE INDEX chunks_by_verification ON chunks (verified_at, chunk_id) WHERE state = 0;
   CREATE INDEX chunks_discarded ON chunks (state_since, chunk_id) WHERE state <> 0;
+  ${TOTALS};
   PRAGMA user_version = ${SCHEMA_VERSION}`;
+/** Two chunks of 4 KiB do not fit a page of 8 KiB, and would take one each. Indexes that were made with those keep them. */
+const PAGE_BYTES = 4096;
+/** Free pages that one call gives back to the file system. */
+const SHRINK_PAGES = 256;
+/** Free pages are kept for new chunks, up to this share of all. */
+const KEPT_FREE = 1 / 8;
 const STATES: ChunkState[] = ["sealed", "trash", "quarantined", "missing"];
 const shelfOf = (inline: number): ShelfName => (inline === 1 ? "inline" : "file");
 const code = (state: ChunkState): number => STATES.indexOf(state);
@@ -275,7 +290,8 @@ export class ChunkIndex {
     this.#query("DELETE FROM chunks WHERE chunk_id = ? AND state = 3").run(chunkId);
   }
 
-  totals(): Totals {
+  /** Counts all rows. */
+  countTotals(): Totals {
     const totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
     for (const { state, chunks, bytes } of this.#query<{ state: number; chunks: number; bytes: number }>(
       "SELECT state, count(*) AS chunks, sum(length) AS bytes FROM chunks GROUP BY state",
@@ -284,6 +300,45 @@ export class ChunkIndex {
       else if (state !== 3) totals.trashBytes += bytes;
     }
     return totals;
+  }
+
+  /** @returns null if they are not known */
+  storedTotals(): Totals | null {
+    return this.#query<Totals>(
+      "SELECT chunk_count AS chunkCount, sealed_bytes AS sealedBytes, trash_bytes AS trashBytes FROM totals",
+    ).get();
+  }
+
+  storeTotals({ chunkCount, sealedBytes, trashBytes }: Totals): void {
+    this.#query("INSERT OR REPLACE INTO totals (one, chunk_count, sealed_bytes, trash_bytes) VALUES (1, ?, ?, ?)").run(
+      chunkCount,
+      sealedBytes,
+      trashBytes,
+    );
+  }
+
+  /** To be called by changes that do not keep the totals, in their transaction. */
+  forgetTotals(): void {
+    this.#query("DELETE FROM totals").run();
+  }
+
+  /** Whether so much of the file is free that `shrink` gives some of it back. */
+  get isLoose(): boolean {
+    const { free } = this.#query<{ free: number }>(
+      "SELECT freelist_count AS free FROM pragma_freelist_count",
+    ).get() ?? {
+      free: 0,
+    };
+    if (free === 0) return false;
+    const { pages } = this.#query<{ pages: number }>("SELECT page_count AS pages FROM pragma_page_count").get() ?? {
+      pages: 0,
+    };
+    return free > pages * KEPT_FREE;
+  }
+
+  /** Gives a few free pages back to the file system; nothing happens in an index that was made before that was possible. */
+  shrink(): void {
+    this.#query(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`).all();
   }
 
   /** @returns the worker's identity, with an epoch of its own for this start */
@@ -329,8 +384,10 @@ const open = (path: string): Database =>
     path,
     schema: SCHEMA,
     schemaVersion: SCHEMA_VERSION,
+    upgrades: [TOTALS],
     synchronous: "FULL",
-    pageBytes: 8192,
+    pageBytes: PAGE_BYTES,
+    canShrink: true,
     cacheBytes: 16 << 20,
-    checkpointPages: 2000,
+    checkpointPages: 4000,
   });

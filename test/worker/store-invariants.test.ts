@@ -61,6 +61,16 @@ const mistakes: Record<string, (opened: Opened) => Promise<unknown>> = {
   },
 };
 
+test("totals that the index remembers wrongly are found by a count of its rows", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await put(store, 1, content);
+  await store.audit(true);
+  index.transaction(true, () => index.storeTotals({ chunkCount: 2, sealedBytes: 1, trashBytes: 0 }));
+  expect(await store.audit(true).catch(({ claim }) => claim)).toBe("store: totals are the sums of the rows");
+  index.close();
+});
+
 test("every invariant of the store has its mistake here", () => {
   const declared = [...declaredInvariants().keys()].filter((claim) => claim.startsWith("store: "));
   expect(Object.keys(mistakes).sort()).toEqual(declared.sort());

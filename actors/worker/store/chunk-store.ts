@@ -77,7 +77,7 @@ export class ChunkStore {
   /** Makes index and files agree. To be called once, before anything else. */
   async recover(): Promise<Recovered> {
     const found = await this.#parts.shelves.file.recover();
-    this.#parts.inventory.recount();
+    this.#parts.inventory.learnTotals();
     return found;
   }
 
@@ -204,6 +204,12 @@ export class ChunkStore {
   /** As `Trash.sweep`. */
   sweep(keepMs: number, isShort: () => boolean): Promise<number> {
     return this.#guarded(() => this.#trash.sweep(keepMs, isShort));
+  }
+
+  /** Gives back to the file system a little of what the index does not need any more. */
+  async shrinkIndex(): Promise<void> {
+    const { index } = this.#parts;
+    if (this.#guarded(() => index.isLoose)) await this.#guarded(() => this.commits.add(false, () => index.shrink()));
   }
 
   // ── what is reported to the leader ─────────────────────────────────────────────────────────────────────────────

@@ -1,11 +1,18 @@
 /**
  * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop share one transaction: in
  * practice, all that arrived while the commit before was under way. Each is answered after the commit.
+ *
+ * The event loop waits for a commit. So no commit brings more bytes of chunks than a block has, and between two of them
+ * everything else has its turn.
  */
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 
+/** Bytes of chunks in one transaction. */
+const MOST_BYTES = 512 << 10;
+
 interface Change {
+  bytes: number;
   durable: boolean;
   apply: () => void;
   undo: () => void;
@@ -15,32 +22,53 @@ interface Change {
 
 export class GroupCommit {
   #waiting: Change[] = [];
-  #index: ChunkIndex;
+  readonly #index: ChunkIndex;
+  readonly #beforeCommit: () => void;
   /** Commits so far; changes per commit show how well the grouping works. */
   commits = 0;
   changes = 0;
 
-  constructor(index: ChunkIndex) {
+  /** @param beforeCommit is called at the end of each transaction, inside it */
+  constructor(index: ChunkIndex, beforeCommit: () => void = () => {}) {
     this.#index = index;
+    this.#beforeCommit = beforeCommit;
   }
 
   /**
    * @param durable whether the answer promises that the change survives a power cut
    * @param apply a Refusal thrown before it changes anything concerns this change alone
+   * @param bytes that it brings, of a chunk
    * @param undo takes back what `apply` has changed in memory; called if the transaction fails, also when `apply` was not
    * @returns when the transaction is committed
    */
-  add(durable: boolean, apply: () => void, undo: () => void = () => {}): Promise<void> {
+  add(durable: boolean, apply: () => void, undo: () => void = () => {}, bytes = 0): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ durable, apply, undo, resolve, reject }) === 1) setImmediate(() => this.flush());
+      const change = { bytes, durable, apply, undo, resolve, reject };
+      if (this.#waiting.push(change) === 1) setImmediate(() => this.#takeTurn());
     });
   }
 
-  /** Commits what is waiting, now. */
+  /** Commits all that is waiting, now. */
   flush(): void {
-    const batch = this.#waiting;
-    if (batch.length === 0) return;
-    this.#waiting = [];
+    while (this.#waiting.length > 0) this.#commit(this.#nextBatch());
+  }
+
+  #takeTurn(): void {
+    if (this.#waiting.length === 0) return; // committed before its turn
+    this.#commit(this.#nextBatch());
+    if (this.#waiting.length > 0) setImmediate(() => this.#takeTurn());
+  }
+
+  #nextBatch(): Change[] {
+    let bytes = 0;
+    const beyond = this.#waiting.findIndex((change, n) => {
+      bytes += change.bytes;
+      return bytes > MOST_BYTES && n > 0;
+    });
+    return this.#waiting.splice(0, beyond === -1 ? this.#waiting.length : beyond);
+  }
+
+  #commit(batch: Change[]): void {
     const refused = new Map<Change, Refusal>();
     try {
       this.#index.transaction(
@@ -53,6 +81,7 @@ export class GroupCommit {
               if (!(error instanceof Refusal)) throw error;
               refused.set(change, error);
             }
+          this.#beforeCommit();
         },
       );
     } catch (error) {

@@ -46,6 +46,7 @@ export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, opti
     if (disk.failure === null) {
       // The sweep comes first, since it frees the space that the other chores may need.
       await attempt("sweep-failed", () => store.sweep(keepMs, () => disk.space(store.usedBytes).freeBytes === 0));
+      await attempt("shrink-failed", () => store.shrinkIndex());
       await attempt("catch-up-failed", () => store.catchUp());
       if (isRecheckDue()) await attempt("recheck-failed", () => store.recheck(recheckAfterMs));
       await attempt("audit-failed", () => store.audit(isAuditDue()));

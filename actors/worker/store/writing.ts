@@ -186,17 +186,21 @@ export class OpenChunks {
     /** Set if blocks of the chunk came before: they are of no use any more. */
     let written: OpenChunk | undefined;
     try {
-      await this.#parts.inventory.change(true, (rows) => {
-        before = rows.find(chunkId);
-        if (before && !mayBeWritten(before, copyDecidedAt)) {
-          assertSame(before, expected);
-          return;
-        }
-        written = this.#open.get(chunkId);
-        if (written && !written.sealing) this.#takeOut(written);
-        this.#parts.shelves.inline.put(rows, { ...row, verifiedAt: sealedAt }, bytes);
-        stored = true;
-      });
+      await this.#parts.inventory.change(
+        true,
+        (rows) => {
+          before = rows.find(chunkId);
+          if (before && !mayBeWritten(before, copyDecidedAt)) {
+            assertSame(before, expected);
+            return;
+          }
+          written = this.#open.get(chunkId);
+          if (written && !written.sealing) this.#takeOut(written);
+          this.#parts.shelves.inline.put(rows, { ...row, verifiedAt: sealedAt }, bytes);
+          stored = true;
+        },
+        lengthBytes,
+      );
     } catch (error) {
       throw this.#parts.disk.refusal(error);
     } finally {

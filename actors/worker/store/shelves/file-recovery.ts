@@ -86,6 +86,7 @@ function isSecond({ folders }: Parts, filed: Map<ChunkId, FiledState>, { chunkId
 function letRowsFollow({ index, now }: Parts, moved: readonly FoundFile[]): void {
   if (moved.length === 0) return;
   index.transaction(false, () => {
+    index.forgetTotals();
     for (const { chunkId, state } of moved) {
       // The copy may have been found bad before its file could be moved: it is the next one to be read back.
       if (state === "sealed") index.setVerified(chunkId, 0);
@@ -106,6 +107,7 @@ async function markMissing({ index, now }: Parts, filed: ReadonlyMap<ChunkId, Fi
     missing += lost.length;
     if (lost.length > 0)
       index.transaction(true, () => {
+        index.forgetTotals();
         for (const { chunkId } of lost) index.setState(chunkId, "missing", now());
       });
   }
@@ -118,7 +120,10 @@ async function adopt(parts: Parts, chunkId: ChunkId, state: FiledState): Promise
   const isWhole = trailer?.chunkId === chunkId;
   if (!isWhole) setAside(parts, chunkId, state, flaw);
   const row = isWhole ? { ...rowOf(trailer, 0), state, verifiedAt: 0 } : rowOfDamaged(chunkId, state);
-  index.transaction(false, () => index.put(row));
+  index.transaction(false, () => {
+    index.forgetTotals();
+    index.put(row);
+  });
   return isWhole;
 }
 
