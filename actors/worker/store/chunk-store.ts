@@ -62,7 +62,8 @@ export class ChunkStore {
     const directories = new DirectorySync();
     const files = new FileShelf({ index, folders, directories, disk, log, now, openFile, directWrites });
     const shelves = new Shelves(files, new InlineShelf(index), inlineChunkBytes);
-    const inventory = new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId));
+    const isBeingWritten = (chunkId: ChunkId) => this.#open.isBeingWritten(chunkId);
+    const inventory = new Inventory(index, now, isBeingWritten, (error) => disk.indexFailed(error));
     this.folders = folders;
     this.commits = inventory.commits;
     this.#parts = { index, inventory, shelves, disk, log, now };
@@ -226,6 +227,7 @@ export class ChunkStore {
   /** Awaits seals under way, throws other open chunks away, commits the changes that wait, and closes the index. */
   async close(): Promise<void> {
     await this.#open.close();
+    await this.commits.quiet();
     this.commits.flush();
     this.#parts.index.close();
   }

@@ -2,14 +2,17 @@
  * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop share one transaction: in
  * practice, all that arrived while the commit before was under way. Each is answered after the commit.
  *
- * The event loop waits for a commit. So no commit brings more bytes of chunks than a block has, and between two of them
- * everything else has its turn.
+ * The event loop waits for a commit. So a commit brings no more bytes of chunks than a block has; more only while the disk is
+ * quick, for flushes cost. Between two commits everything else has its turn. What SQLite's log has gathered is copied into the
+ * database while no commit is made, and another thread flushes it.
  */
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 
-/** Bytes of chunks in one transaction. */
-const MOST_BYTES = 512 << 10;
+/** Bytes of chunks in one commit, on any disk and on a quick one. */
+const [A_BLOCK, MOST_BYTES] = [512 << 10, 4 << 20];
+/** A disk is quick if its last commit took no longer than this. */
+const QUICK_MS = 20;
 
 interface Change {
   bytes: number;
@@ -24,14 +27,22 @@ export class GroupCommit {
   #waiting: Change[] = [];
   readonly #index: ChunkIndex;
   readonly #beforeCommit: () => void;
+  readonly #checkpointFailed: (error: unknown) => void;
+  /** Bytes of chunks that the next commit brings at most. */
+  #allowedBytes = A_BLOCK;
+  #checkpoint: Promise<void> | null = null;
   /** Commits so far; changes per commit show how well the grouping works. */
   commits = 0;
   changes = 0;
 
-  /** @param beforeCommit is called at the end of each transaction, inside it */
-  constructor(index: ChunkIndex, beforeCommit: () => void = () => {}) {
+  /**
+   * @param beforeCommit is called at the end of each transaction, inside it
+   * @param checkpointFailed the index takes no more changes until the next start
+   */
+  constructor(index: ChunkIndex, beforeCommit = () => {}, checkpointFailed: (error: unknown) => void = () => {}) {
     this.#index = index;
     this.#beforeCommit = beforeCommit;
+    this.#checkpointFailed = checkpointFailed;
   }
 
   /**
@@ -53,17 +64,40 @@ export class GroupCommit {
     while (this.#waiting.length > 0) this.#commit(this.#nextBatch());
   }
 
+  /** @returns once nothing is written in the background */
+  async quiet(): Promise<void> {
+    await this.#checkpoint;
+  }
+
   #takeTurn(): void {
-    if (this.#waiting.length === 0) return; // committed before its turn
+    if (this.#waiting.length === 0 || this.#checkpoint) return;
+    const began = performance.now();
     this.#commit(this.#nextBatch());
+    const isQuick = performance.now() - began <= QUICK_MS;
+    this.#allowedBytes = isQuick ? Math.min(MOST_BYTES, 2 * this.#allowedBytes) : A_BLOCK;
+    if (this.#index.isCheckpointDue) this.#beginCheckpoint();
+    else this.#plan();
+  }
+
+  #plan(): void {
     if (this.#waiting.length > 0) setImmediate(() => this.#takeTurn());
+  }
+
+  #beginCheckpoint(): void {
+    this.#checkpoint = this.#index
+      .checkpoint()
+      .catch(this.#checkpointFailed)
+      .finally(() => {
+        this.#checkpoint = null;
+        this.#plan();
+      });
   }
 
   #nextBatch(): Change[] {
     let bytes = 0;
     const beyond = this.#waiting.findIndex((change, n) => {
       bytes += change.bytes;
-      return bytes > MOST_BYTES && n > 0;
+      return bytes > this.#allowedBytes && n > 0;
     });
     return this.#waiting.splice(0, beyond === -1 ? this.#waiting.length : beyond);
   }

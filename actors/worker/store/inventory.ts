@@ -34,12 +34,20 @@ export class Inventory {
   /** As the index has them; null: that is not known. */
   #stored: Totals | null = null;
 
-  /** @param isBeingWritten whether blocks of a chunk are still awaited */
-  constructor(index: ChunkIndex, now: () => number, isBeingWritten: (chunkId: ChunkId) => boolean) {
+  /**
+   * @param isBeingWritten whether blocks of a chunk are still awaited
+   * @param indexFailed the index takes no more changes until the next start
+   */
+  constructor(
+    index: ChunkIndex,
+    now: () => number,
+    isBeingWritten: (chunkId: ChunkId) => boolean,
+    indexFailed: (error: unknown) => void,
+  ) {
     this.#index = index;
     this.#now = now;
     this.#isBeingWritten = isBeingWritten;
-    this.commits = new GroupCommit(index, () => this.#storeTotals());
+    this.commits = new GroupCommit(index, () => this.#storeTotals(), indexFailed);
   }
 
   get totals(): Readonly<Totals> {
