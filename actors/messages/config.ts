@@ -13,6 +13,12 @@ const WorkerNode = Type.Object(
     capacityBytes: Type.Optional(
       Type.Integer({ minimum: 1 << 20, description: "the worker uses at most this much; default: the whole disk" }),
     ),
+    diskWrites: Type.Optional(
+      Type.Union([Type.Literal("direct"), Type.Literal("buffered")], {
+        description:
+          "`direct`: blocks of 128 KiB and more go past the page cache, where the file system takes that; `buffered`: all go through it; default: direct",
+      }),
+    ),
   },
   { additionalProperties: false },
 );
