@@ -15,10 +15,14 @@ import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
 import { READS, type ReadStatement, WRITES } from "./statements.ts";
 import type { Applied, AppliedEntry, MetadataStore } from "./store.ts";
+import { SetsOfTransaction, type TouchedSets } from "./touched-sets.ts";
 import { type Value, valuesOf } from "./write-encoding.ts";
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
 type Params = Value[];
+
+/** undefined: none was touched. */
+type ReturnedRow = Readonly<Record<string, number>> | undefined;
 
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
@@ -30,8 +34,10 @@ export class SqliteMetadata implements MetadataStore {
   readonly #writes: Record<keyof typeof WRITES, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
   readonly #remembered = new RememberedRows();
+  readonly #touched = new SetsOfTransaction();
   readonly #rules: Rules;
   readonly queries: SqliteQueries;
+  onSetsTouched: (touched: TouchedSets) => void = () => {};
   /** The last entry that was applied. */
   #place: Pick<Applied, "index" | "term">;
   #version: number;
@@ -97,6 +103,7 @@ export class SqliteMetadata implements MetadataStore {
     } catch (cause) {
       // Rows that were read meanwhile may hold what was undone.
       this.#remembered.forget();
+      this.#touched.take();
       throw cause;
     }
   }
@@ -128,6 +135,8 @@ export class SqliteMetadata implements MetadataStore {
     this.#version = version;
     this.#stateHash = stateHash;
     if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
+    const touched = this.#touched.take();
+    if (touched.size > 0) this.onSetsTouched(touched);
     return results;
   }
 
@@ -148,9 +157,13 @@ export class SqliteMetadata implements MetadataStore {
     const values = valuesOf(write);
     const statement = this.#writes[name];
     const judge = AFTER_WRITE[name];
-    if (judge) judge((statement.get(...values) ?? undefined) as Parameters<typeof judge>[0]);
-    else statement.run(...values);
+    let row: ReturnedRow;
+    if (judge) {
+      row = (statement.get(...values) ?? undefined) as ReturnedRow;
+      judge(row);
+    } else statement.run(...values);
     this.#remembered.written(write);
+    this.#touched.written(write, row);
     return values;
   }
 
@@ -205,6 +218,7 @@ export class SqliteMetadata implements MetadataStore {
       })
       .immediate();
     this.#place = { index, term };
+    this.onSetsTouched("all");
     this.makeDurable();
   }
 

@@ -21,6 +21,7 @@ export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, co
 const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target AS scheme, s.workers`;
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
+export const SETS = "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets";
 const SET_OF = `(SELECT id FROM replica_sets WHERE target = ? AND workers = ? ORDER BY id LIMIT 1)`;
 const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
@@ -105,7 +106,7 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   worker: { sql: `${WORKER} WHERE id = ?`, bind: ({ workerId }) => [workerId] },
   workers: { sql: `${WORKER} ORDER BY id`, bind: nothing },
   replicaSets: {
-    sql: "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
+    sql: `${SETS} ORDER BY id`,
     bind: nothing,
     row: withPieces,
   },
@@ -163,7 +164,7 @@ export const WRITES: Record<keyof Writes, string> = {
   takeChunkIds: "UPDATE totals SET next_chunk_id = next_chunk_id + ? RETURNING next_chunk_id",
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)
     SELECT ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM replica_sets WHERE target = ? AND workers = ?)`,
-  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF} RETURNING chunk_count`,
+  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF} RETURNING id, chunk_count`,
   shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? RETURNING id, chunk_count",
   renameSet: "UPDATE replica_sets SET workers = ? WHERE id = ?",
   dropEmptySets: "DELETE FROM replica_sets WHERE chunk_count = 0",

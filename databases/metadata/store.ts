@@ -14,6 +14,7 @@ import type { Deciding, EntryEnvironment } from "../../actors/rules/decide/decis
 import type { Proposal } from "../../actors/rules/decide/exactly-once.ts";
 import type { FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads } from "../../actors/rules/decide/state.ts";
+import type { TouchedSets } from "./touched-sets.ts";
 
 /** Where in the log the state stands. */
 export interface Applied {
@@ -67,13 +68,19 @@ export interface Queries {
   /** By worker: why it got a copy that was made later. */
   reasonsOf(chunkId: number): Map<string, string>;
   replicaSets(): ReplicaSetRow[];
+  /** Of these ids, the sets that are there. */
+  replicaSetsOf(setIds: Iterable<number>): ReplicaSetRow[];
+  /** By rising id, from behind `afterId`. */
+  replicaSetsFrom(afterId: number, limit: number): ReplicaSetRow[];
   /** By rising id. */
   chunksOfSet(setId: number, afterId: number, limit: number): SealedChunk[];
-  /** All chunks with ids in a range that the metadata expects on a worker, by id. */
-  inventory(workerId: string, fromId: number, toId: number): SealedChunk[];
+  /** All chunks of these sets with ids in a range, by id. */
+  inventory(setIds: readonly number[], fromId: number, toId: number): SealedChunk[];
   /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[];
   garbageCountOf(workerId: string): number;
+  /** Workers that still have something to trash. */
+  workersWithGarbage(): string[];
   garbageCount(): number;
   /** How many leases, keys and sessions have run out and wait for an EXPIRE. */
   expiredCount(logTime: number, sessionIdleMs: number): number;
@@ -87,6 +94,8 @@ export interface AppliedEntry {
 
 export interface MetadataStore extends StateReader {
   readonly queries: Queries;
+  /** Called after each transaction that touched replica sets, once it is committed. */
+  onSetsTouched: (touched: TouchedSets) => void;
   /** The cluster version in force. */
   readonly version: number;
   /** The state's hash at the last CHECK_STATE. */

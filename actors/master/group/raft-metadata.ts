@@ -22,7 +22,7 @@ import type { Reads } from "../../rules/decide/state.ts";
 import { encodeConfiguration } from "../../rules/raft/membership.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import type { RaftTimings } from "../../rules/raft/state.ts";
-import type { MetadataPort, Outcome } from "../metadata-port.ts";
+import type { MetadataPort, Outcome, TouchedSets } from "../metadata-port.ts";
 import { decodeCommand, encodeCommand, NOOP } from "./entry-data.ts";
 import { LogTime } from "./log-time.ts";
 import { Proposals } from "./proposals.ts";
@@ -69,6 +69,7 @@ export class RaftMetadata implements MetadataPort {
   readonly #proposals: Proposals;
   readonly #reads: ReadConfirmations;
   readonly #logTime: LogTime;
+  readonly #setWatchers = new Set<(touched: TouchedSets) => void>();
   #appliedIndex = 0;
   #closed = false;
 
@@ -89,6 +90,7 @@ export class RaftMetadata implements MetadataPort {
     }
     const path = statePath(dataDirectory, recovered.stateGeneration);
     this.#store = openState(path, this.rules, recovered, () => this.#log.close());
+    this.#store.onSetsTouched = (touched) => this.#setsTouched(touched);
     dropOtherGenerations(dataDirectory, recovered.stateGeneration);
     const applied = this.#store.applied();
     this.#appliedIndex = applied.index;
@@ -159,6 +161,15 @@ export class RaftMetadata implements MetadataPort {
 
   ask<T>(question: Deciding<T>): T {
     return this.#store.ask(question);
+  }
+
+  watchSets(listener: (touched: TouchedSets) => void): () => void {
+    this.#setWatchers.add(listener);
+    return () => this.#setWatchers.delete(listener);
+  }
+
+  #setsTouched(touched: TouchedSets): void {
+    for (const listener of this.#setWatchers) listener(touched);
   }
 
   members(): NodeId[] {
@@ -313,6 +324,8 @@ export class RaftMetadata implements MetadataPort {
       throw cause;
     }
     this.#store = fresh;
+    fresh.onSetsTouched = (touched) => this.#setsTouched(touched);
+    this.#setsTouched("all");
     this.#appliedIndex = applied.index;
     this.#logTime.reset(applied);
     old.close();
