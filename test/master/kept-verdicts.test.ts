@@ -21,7 +21,7 @@ const someStanding = (random: () => number): Standing | undefined =>
   random() < 0.1
     ? undefined
     : standing({
-        liveness: pick(random, ["live", "live", "live", "suspect", "dead", "unknown"]),
+        liveness: pick(random, ["live", "live", "live", "dead", "unknown"]),
         mode: pick(random, ["active", "active", "draining", "maintenance"]),
         zone: pick(random, ["a", "b", "c"]),
         isSure: random() < 0.8,

@@ -30,7 +30,8 @@ function view(
     ...{ id: n + 1, scheme: copies(wanted), workers: holders, chunkCount: chunks },
   }));
   const judged = new KeptVerdicts(2);
-  for (const one of workers) judged.workerChanged(one.id, one);
+  for (const one of workers)
+    judged.workerChanged(one.id, { ...one, liveness: one.liveness === "suspect" ? "live" : one.liveness });
   judged.reset(rows);
   return {
     judged,

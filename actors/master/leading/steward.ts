@@ -32,6 +32,8 @@ import { PULSE_MS, type WorkerRegistry } from "./worker-registry.ts";
 
 /** How often the record says how many chunks have how many copies, if it changed. */
 const SAMPLE_MS = 200;
+/** Between rounds that are asked for, the leader has this many times as long for other things as the last one took. */
+const REST_PER_ROUND = 4;
 
 const patrolling = declareWork("steward");
 
@@ -57,6 +59,7 @@ export class Steward {
   readonly #stopSampling: (() => void) | undefined;
   #timer: unknown;
   #isNudged = false;
+  #lastRound = { endedAt: Number.NEGATIVE_INFINITY, tookMs: 0 };
   /** Why repairs wait. */
   #silence: string | null = null;
   /** Silent workers whose return has been waited for long enough. */
@@ -129,27 +132,38 @@ export class Steward {
   nudge(): void {
     if (this.#isNudged) return;
     this.#isNudged = true;
-    // After a turn of the event loop: what a round does may ask for the next one.
-    setImmediate(() => this.#tick());
+    const { endedAt, tookMs } = this.#lastRound;
+    const restMs = endedAt + Math.min(PULSE_MS, REST_PER_ROUND * tookMs) - this.#parts.clock.now();
+    // After a turn of the event loop at least: what a round does may ask for the next one.
+    if (restMs > 0) this.#parts.clock.setTimeout(() => this.#tick(), restMs);
+    else setImmediate(() => this.#tick());
   }
 
   #tickOn(): void {
     this.#timer = this.#parts.clock.setTimeout(() => {
       this.#tickOn();
       this.#tick();
+      this.#compare();
     }, PULSE_MS);
+  }
+
+  #compare(): void {
+    if (this.#machine.getSnapshot().status !== "stopped") this.verdicts.compare();
   }
 
   #tick(): void {
     patrolling.begins();
     this.#isNudged = false;
     if (this.#machine.getSnapshot().status === "stopped") return;
+    const beganAt = this.#parts.clock.now();
     if (this.#parts.workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
     try {
       this.#patrol();
     } catch (err) {
       this.#parts.log.error({ event: "steward-failed", err }, "steward's round failed");
     }
+    const endedAt = this.#parts.clock.now();
+    this.#lastRound = { endedAt, tookMs: endedAt - beganAt };
   }
 
   #patrol(): void {
@@ -158,7 +172,6 @@ export class Steward {
       this.#machine.send({ type: "ALL_REPORTED" });
     this.#watchForMassSilence();
     this.repairs.cancelPointless((chunk) => this.#classify(chunk));
-    this.verdicts.compare();
     if (this.state === "safeMode" || this.state === "paused") return;
     const { tally } = this.verdicts.now();
     const isTrouble = tally.needing("copy") > 0 || tally.needing("trim") > 0;

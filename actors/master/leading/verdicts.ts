@@ -11,8 +11,8 @@ import type { MetadataPort, TouchedSets } from "../metadata-port.ts";
 import { type KnownWorker, PULSE_MS, type WorkerRegistry } from "./worker-registry.ts";
 
 const ALL_COMPARED_IN_MS = 10_000;
-/** A slice never takes longer than a few milliseconds: of more sets than this times the pulses, a lap takes longer. */
-const MOST_COMPARED = 2_048;
+/** So that a slice takes two or three milliseconds at most: with more than 50,000 sets, a look at everything takes longer. */
+const MOST_COMPARED = 1_024;
 const LEAST_COMPARED = 32;
 
 interface Parts {
@@ -78,7 +78,8 @@ export class Verdicts {
 
   #standingOf(worker: KnownWorker): Standing {
     const { mode, zone, condition } = worker;
-    return { liveness: this.#parts.workers.livenessOf(worker), mode, zone, isSure: condition !== "readOnly" };
+    const liveness = this.#parts.workers.livenessOf(worker);
+    return { liveness: liveness === "suspect" ? "live" : liveness, mode, zone, isSure: condition !== "readOnly" };
   }
 
   /** Ids of the sets on a worker. */

@@ -12,8 +12,9 @@ import type { JudgedSets } from "./repair-plan.ts";
 import { piecesOf } from "./scheme.ts";
 import { type Summand, Tally } from "./tally.ts";
 
-/** What verdicts depend on of a worker. */
+/** What verdicts depend on of a worker. Whether a silent one is suspected already makes no difference. */
 export interface Standing extends Holder {
+  liveness: "unknown" | "live" | "dead";
   zone: string;
   /** Its copies can be relied on: those on a disk that fails may be gone already. */
   isSure: boolean;
@@ -144,20 +145,31 @@ export class KeptVerdicts implements JudgedSets {
   }
 
   #judge(set: JudgedSet["set"]): Summand {
-    const verdict = classifyReplicas(set.workers, (id) => this.#standings.get(id), set.scheme);
+    const { workers, scheme } = set;
+    const wanted = piecesOf(scheme);
+    const needed = Math.min(this.#minReplicas, wanted);
+    if (workers.length === wanted && wanted > needed && workers.every((id) => this.#isPlain(id))) {
+      const verdict: Verdict = { need: "healthy", durable: workers, heard: workers, lasting: workers };
+      return { set, verdict, atRisk: NOBODY, unknown: NOBODY, isCrowded: this.#shareAZone(workers) };
+    }
+    const verdict = classifyReplicas(workers, (id) => this.#standings.get(id), scheme);
     const { durable, heard, lasting } = verdict;
-    const needed = Math.min(this.#minReplicas, piecesOf(set.scheme));
     const atRisk = indispensable(durable, (id) => this.#standings.get(id)?.isSure === true, needed);
     const unknown = durable.filter((id) => !atRisk.includes(id) && heard.length - Number(heard.includes(id)) < needed);
-    return {
-      ...{ set, verdict, isCrowded: this.#zonesOf(lasting).size < lasting.length },
-      atRisk: atRisk.length > 0 ? atRisk : NOBODY,
-      unknown: unknown.length > 0 ? unknown : NOBODY,
-    };
+    return { set, verdict, atRisk, unknown, isCrowded: this.#shareAZone(lasting) };
   }
 
-  #zonesOf(ids: readonly NodeId[]): Set<string> {
-    return new Set(ids.map((id) => this.#standings.get(id)?.zone ?? ""));
+  /** Nearly all workers are: sets on them alone need no second look. */
+  #isPlain(id: NodeId): boolean {
+    const standing = this.#standings.get(id);
+    if (!standing) return false;
+    const { liveness, mode, isSure } = standing;
+    return liveness === "live" && isSure && (mode === "active" || mode === "maintenance");
+  }
+
+  #shareAZone(ids: readonly NodeId[]): boolean {
+    const zoneOf = (id: NodeId) => this.#standings.get(id)?.zone;
+    return ids.some((id, n) => ids.findIndex((other) => zoneOf(other) === zoneOf(id)) < n);
   }
 
   // ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +213,7 @@ export class KeptVerdicts implements JudgedSets {
       return shelf;
     }
     if (need === "lost" || !isCrowded) return null;
-    const zones = this.#zonesOf(lasting);
+    const zones = new Set(lasting.map((id) => this.#standings.get(id)?.zone ?? ""));
     const key = [...zones].sort().join("\n");
     const crowd = this.#crowded.get(key) ?? { zones, sets: new Map<number, Kept>() };
     this.#crowded.set(key, crowd);

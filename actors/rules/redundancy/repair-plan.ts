@@ -127,17 +127,26 @@ class Round {
   /** Space that the plan takes is reserved here, so that two chunks do not count on the same. */
   readonly workers: RepairWorker[];
   readonly #byId: Map<NodeId, RepairWorker>;
-  readonly #underWay: { sourceId: NodeId | undefined; targetId: NodeId }[];
+  /** Copies under way, in all and by worker. */
+  #underWay = 0;
+  readonly #from = new Map<NodeId | undefined, number>();
+  readonly #to = new Map<NodeId, number>();
 
   constructor(view: RepairView) {
     this.view = view;
     this.workers = view.workers.map((worker) => ({ ...worker }));
     this.#byId = new Map(this.workers.map((worker) => [worker.id, worker]));
-    this.#underWay = [...view.underWay];
+    for (const { sourceId, targetId } of view.underWay) this.#begin(sourceId, targetId);
+  }
+
+  #begin(sourceId: NodeId | undefined, targetId: NodeId): void {
+    this.#underWay++;
+    this.#from.set(sourceId, this.#copiesFrom(sourceId) + 1);
+    this.#to.set(targetId, this.#copiesTo(targetId) + 1);
   }
 
   get size(): number {
-    return this.#underWay.length;
+    return this.#underWay;
   }
 
   get isFull(): boolean {
@@ -150,12 +159,12 @@ class Round {
 
   readonly zoneOf = (id: NodeId): string | undefined => this.#byId.get(id)?.zone;
 
-  #copiesFrom(id: NodeId): number {
-    return this.#underWay.filter(({ sourceId }) => sourceId === id).length;
+  #copiesFrom(id: NodeId | undefined): number {
+    return this.#from.get(id) ?? 0;
   }
 
   #copiesTo(id: NodeId): number {
-    return this.#underWay.filter(({ targetId }) => targetId === id).length;
+    return this.#to.get(id) ?? 0;
   }
 
   /**
@@ -188,7 +197,7 @@ class Round {
     const target = targetId === undefined ? undefined : this.worker(targetId);
     if (target === undefined) return "no worker can take a copy now";
     target.reservedBytes += chunk.lengthBytes;
-    this.#underWay.push({ sourceId: sourceIds[0], targetId: target.id });
+    this.#begin(sourceIds[0], target.id);
     this.steps.push({
       ...{ do: "copy", purpose, chunk, sourceIds, reason },
       ...{ targetId: target.id, goodCopies: durable.length },
