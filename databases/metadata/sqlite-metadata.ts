@@ -8,7 +8,7 @@ import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-
 import type { Deciding } from "../../actors/rules/decide/decision.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
-import { DatabaseRefused, openDatabase } from "../sqlite.ts";
+import { DatabaseRefused, damageOf, openDatabase } from "../sqlite.ts";
 import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
 import { SqliteQueries } from "./queries.ts";
 import { RememberedRows } from "./remembered-rows.ts";
@@ -40,12 +40,17 @@ export class SqliteMetadata implements MetadataStore {
   onSetsTouched: (touched: TouchedSets) => void = () => {};
   /** The last entry that was applied. */
   #place: Pick<Applied, "index" | "term">;
+  /** What is known to be on disk. */
+  #durable: Applied;
   #version: number;
   #stateHash: number;
   #mark: StateMark;
 
-  /** @throws DatabaseRefused if a newer program has gone on with it */
-  constructor(path: string, rules: Rules = RULES) {
+  /**
+   * @param cacheBytes memory for its pages, taken only as they are read; left out: `sqlite.ts`'s own
+   * @throws DatabaseRefused if a newer program has gone on with it
+   */
+  constructor(path: string, rules: Rules = RULES, cacheBytes?: number) {
     this.#path = path;
     this.#rules = rules;
     this.#db = openDatabase({
@@ -56,6 +61,7 @@ export class SqliteMetadata implements MetadataStore {
       synchronous: "NORMAL",
       isShared: true,
       checkpointPages: 4000,
+      cacheBytes,
     });
     this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
     this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
@@ -63,7 +69,9 @@ export class SqliteMetadata implements MetadataStore {
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
     );
-    const { index, term, version, stateHash } = this.applied();
+    const applied = this.applied();
+    const { index, term, version, stateHash } = applied;
+    this.#durable = { ...applied, index: 0, term: 0 };
     this.#place = { index, term };
     this.#version = version;
     this.#stateHash = stateHash;
@@ -187,8 +195,10 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   makeDurable(): Applied {
-    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    return this.applied();
+    const { busy } = this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get() as { busy: number };
+    // While a copy is being read, what was applied since it began may not be on disk yet.
+    if (busy === 0) this.#durable = this.applied();
+    return this.#durable;
   }
 
   async copyTo(path: string): Promise<{ index: number; term: number }> {
@@ -223,8 +233,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   damage(): string | null {
-    const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };
-    return verdict === "ok" ? null : verdict;
+    return damageOf(this.#db);
   }
 
   close(): void {

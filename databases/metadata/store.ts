@@ -107,7 +107,10 @@ export interface MetadataStore extends StateReader {
    * @throws CannotApply if one of them must not be applied here
    */
   apply(entries: readonly AppliedEntry[]): CommandResult[];
-  /** Flushes all that was applied: from here on, log entries up to the returned one need not be kept for recovery. */
+  /**
+   * Flushes all that was applied, or as much as a copy under way lets it: from here on, log entries up to the returned one
+   * need not be kept for recovery.
+   */
   makeDurable(): Applied;
   /**
    * Writes the state as it is at some moment of the call into a new file, while applying goes on.
@@ -116,7 +119,7 @@ export interface MetadataStore extends StateReader {
   copyTo(path: string): Promise<{ index: number; term: number }>;
   /** Makes a copy of the state the beginning of another history. Sessions end: what they had under way is unknown. */
   beginHistory(start: { index: number; term: number; skippedChunkIds: number }): void;
-  /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
+  /** Reads all of it, in one go. @returns what is wrong, or null */
   damage(): string | null;
   close(): void;
 }
