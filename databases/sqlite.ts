@@ -100,10 +100,9 @@ export function openDatabase({
   } catch (cause) {
     db.close();
     if (cause instanceof DatabaseRefused) throw cause;
-    const { message, code = "" } = cause as Error & { code?: string };
+    const { message } = cause as Error;
     if (/locked|busy/i.test(message)) throw new DatabaseRefused(`${path} is in use by another process`, "inUse");
-    const isDamaged = /^SQLITE_(NOTADB|CORRUPT)/.test(code);
-    throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamaged ? "damaged" : "unusable");
+    throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamage(cause) ? "damaged" : "unusable");
   }
 }
 
@@ -129,6 +128,42 @@ export function copyDatabase(from: string, to: string): void {
   const db = new Database(from, { readonly: true });
   try {
     db.query("VACUUM INTO ?").run(to);
+  } finally {
+    db.close();
+  }
+}
+
+/** Reads the whole database, or one table with its indexes. @returns what is wrong, or null */
+export function damageOf(db: Database, table?: string): string | null {
+  const what = table === undefined ? "1" : `'${table}'`;
+  const { quick_check: verdict } = db.query(`PRAGMA quick_check(${what})`).get() as { quick_check: string };
+  return verdict === "ok" ? null : verdict;
+}
+
+/** Whether this error says that a database file is torn, and not that it is in use or of a newer program. */
+export function isDamage(cause: unknown): boolean {
+  if (cause instanceof DatabaseRefused) return cause.why === "damaged";
+  return /^SQLITE_(NOTADB|CORRUPT)/.test((cause as { code?: string } | undefined)?.code ?? "");
+}
+
+/**
+ * Checks a database beside a thread that goes on using it. One that has time goes table by table, and rests in between.
+ *
+ * @param dutyShare of the time; 1: in one go
+ * @returns what is wrong, or null
+ */
+export async function checkDatabase(path: string, dutyShare: number): Promise<string | null> {
+  const db = new OwningDatabase(path, { readonly: true });
+  try {
+    if (dutyShare >= 1) return damageOf(db);
+    const tables = db.query("SELECT name FROM sqlite_schema WHERE type = 'table'").all() as { name: string }[];
+    for (const { name } of tables) {
+      const began = performance.now();
+      const damage = damageOf(db, name);
+      if (damage !== null) return `${name}: ${damage}`;
+      await Bun.sleep((performance.now() - began) * (1 / dutyShare - 1));
+    }
+    return null;
   } finally {
     db.close();
   }

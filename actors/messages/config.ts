@@ -119,6 +119,14 @@ export const Config = Type.Object(
           description:
             "applied log entries that are kept; a master that missed more gets a copy of the whole state instead",
         }),
+        cacheBytes: Type.Optional(
+          Type.Integer({
+            minimum: 1 << 20,
+            maximum: 2 ** 40,
+            description:
+              "memory in which a master keeps pages of the metadata, taken as they are read; default: an eighth of the machine's, at most 2 GiB",
+          }),
+        ),
         maxStaleMs: Ms(
           "greatest age of an answer that a master without leadership gives to `consistency=eventual`",
           300,

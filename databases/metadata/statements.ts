@@ -26,7 +26,8 @@ export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, co
 const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target AS scheme, s.workers`;
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
-const SET_OF = `(SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1)`;
+export const SETS = "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets";
+export const SET_OF = "SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1";
 const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
   min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
@@ -113,7 +114,7 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   worker: { sql: `${WORKER} WHERE id = ?`, bind: ({ workerId }) => [workerId] },
   workers: { sql: `${WORKER} ORDER BY id`, bind: nothing },
   replicaSets: {
-    sql: "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
+    sql: `${SETS} ORDER BY id`,
     bind: nothing,
     row: withPieces,
   },
@@ -170,7 +171,7 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     bind: ({ fileIds, limit }) => [JSON.stringify(fileIds), limit],
   },
   replicaSet: {
-    sql: "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets WHERE id = ?",
+    sql: `${SETS} WHERE id = ?`,
     bind: ({ setId }) => [setId],
     row: withPieces,
   },
@@ -198,13 +199,13 @@ export const WRITES: Record<keyof Writes, string> = {
   takeChunkIds: takeIds("next_chunk_id"),
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)
     SELECT ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM replica_sets WHERE target = ? AND workers = ?)`,
-  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF}`,
+  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = (${SET_OF})`,
   shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? AND chunk_count > 0",
   shrinkSetBy: "UPDATE replica_sets SET chunk_count = chunk_count - ?1 WHERE id = ?2 AND chunk_count >= ?1",
   renameSet: "UPDATE replica_sets SET workers = ? WHERE id = ?",
   dropEmptySets: "DELETE FROM replica_sets WHERE chunk_count = 0",
-  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, ${SET_OF})`,
-  moveChunkToSet: `UPDATE chunks SET set_id = ${SET_OF} WHERE id = ?`,
+  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, (${SET_OF}))`,
+  moveChunkToSet: `UPDATE chunks SET set_id = (${SET_OF}) WHERE id = ?`,
   dropChunk: "DELETE FROM chunks WHERE id = ?",
   dropChunks: `DELETE FROM chunks WHERE id IN ${LISTED}`,
   dropFaultsOfChunks: `DELETE FROM replica_faults WHERE chunk_id IN ${LISTED}`,

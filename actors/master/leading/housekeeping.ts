@@ -54,7 +54,10 @@ export class Housekeeping {
         const { more } = await metadata.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
         if (!more) break;
       }
-      for (const worker of workers.all()) if (workers.livenessOf(worker) === "live") void this.#emptyGarbage(worker.id);
+      for (const id of metadata.queries.workersWithGarbage()) {
+        const worker = workers.get(id);
+        if (worker && workers.livenessOf(worker) === "live") void this.#emptyGarbage(id);
+      }
     } catch (err) {
       log.warn({ event: "chores-failed", err }, "housekeeping failed; it will be tried again");
     } finally {
