@@ -6,12 +6,17 @@ import { Refusal } from "../../messages/errors.ts";
 import type { PlaceChunks, PlacedChunks, ReplaceWorkers } from "../../messages/master.ts";
 import type { WorkerAddress } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
-import { choose, explain, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
+import { choose, explain, FEW_WORKERS, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 /** A grant lives this long unless it is renewed. Long enough for a gateway that lost its master for a while. */
 const GRANT_LEASE_MS = 10 * 60_000;
+/**
+ * So many chunks that are granted one after the other go to the same workers, where workers are many: chunks that are
+ * written at one moment then still share requests and flushes. Where they are few, they do so anyway.
+ */
+const RUN = 8;
 
 export class Placing {
   readonly #metadata: MetadataPort;
@@ -44,11 +49,15 @@ export class Placing {
       holders: new Set(),
     };
     const candidates = this.#workers.candidates();
+    const { layouts } = this.#workers;
     const decision = explain(candidates, wish, this.#clock.wallTime(), "new chunk");
     const placements: string[][] = [];
     const used = new Set<string>();
+    const run = candidates.length > FEW_WORKERS ? RUN : 1;
     for (let n = 0; n < request.count; n++) {
-      const chosen = choose(candidates, wish, this.#random);
+      const last = n % run === 0 ? undefined : placements.at(-1);
+      const isStillGood = last?.every((id) => candidates.some((one) => one.id === id && rejection(one, wish) === null));
+      const chosen = last && isStillGood ? last : choose(candidates, layouts, wish, this.#random);
       if (chosen.length < request.minReplicas) {
         if (n > 0) break;
         throw new Refusal(
@@ -65,6 +74,7 @@ export class Placing {
       for (const candidate of candidates)
         if (chosen.includes(candidate.id)) {
           candidate.reservedBytes += request.chunkSizeBytes;
+          candidate.chunkCount++;
           this.#workers.reserve(candidate.id, request.chunkSizeBytes);
           used.add(candidate.id);
         }
@@ -89,6 +99,7 @@ export class Placing {
   replace(request: Static<typeof ReplaceWorkers>): { workers: WorkerAddress[] } {
     const chosen = choose(
       this.#workers.candidates(),
+      this.#workers.layouts,
       {
         count: request.count,
         sizeBytes: request.chunkSizeBytes,
