@@ -55,6 +55,9 @@ export type WorkerMode = Static<typeof WorkerMode>;
 export const PlacementDecision = Type.Object({
   atLogTime: Type.Number({ description: "ms since the epoch, leader's clock; for people" }),
   rule: Type.String({ maxLength: 200 }),
+  /** Where the one chunk of the grant went. Left out by older masters, and where many chunks were placed at once. */
+  chosen: Type.Optional(Type.Array(NodeId, { maxItems: 16 })),
+  /** The best that could take the chunk, then the best that could not. Older masters name up to 64, in any order. */
   candidates: Type.Array(
     Type.Object({
       workerId: NodeId,
@@ -63,6 +66,8 @@ export const PlacementDecision = Type.Object({
     }),
     { maxItems: 64 },
   ),
+  /** Of all workers: how many could take it, and how many could not, by reason. Older masters leave it out. */
+  counts: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Integer({ minimum: 0 }))),
 });
 export type PlacementDecision = Static<typeof PlacementDecision>;
 

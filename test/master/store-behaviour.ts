@@ -12,10 +12,10 @@ import { eventfulLife } from "../support/eventful-life.ts";
 import { LogRunner } from "../support/log-runner.ts";
 
 /**
- * Written down from the program that first shipped with cluster version 3. Masters of different programs compare the
+ * Written down from the programs that first shipped with cluster versions 3 and 4. Masters of different programs compare the
  * hashes of their states, so what a log gave once, it must give for ever.
  */
-const HASHES = [147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199];
+const HASHES = [147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199, 871759050];
 
 const proposal = (command: Command) => ({
   command,

@@ -4,9 +4,17 @@ import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { PlaceChunks, PlacedChunks, ReplaceWorkers } from "../../messages/master.ts";
+import type { PlacementDecision } from "../../messages/primitives.ts";
 import type { WorkerAddress } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
-import { choose, explain, FEW_WORKERS, type PlacementWish, rejection } from "../../rules/redundancy/placement.ts";
+import {
+  type Candidate,
+  choose,
+  explain,
+  FEW_WORKERS,
+  type PlacementWish,
+  rejection,
+} from "../../rules/redundancy/placement.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
@@ -17,12 +25,17 @@ const GRANT_LEASE_MS = 10 * 60_000;
  * written at one moment then still share requests and flushes. Where they are few, they do so anyway.
  */
 const RUN = 8;
+/** An account is told anew after this, with the scores of that moment. */
+const ACCOUNT_SHARED_MS = 1000;
+const MOST_ACCOUNTS = 4;
 
 export class Placing {
   readonly #metadata: MetadataPort;
   readonly #workers: WorkerRegistry;
   readonly #config: Config;
   readonly #clock: Pick<Clock, "wallTime">;
+  /** By what was seen of the workers. */
+  readonly #accounts = new Map<string, PlacementDecision>();
   /** Uniform in [0, 1). */
   readonly #random: () => number;
 
@@ -50,7 +63,7 @@ export class Placing {
     };
     const candidates = this.#workers.candidates();
     const { layouts } = this.#workers;
-    const decision = explain(candidates, wish, this.#clock.wallTime(), "new chunk");
+    const decision = this.#account(candidates, wish);
     const placements: string[][] = [];
     const used = new Set<string>();
     const run = candidates.length > FEW_WORKERS ? RUN : 1;
@@ -85,6 +98,7 @@ export class Placing {
       count: placements.length,
       leaseMs: GRANT_LEASE_MS,
       decision,
+      ...(placements.length === 1 ? { chosen: placements[0] } : {}),
     });
     return {
       grantId: grant.grantId,
@@ -93,6 +107,18 @@ export class Placing {
       placements,
       workers: this.addresses(used),
     };
+  }
+
+  /** Of the same words for all grants of a moment that see the same workers, for then they share it. */
+  #account(candidates: readonly Candidate[], wish: PlacementWish): PlacementDecision {
+    const now = this.#clock.wallTime();
+    const seen = JSON.stringify([wish.count, candidates.map((one) => [one.id, rejection(one, wish)])]);
+    const known = this.#accounts.get(seen);
+    if (known && Math.abs(now - known.atLogTime) < ACCOUNT_SHARED_MS) return known;
+    if (this.#accounts.size >= MOST_ACCOUNTS) this.#accounts.clear();
+    const account = explain(candidates, wish, now, "new chunk");
+    this.#accounts.set(seen, account);
+    return account;
   }
 
   /** Others for workers that failed a writer in the middle of a chunk; as many as there are, perhaps none. */

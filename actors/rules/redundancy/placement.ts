@@ -225,8 +225,12 @@ export function evensOut(from: Candidate, to: Candidate, lengthBytes: number): b
   return rejection(to, wish) === null && usedShare(to, lengthBytes) <= usedShare(from, -lengthBytes);
 }
 
+/** So many workers that could take the chunk, and so many that could not, are named in an account. */
+const NAMED = 8;
+const CAN_TAKE_IT = "can take it";
+
 /**
- * The account of a choice, to be kept with it.
+ * The account of a choice, to be kept with it: the best candidates of either kind, and how many there were of each.
  *
  * @param decidedAt ms since the epoch by the leader's clock; `atLogTime` is its name on the wire and in old rows
  */
@@ -240,12 +244,24 @@ export function explain(
   const usual = usualChunks(taking, wish);
   const zones = new Set(taking.map(({ zone }) => zone));
   const spread = zones.size >= wish.count ? "each in a zone of its own" : `over ${zones.size} zones, fewer than copies`;
+  const judged = workers
+    .map((worker) => ({
+      workerId: worker.id,
+      score: Number(score(worker, usual).toFixed(4)),
+      reason: rejection(worker, wish) ?? CAN_TAKE_IT,
+    }))
+    .sort((a, b) => b.score - a.score || (a.workerId < b.workerId ? -1 : 1));
+  const able = judged.filter(({ reason }) => reason === CAN_TAKE_IT).slice(0, NAMED);
+  const rejected = judged.filter(({ reason }) => reason !== CAN_TAKE_IT).slice(0, NAMED);
+  const counts: Record<string, number> = {};
+  for (const { reason } of judged) counts[reason] = (counts[reason] ?? 0) + 1;
   return {
     atLogTime: decidedAt,
     rule: `${purpose}: ${wish.count} workers, ${spread}; drawn by free space and load`,
-    candidates: workers.slice(0, 64).map((worker) => {
-      const rejected = rejection(worker, wish);
-      return { workerId: worker.id, score: Number(score(worker, usual).toFixed(4)), ...(rejected ? { rejected } : {}) };
-    }),
+    candidates: [
+      ...able.map(({ workerId, score }) => ({ workerId, score })),
+      ...rejected.map(({ workerId, score, reason }) => ({ workerId, score, rejected: reason })),
+    ],
+    counts,
   };
 }
