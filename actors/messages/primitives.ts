@@ -10,7 +10,10 @@ export type NodeId = Static<typeof NodeId>;
 
 export const Url = Type.String({ pattern: "^https?://[^/?#\\s]{1,255}$", description: "http://host:port, no path" });
 
-/** Chunk ids are handed out by the log in rising order and never twice. People see them as 16 hex digits. */
+/**
+ * Chunk ids are handed out by the log in rising order and never twice, by each group of masters in a range of its own
+ * (`rules/chunk-id.ts`); the last group's ends below 2^53. People see them as 16 hex digits.
+ */
 export const ChunkId = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export type ChunkId = Static<typeof ChunkId>;
 

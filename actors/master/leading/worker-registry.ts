@@ -10,6 +10,7 @@ import type { Heartbeat } from "../../messages/worker-reports.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
+import { lastIdOf, OWN_GROUP } from "../../rules/chunk-id.ts";
 import type { WorkerRow } from "../../rules/decide/rows.ts";
 import { Layouts } from "../../rules/redundancy/layouts.ts";
 import type { Candidate } from "../../rules/redundancy/placement.ts";
@@ -257,12 +258,12 @@ export class WorkerRegistry {
 
   /**
    * A worker's inventory and the metadata agree over the chunk ids `fromId` … `toId`. Once they have been found to agree
-   * over all ids, page after page, its copies count as proof where another one is given up.
+   * over all ids of these masters, page after page, its copies count as proof where another one is given up.
    */
   noteCompared(worker: KnownWorker, fromId: number, toId: number): void {
     if (fromId !== 0 && fromId !== worker.comparedUpTo) return;
     worker.comparedUpTo = toId + 1;
-    if (toId === Number.MAX_SAFE_INTEGER) worker.isProven = true;
+    if (toId >= lastIdOf(OWN_GROUP)) worker.isProven = true;
   }
 
   /**

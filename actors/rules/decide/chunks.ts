@@ -2,9 +2,10 @@
 
 import type { StoredChunk } from "../../messages/chunk.ts";
 import type { CommandOf } from "../../messages/commands.ts";
+import { areOfOneGroup } from "../chunk-id.ts";
 import { combineCrc32 } from "../crc32.ts";
 import { copies, type Scheme } from "../redundancy/scheme.ts";
-import { ACCOUNTS_SHARED_SINCE } from "./cluster-version.ts";
+import { ACCOUNTS_SHARED_SINCE, GROUPS_BOUNDED_SINCE } from "./cluster-version.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import type { ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
 import { asSet, type Write } from "./state.ts";
@@ -20,6 +21,11 @@ export function* grantChunks(command: CommandOf<"GRANT_CHUNKS">, env: Environmen
   const totals = yield* readOne("totals", {});
   const first = totals?.nextChunkId ?? 1;
   const { count, gatewayId, decision, chosen = [] } = command;
+  if (env.version >= GROUPS_BOUNDED_SINCE && !areOfOneGroup(first, count))
+    throw new RefusedCommand(
+      "CHUNK_IDS_USED_UP",
+      `${count} ids from ${first} on reach beyond the last id of this group`,
+    );
   const grant = { id: first, count, gatewayId, expiresAt: env.logTime + command.leaseMs };
   const result = { grantId: first, firstChunkId: first, count };
   const take: Write = ["takeChunkIds", { count }];

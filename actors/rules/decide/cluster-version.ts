@@ -15,6 +15,8 @@ export const HASHED_SINCE = 2;
 export const HEADERS_CHECKED_SINCE = 3;
 /** From this version on, grants share the accounts of their placements, and these are dropped in time. */
 export const ACCOUNTS_SHARED_SINCE = 4;
+/** From this version on, a grant that would reach into another group's ids is refused. */
+export const GROUPS_BOUNDED_SINCE = 4;
 
 /**
  * The cluster version from which on the log may hold such a command. A new one begins with the next version, which
