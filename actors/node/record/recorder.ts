@@ -133,6 +133,7 @@ export class Recorder {
       more,
       clock: more && last ? last.h : reading,
       boot: this.boot,
+      newest: this.#writer.seq,
       oldest,
       lost,
     };
