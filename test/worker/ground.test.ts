@@ -83,9 +83,9 @@ test("F4. one of many folders that is gone or replaced is told at the next look,
   const ground = new Ground([folder.path, index.path], store.folders.all);
   const leaf = join(folder.path, "chunks", "7f");
   expect([ground.changedFolders(), ground.changedFolders()]).toEqual([[], []]);
+  mkdirSync(`${leaf}-other`);
   rmSync(leaf, { recursive: true });
   expect([ground.changedFolders(), ground.changedFolders()]).toEqual([[leaf], [leaf]]);
-  mkdirSync(`${leaf}-other`);
   renameSync(`${leaf}-other`, leaf);
   expect(ground.changedFolders()).toEqual([leaf]);
   expect(ground.restore()).toEqual([]);
