@@ -79,7 +79,9 @@ export function openDatabase({
     if (pageBytes !== undefined) db.exec(`PRAGMA page_size = ${pageBytes}`);
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
     if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
-    db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -${cacheBytes >> 10}`);
+    db.exec(
+      `PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -${Math.floor(cacheBytes / 1024)}`,
+    );
     if (checkpointPages !== undefined) db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
     const { user_version: version } = db.query("PRAGMA user_version").get() as { user_version: number };
     if (version > schemaVersion)
