@@ -146,7 +146,7 @@ export class MasterLog {
     const meta = this.#meta();
     this.identity = { clusterId: meta.cluster_id, nodeId: meta.node_id };
     this.#insert = this.#db.prepare("INSERT INTO log (idx, term, kind, data, crc) VALUES (?, ?, ?, ?, ?)");
-    this.#page = this.#db.prepare("SELECT * FROM log WHERE idx > ? ORDER BY idx LIMIT ?");
+    this.#page = this.#db.prepare("SELECT * FROM log WHERE idx > +? ORDER BY idx LIMIT +?");
     this.#findEnd();
   }
 
@@ -317,7 +317,7 @@ export class MasterLog {
         if (upTo <= meta.base_index) return meta.base_index;
         const row = this.#db.query("SELECT term, crc FROM log WHERE idx = ?").get(upTo) as LogRow;
         const configured = this.#db
-          .query("SELECT idx, data FROM log WHERE kind = 'configuration' AND idx <= ? ORDER BY idx DESC LIMIT 1")
+          .query("SELECT idx, data FROM log WHERE kind = 'configuration' AND idx <= +? ORDER BY idx DESC LIMIT 1")
           .get(upTo) as LogRow | null;
         if (configured)
           this.#db

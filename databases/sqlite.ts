@@ -52,6 +52,8 @@ export interface OpenOptions {
   isShared?: boolean;
   /** Of a new database; undefined: SQLite's own. */
   pageBytes?: number;
+  /** Free pages at the end of a new database can be given back to the file system, some at a time. */
+  canShrink?: boolean;
   cacheBytes?: number;
   /** The WAL is copied into the database when it has this many pages; undefined: SQLite's own. */
   checkpointPages?: number;
@@ -69,6 +71,7 @@ export function openDatabase({
   synchronous,
   isShared = false,
   pageBytes,
+  canShrink = false,
   cacheBytes = 64 << 20,
   checkpointPages,
 }: OpenOptions): Database {
@@ -77,13 +80,15 @@ export function openDatabase({
   try {
     if (!isShared) db.exec("PRAGMA locking_mode = EXCLUSIVE");
     if (pageBytes !== undefined) db.exec(`PRAGMA page_size = ${pageBytes}`);
+    // Asked of a database that is there, it would write to it.
+    if (canShrink && schemaOf(db) === 0) db.exec("PRAGMA auto_vacuum = INCREMENTAL");
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
     if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
     db.exec(
       `PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -${Math.floor(cacheBytes / 1024)}`,
     );
     if (checkpointPages !== undefined) db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
-    const { user_version: version } = db.query("PRAGMA user_version").get() as { user_version: number };
+    const version = schemaOf(db);
     if (version > schemaVersion)
       throw new DatabaseRefused(
         `${path} has schema ${version}; this program knows ${schemaVersion}. Use a newer program.`,
@@ -102,6 +107,10 @@ export function openDatabase({
     throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamage(cause) ? "damaged" : "unusable");
   }
 }
+
+/** 0: the database is new. */
+const schemaOf = (db: Database): number =>
+  (db.query("PRAGMA user_version").get() as { user_version: number }).user_version;
 
 /** @returns true if another process has this database open as `openDatabase` opens it */
 export function isInUse(path: string): boolean {

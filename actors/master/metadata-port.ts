@@ -27,6 +27,8 @@ export interface MetadataPort extends StateReader {
   readonly appliedIndex: number;
   /** ms; stands still while there is no leader. Leases end by it. */
   readonly logTime: number;
+  /** The cluster version in force. */
+  readonly version: number;
   /**
    * Tells of every replica set that is touched from now on, as soon as what touched it is applied.
    * @returns ends it
@@ -34,6 +36,8 @@ export interface MetadataPort extends StateReader {
   watchSets(listener: (touched: TouchedSets) => void): () => void;
   /** The masters that keep the metadata now. */
   members(): NodeId[];
+  /** Of them, those whose flush counts for a command. While their group changes, of the smaller one. */
+  voters(): NodeId[];
   /**
    * Puts a command into the log. Resolves when it is committed and applied; a refusal by `decide` is a result.
    * @throws NOT_LEADER, OVERLOADED, VERSION_TOO_LOW, NOT_READY

@@ -3,7 +3,8 @@ import type { Statement } from "bun:sqlite";
 import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
+import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
+import { isTiny } from "../../actors/rules/decide/contents.ts";
 import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
 import {
   directoryInfo,
@@ -33,6 +34,7 @@ export class SqliteQueries implements Queries {
   readonly #metadata: StateReader;
   readonly #childrenFrom;
   readonly #chunksFrom;
+  readonly #content;
   readonly #chunksByIndex;
   readonly #setsOf;
   readonly #setsFrom;
@@ -49,34 +51,35 @@ export class SqliteQueries implements Queries {
 
   constructor(metadata: StateReader & Preparing) {
     this.#metadata = metadata;
-    this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = ? AND key >= ? ORDER BY key LIMIT ?`);
+    this.#childrenFrom = metadata.prepare<Columns>(`${ENTRY} WHERE parent = +? AND key >= +? ORDER BY key LIMIT +?`);
     this.#chunksFrom = metadata.prepare<Columns>(
-      `${FILE_CHUNK} WHERE f.file_id = ? AND f.offset >= coalesce(
-         (SELECT max(offset) FROM file_chunks WHERE file_id = ? AND offset <= ?), 0) ORDER BY f.offset LIMIT ?`,
+      `${FILE_CHUNK} WHERE f.file_id = +? AND f.offset >= coalesce(
+         (SELECT max(offset) FROM file_chunks WHERE file_id = +? AND offset <= +?), 0) ORDER BY f.offset LIMIT +?`,
     );
+    this.#content = metadata.prepare<{ bytes: Uint8Array }>("SELECT bytes FROM contents WHERE file_id = ?");
     this.#chunksByIndex = metadata.prepare<Columns>(
-      `${FILE_CHUNK} WHERE f.file_id = ? AND f.idx >= ? ORDER BY f.offset LIMIT ?`,
+      `${FILE_CHUNK} WHERE f.file_id = +? AND f.idx >= +? ORDER BY f.offset LIMIT +?`,
     );
-    this.#setsOf = metadata.prepare<Columns>(`${SETS} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id`);
-    this.#setsFrom = metadata.prepare<Columns>(`${SETS} WHERE id > ? ORDER BY id LIMIT ?`);
+    this.#setsOf = metadata.prepare<Columns>(`${SETS} WHERE id IN (SELECT value FROM json_each(+?)) ORDER BY id`);
+    this.#setsFrom = metadata.prepare<Columns>(`${SETS} WHERE id > +? ORDER BY id LIMIT +?`);
     this.#chunksOfSet = metadata.prepare<SealedChunk>(
-      "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = ? AND id > ? ORDER BY id LIMIT ?",
+      "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = +? AND id > +? ORDER BY id LIMIT +?",
     );
     this.#inventory = metadata.prepare<SealedChunk>(
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
-       WHERE set_id IN (SELECT value FROM json_each(?)) AND id BETWEEN ? AND ? ORDER BY id`,
+       WHERE set_id IN (SELECT value FROM json_each(+?)) AND id BETWEEN +? AND +? ORDER BY id`,
     );
     this.#grantDecision = metadata.prepare<{ decision: string }>(
-      "SELECT decision FROM grants WHERE id <= ? AND id + count > ? ORDER BY id DESC LIMIT 1",
+      "SELECT decision FROM grants WHERE id <= +? AND id + count > +? ORDER BY id DESC LIMIT 1",
     );
     this.#faults = metadata.prepare<Fault>(
-      "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+      "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = +? ORDER BY worker_id",
     );
     this.#reasons = metadata.prepare<{ workerId: string; reason: string }>(
-      "SELECT worker_id AS workerId, reason FROM replica_reasons WHERE chunk_id = ? ORDER BY worker_id",
+      "SELECT worker_id AS workerId, reason FROM replica_reasons WHERE chunk_id = +? ORDER BY worker_id",
     );
     this.#garbageOf = metadata.prepare<{ chunkId: number }>(
-      "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = ? AND freed_at <= ? ORDER BY chunk_id LIMIT ?",
+      "SELECT chunk_id AS chunkId FROM garbage WHERE worker_id = +? AND freed_at <= +? ORDER BY chunk_id LIMIT +?",
     );
     this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
     this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");
@@ -107,9 +110,11 @@ export class SqliteQueries implements Queries {
     }
   }
 
-  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
+  locate(path: string, offset: number, limit: number): Pick<LocateAnswer, "entry" | "chunks" | "content"> {
     const row = this.#entry(path);
     if (!row) return { entry: null, chunks: [] };
+    if (!isDirectoryKey(row.key) && isTiny(row))
+      return { entry: entryInfo(path, row), chunks: [], content: this.#content.get(row.id)?.bytes };
     const chunks: FileChunkRow[] = isDirectoryKey(row.key)
       ? []
       : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces<FileChunkRow>);

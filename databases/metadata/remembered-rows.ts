@@ -1,6 +1,6 @@
 /**
- * The rows that nearly every command and question passes: the directories on the way to a name, and the session that a
- * command belongs to. Kept as they were read, until a write touches them.
+ * The rows that nearly every command and question passes: the directories on the way to a name, the session that a command
+ * belongs to, the workers that hold a chunk. Kept as they were read, until a write touches them.
  */
 import { isDirectoryKey } from "../../actors/rules/decide/namespace.ts";
 import type { Read, Write, Writes } from "../../actors/rules/decide/state.ts";
@@ -10,10 +10,12 @@ const MOST = 4096;
 
 const entryKey = (parent: number, key: string): string => `${parent} ${key}`;
 const sessionKey = (id: number): string => `session ${id}`;
+const workerKey = (id: string): string => `worker ${id}`;
 
 /** null: of a kind that is not remembered. */
 function keyOf([name, where]: Read): string | null {
   if (name === "session") return sessionKey(where.sessionId);
+  if (name === "worker") return workerKey(where.workerId);
   return name === "entry" && isDirectoryKey(where.key) ? entryKey(where.parent, where.key) : null;
 }
 
@@ -25,6 +27,9 @@ export const TOUCHES: { [K in keyof Writes]?: (what: Writes[K]) => string[] } = 
   putSession: ({ id }) => [sessionKey(id)],
   touchSession: ({ sessionId }) => [sessionKey(sessionId)],
   dropSession: ({ sessionId }) => [sessionKey(sessionId)],
+  putWorker: ({ id }) => [workerKey(id)],
+  setLiveness: ({ workerId }) => [workerKey(workerId)],
+  setMode: ({ workerId }) => [workerKey(workerId)],
 };
 
 export class RememberedRows {

@@ -1,5 +1,5 @@
 /** `dfs_metadata.db`: the applied state. One row per file, per chunk, and per group of chunks that share their workers. */
-export const METADATA_SCHEMA_VERSION = 3;
+export const METADATA_SCHEMA_VERSION = 4;
 
 /** What leads from each version to the next, the first from 1 to 2. */
 export const METADATA_UPGRADES = [
@@ -8,6 +8,8 @@ export const METADATA_UPGRADES = [
    ALTER TABLE applied ADD COLUMN state_hash INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE applied ADD COLUMN mark_index INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE applied ADD COLUMN mark_hash INTEGER NOT NULL DEFAULT 0`,
+  `ALTER TABLE totals ADD COLUMN tiny_bytes INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT`,
 ];
 
 export const METADATA_SCHEMA = `
@@ -19,7 +21,8 @@ CREATE TABLE applied (
 CREATE TABLE totals (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   files INTEGER NOT NULL, directories INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  next_chunk_id INTEGER NOT NULL, next_node_id INTEGER NOT NULL
+  next_chunk_id INTEGER NOT NULL, next_node_id INTEGER NOT NULL,
+  tiny_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE entries (
   parent INTEGER NOT NULL, key TEXT NOT NULL, id INTEGER NOT NULL,
@@ -28,6 +31,7 @@ CREATE TABLE entries (
   created INTEGER NOT NULL, modified INTEGER NOT NULL,
   PRIMARY KEY (parent, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE file_chunks (
   file_id INTEGER NOT NULL, offset INTEGER NOT NULL, idx INTEGER NOT NULL, chunk_id INTEGER NOT NULL,
   PRIMARY KEY (file_id, offset)
@@ -80,6 +84,6 @@ CREATE TABLE keyed_outcomes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keyed_outcomes_by_expiry ON keyed_outcomes (expires);
 INSERT INTO applied VALUES (1, 0, 0, 0, 0, 1, 0, 0, 0);
-INSERT INTO totals VALUES (1, 0, 0, 0, 1, 1);
+INSERT INTO totals VALUES (1, 0, 0, 0, 1, 1, 0);
 PRAGMA user_version = ${METADATA_SCHEMA_VERSION};
 `;

@@ -9,20 +9,17 @@ import type { Deciding } from "../../actors/rules/decide/decision.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
 import { DatabaseRefused, damageOf, openDatabase } from "../sqlite.ts";
-import { AFTER_WRITE, entriesFollow } from "./invariants.ts";
+import { CHANGES_ONE_ROW, entriesFollow } from "./invariants.ts";
 import { SqliteQueries } from "./queries.ts";
 import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
-import { READS, type ReadStatement, WRITES } from "./statements.ts";
+import { READS, type ReadStatement, SET_OF, WRITES } from "./statements.ts";
 import type { Applied, AppliedEntry, MetadataStore } from "./store.ts";
 import { SetsOfTransaction, type TouchedSets } from "./touched-sets.ts";
-import { type Value, valuesOf } from "./write-encoding.ts";
+import { bytesOf, type Value, valuesOf } from "./write-encoding.ts";
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
-type Params = Value[];
-
-/** undefined: none was touched. */
-type ReturnedRow = Readonly<Record<string, number>> | undefined;
+type Params = (Value | Uint8Array)[];
 
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
@@ -33,6 +30,7 @@ export class SqliteMetadata implements MetadataStore {
   readonly #reads: Record<keyof Reads, Reader>;
   readonly #writes: Record<keyof typeof WRITES, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
+  readonly #setOf: Statement<{ id: number }, Params>;
   readonly #remembered = new RememberedRows();
   readonly #touched = new SetsOfTransaction();
   readonly #rules: Rules;
@@ -65,6 +63,7 @@ export class SqliteMetadata implements MetadataStore {
     });
     this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
     this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
+    this.#setOf = this.prepare(SET_OF);
     this.queries = new SqliteQueries(this);
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
@@ -164,14 +163,11 @@ export class SqliteMetadata implements MetadataStore {
     const [name] = write;
     const values = valuesOf(write);
     const statement = this.#writes[name];
-    const judge = AFTER_WRITE[name];
-    let row: ReturnedRow;
-    if (judge) {
-      row = (statement.get(...values) ?? undefined) as ReturnedRow;
-      judge(row);
-    } else statement.run(...values);
+    const bytes = bytesOf(write);
+    const { changes } = bytes ? statement.run(...values, bytes) : statement.run(...values);
+    CHANGES_ONE_ROW[name]?.check(changes === 1, { name, values });
     this.#remembered.written(write);
-    this.#touched.written(write, row);
+    this.#touched.written(write, () => this.#setOf.get(...values)?.id ?? null);
     return values;
   }
 

@@ -1,4 +1,9 @@
-/** The SQL behind every name in `rules/decide/state.ts`. */
+/**
+ * The SQL behind every name in `rules/decide/state.ts`.
+ *
+ * Parameters of a query that orders, joins or limits are written `+?`: SQLite looks at the value of a bare one when it
+ * plans, and so plans anew each time. That costs three to ten times the query. `+` changes no value.
+ */
 import type { ChunkRow, EntryRow, GrantRow, OutcomeRow, UploadRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads, Writes } from "../../actors/rules/decide/state.ts";
 import { copies } from "../../actors/rules/redundancy/scheme.ts";
@@ -22,7 +27,7 @@ const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id A
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
 export const SETS = "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets";
-const SET_OF = `(SELECT id FROM replica_sets WHERE target = ? AND workers = ? ORDER BY id LIMIT 1)`;
+export const SET_OF = "SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1";
 const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
   min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
@@ -62,44 +67,47 @@ function outcomeRow<Row extends OutcomeRow>(columns: Columns): Row {
   return columns;
 }
 
+/** Of a list in JSON. */
+const LISTED = "(SELECT value FROM json_each(+?))";
+
 const nothing = (): Value[] => [];
 
 export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   entry: { sql: `${ENTRY} WHERE parent = ? AND key = ?`, bind: ({ parent, key }) => [parent, key], row: entryRow },
-  anyChild: { sql: "SELECT key FROM entries WHERE parent = ? ORDER BY key LIMIT 1", bind: ({ parent }) => [parent] },
+  anyChild: { sql: "SELECT key FROM entries WHERE parent = +? ORDER BY key LIMIT 1", bind: ({ parent }) => [parent] },
   children: {
-    sql: `${ENTRY} WHERE parent = ? ORDER BY key LIMIT ?`,
+    sql: `${ENTRY} WHERE parent = +? ORDER BY key LIMIT +?`,
     bind: ({ parent, limit }) => [parent, limit],
     row: entryRow,
   },
   fileChunks: {
-    sql: `${FILE_CHUNK} WHERE f.file_id = ? ORDER BY f.offset LIMIT ?`,
+    sql: `${FILE_CHUNK} WHERE f.file_id = +? ORDER BY f.offset LIMIT +?`,
     bind: ({ fileId, limit }) => [fileId, limit],
     row: withPieces,
   },
   chunk: {
-    sql: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = ?`,
+    sql: `${CHUNK} FROM chunks c JOIN replica_sets s ON s.id = c.set_id WHERE c.id = +?`,
     bind: ({ chunkId }) => [chunkId],
     row: withPieces,
   },
   grantOf: {
-    sql: `${GRANT} WHERE id <= ? ORDER BY id DESC LIMIT 1`,
+    sql: `${GRANT} WHERE id <= +? ORDER BY id DESC LIMIT 1`,
     bind: ({ chunkId }) => [chunkId],
     row: grantRow,
   },
   grant: { sql: `${GRANT} WHERE id = ?`, bind: ({ grantId }) => [grantId], row: grantRow },
   expiredGrants: {
-    sql: `${GRANT} WHERE open = 1 AND expires <= ? ORDER BY expires, id LIMIT ?`,
+    sql: `${GRANT} WHERE open = 1 AND expires <= +? ORDER BY expires, id LIMIT +?`,
     bind: ({ logTime, limit }) => [logTime, limit],
     row: grantRow,
   },
   anyChunkIn: {
-    sql: "SELECT id FROM chunks WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+    sql: "SELECT id FROM chunks WHERE id BETWEEN +? AND +? ORDER BY id LIMIT 1",
     bind: ({ first, last }) => [first, last],
   },
   upload: { sql: `${UPLOAD} WHERE id = ?`, bind: ({ uploadId }) => [uploadId], row: uploadRow },
   expiredUploads: {
-    sql: `${UPLOAD} WHERE expires <= ? ORDER BY expires, id LIMIT ?`,
+    sql: `${UPLOAD} WHERE expires <= +? ORDER BY expires, id LIMIT +?`,
     bind: ({ logTime, limit }) => [logTime, limit],
     row: uploadRow,
   },
@@ -115,20 +123,21 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     bind: ({ workerId, chunkId }) => [workerId, chunkId],
   },
   faults: {
-    sql: "SELECT worker_id AS workerId FROM replica_faults WHERE chunk_id = ? ORDER BY worker_id",
+    sql: "SELECT worker_id AS workerId FROM replica_faults WHERE chunk_id = +? ORDER BY worker_id",
     bind: ({ chunkId }) => [chunkId],
   },
   // Sets are few and seldom short: only if one is are the file's chunks gone through.
   shortChunk: {
     sql: `WITH short AS (SELECT id, workers FROM replica_sets WHERE chunk_count > 0
-        AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < ?2)
+        AND length(workers) - length(replace(workers, ',', '')) + (workers <> '') < +?2)
       SELECT c.id, s.workers FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id JOIN short s ON s.id = c.set_id
-      WHERE f.file_id = ?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
+      WHERE f.file_id = +?1 AND EXISTS (SELECT 1 FROM short) ORDER BY f.offset LIMIT 1`,
     bind: ({ fileId, minReplicas }) => [fileId, minReplicas],
     row: ({ id, workers }) => ({ id, workers: splitWorkers(workers) }),
   },
   totals: {
-    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId FROM totals`,
+    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId,
+      tiny_bytes AS tinyBytes FROM totals`,
     bind: nothing,
   },
   session: {
@@ -146,37 +155,68 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     row: outcomeRow,
   },
   idleSessions: {
-    sql: "SELECT id FROM sessions WHERE last_active < ? ORDER BY last_active, id LIMIT ?",
+    sql: "SELECT id FROM sessions WHERE last_active < +? ORDER BY last_active, id LIMIT +?",
     bind: ({ before, limit }) => [before, limit],
   },
   mark: { sql: 'SELECT mark_index AS "index", mark_hash AS hash FROM applied', bind: nothing },
   graveyard: { sql: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1", bind: nothing },
+  buriedFiles: {
+    sql: `SELECT id, kind FROM graveyard WHERE kind = 'file'
+      AND id < coalesce((SELECT min(id) FROM graveyard WHERE kind = 'directory'), 9e15) ORDER BY id LIMIT +?`,
+    bind: ({ limit }) => [limit],
+  },
+  chunksOfFiles: {
+    sql: `SELECT c.id, c.refs, c.set_id AS setId, f.file_id AS fileId, f.offset FROM file_chunks f
+      JOIN chunks c ON c.id = f.chunk_id WHERE f.file_id IN ${LISTED} ORDER BY f.file_id, f.offset LIMIT +?`,
+    bind: ({ fileIds, limit }) => [JSON.stringify(fileIds), limit],
+  },
+  replicaSet: {
+    sql: `${SETS} WHERE id = ?`,
+    bind: ({ setId }) => [setId],
+    row: withPieces,
+  },
 };
 
-/** Parameters are those of `write-encoding.ts`, in its order. */
+/** Ids are handed out once, and are exact numbers. */
+const takeIds = (column: string): string =>
+  `UPDATE totals SET ${column} = ${column} + ?1 WHERE ${column} + ?1 <= ${Number.MAX_SAFE_INTEGER}`;
+
+/**
+ * Parameters are those of `write-encoding.ts`, in its order. A write that must hold something finds its row only where that
+ * holds (`invariants.ts`): a `RETURNING` would cost four times the update.
+ */
 export const WRITES: Record<keyof Writes, string> = {
   putEntry: "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   moveEntry: "UPDATE entries SET parent = ?, key = ? WHERE parent = ? AND key = ?",
   dropEntry: "DELETE FROM entries WHERE parent = ? AND key = ?",
-  addTotals:
-    "UPDATE totals SET files = files + ?, directories = directories + ?, bytes = bytes + ? RETURNING files, directories, bytes",
-  takeNodeIds: "UPDATE totals SET next_node_id = next_node_id + ? RETURNING next_node_id",
-  takeChunkIds: "UPDATE totals SET next_chunk_id = next_chunk_id + ? RETURNING next_chunk_id",
+  addTotals: `UPDATE totals SET files = files + ?1, directories = directories + ?2, bytes = bytes + ?3
+    WHERE files + ?1 >= 0 AND directories + ?2 >= 0 AND bytes + ?3 >= 0`,
+  addTinyBytes: "UPDATE totals SET tiny_bytes = tiny_bytes + ?1 WHERE tiny_bytes + ?1 >= 0",
+  putContent: "INSERT INTO contents (file_id, bytes) VALUES (?, ?)",
+  copyContent: "INSERT INTO contents (file_id, bytes) SELECT ?, bytes FROM contents WHERE file_id = ?",
+  dropContent: "DELETE FROM contents WHERE file_id = ?",
+  takeNodeIds: takeIds("next_node_id"),
+  takeChunkIds: takeIds("next_chunk_id"),
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)
     SELECT ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM replica_sets WHERE target = ? AND workers = ?)`,
-  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF} RETURNING id, chunk_count`,
-  shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? RETURNING id, chunk_count",
+  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = (${SET_OF})`,
+  shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? AND chunk_count > 0",
+  shrinkSetBy: "UPDATE replica_sets SET chunk_count = chunk_count - ?1 WHERE id = ?2 AND chunk_count >= ?1",
   renameSet: "UPDATE replica_sets SET workers = ? WHERE id = ?",
   dropEmptySets: "DELETE FROM replica_sets WHERE chunk_count = 0",
-  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, ${SET_OF})`,
-  moveChunkToSet: `UPDATE chunks SET set_id = ${SET_OF} WHERE id = ?`,
+  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, (${SET_OF}))`,
+  moveChunkToSet: `UPDATE chunks SET set_id = (${SET_OF}) WHERE id = ?`,
   dropChunk: "DELETE FROM chunks WHERE id = ?",
-  addRef: "UPDATE chunks SET refs = refs + ? WHERE id = ? RETURNING id, refs",
+  dropChunks: `DELETE FROM chunks WHERE id IN ${LISTED}`,
+  dropFaultsOfChunks: `DELETE FROM replica_faults WHERE chunk_id IN ${LISTED}`,
+  dropReasonsOfChunks: `DELETE FROM replica_reasons WHERE chunk_id IN ${LISTED}`,
+  addRef: "UPDATE chunks SET refs = refs + ?1 WHERE id = ?2 AND refs + ?1 >= 1",
   addRefs: "UPDATE chunks SET refs = refs + 1 WHERE id IN (SELECT chunk_id FROM file_chunks WHERE file_id = ?)",
   putFileChunk: "INSERT INTO file_chunks (file_id, offset, idx, chunk_id) VALUES (?, ?, ?, ?)",
   copyFileChunks: `INSERT INTO file_chunks (file_id, offset, idx, chunk_id)
     SELECT ?, offset, idx, chunk_id FROM file_chunks WHERE file_id = ?`,
   dropFileChunk: "DELETE FROM file_chunks WHERE file_id = ? AND offset = ?",
+  dropFileChunks: `DELETE FROM file_chunks WHERE file_id IN ${LISTED}`,
   putGrant: "INSERT INTO grants (id, count, gateway, expires, open, decision) VALUES (?, ?, ?, ?, 1, ?)",
   renewGrant: "UPDATE grants SET expires = ? WHERE id = ?",
   closeGrant: "UPDATE grants SET open = 0 WHERE id = ?",
@@ -187,6 +227,7 @@ export const WRITES: Record<keyof Writes, string> = {
   dropUpload: "DELETE FROM uploads WHERE id = ?",
   bury: "INSERT INTO graveyard (id, kind) VALUES (?, ?)",
   unbury: "DELETE FROM graveyard WHERE id = ?",
+  unburyAll: `DELETE FROM graveyard WHERE id IN ${LISTED}`,
   putWorker: `INSERT OR REPLACE INTO workers (id, url, zone, incarnation, capacity, liveness, mode, lost_below)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   setLiveness: "UPDATE workers SET liveness = ? WHERE id = ?",
@@ -201,7 +242,10 @@ export const WRITES: Record<keyof Writes, string> = {
   putReason: "INSERT OR REPLACE INTO replica_reasons (chunk_id, worker_id, reason) VALUES (?, ?, ?)",
   dropReasons: "DELETE FROM replica_reasons WHERE chunk_id = ?",
   putGarbage: "INSERT OR REPLACE INTO garbage (worker_id, chunk_id, freed_at) VALUES (?, ?, ?)",
+  putGarbageOf: `INSERT OR REPLACE INTO garbage (worker_id, chunk_id, freed_at)
+    SELECT w.value, c.value, ? FROM json_each(?) w CROSS JOIN json_each(?) c`,
   dropGarbage: "DELETE FROM garbage WHERE worker_id = ? AND chunk_id = ?",
+  dropGarbageOf: `DELETE FROM garbage WHERE worker_id = ? AND chunk_id IN ${LISTED}`,
   putSession: "INSERT INTO sessions (id, client, last_active, lowest) VALUES (?, ?, ?, 0)",
   touchSession: "UPDATE sessions SET last_active = ?, lowest = ? WHERE id = ?",
   dropSession: "DELETE FROM sessions WHERE id = ?",

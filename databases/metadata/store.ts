@@ -8,7 +8,7 @@
 import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { CommandResult, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
+import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
 import type { StateMark } from "../../actors/rules/decide/cluster-version.ts";
 import type { Deciding, EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import type { Proposal } from "../../actors/rules/decide/exactly-once.ts";
@@ -56,8 +56,8 @@ export interface ListRequest {
 export interface Queries {
   /** The entry at a path; null if there is none or a part of the path is a file. */
   stat(path: string): EntryInfo | null;
-  /** A file's chunks from the one that holds byte `offset`. */
-  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] };
+  /** A file's chunks from the one that holds byte `offset`; the bytes of a tiny file. */
+  locate(path: string, offset: number, limit: number): Pick<LocateAnswer, "entry" | "chunks" | "content">;
   /** One page of names in byte order of whole paths. */
   list(request: ListRequest): Omit<ListAnswer, "index">;
   /** A file's chunks by their number; null if there is no such file. */

@@ -12,11 +12,12 @@ export type TouchedSets = ReadonlySet<number> | "all";
  * that was dropped with its empty set can be given to another one; that one is told of with its first chunk.
  */
 export const TOUCHES_SET: {
-  [K in keyof Writes]?: (what: Writes[K], row: Readonly<Record<string, number>> | undefined) => number | null;
+  [K in keyof Writes]?: (what: Writes[K], named: () => number | null) => number | null;
 } = {
   growSet: () => null,
-  addToSet: (_, row) => row?.id ?? null,
+  addToSet: (_, named) => named(),
   shrinkSet: ({ setId }) => setId,
+  shrinkSetBy: ({ setId }) => setId,
   renameSet: ({ setId }) => setId,
   dropEmptySets: () => null,
 };
@@ -25,10 +26,10 @@ export const TOUCHES_SET: {
 export class SetsOfTransaction {
   #touched = new Set<number>();
 
-  /** @param row what the write returned */
-  written([name, what]: Write, row: Readonly<Record<string, number>> | undefined): void {
-    const touches = TOUCHES_SET[name] as ((what: Write[1], row: unknown) => number | null) | undefined;
-    const setId = touches?.(what, row) ?? null;
+  /** @param named finds the set that the write names */
+  written([name, what]: Write, named: () => number | null): void {
+    const touches = TOUCHES_SET[name] as ((what: Write[1], named: () => number | null) => number | null) | undefined;
+    const setId = touches?.(what, named) ?? null;
     if (setId !== null) this.#touched.add(setId);
   }
 

@@ -14,6 +14,8 @@ type Parts = ConstructorParameters<typeof Reconciliation>[0];
 function leaderOf(dfs: MetadataHarness) {
   const leader = { leads: true };
   const metadata: MetadataPort = {
+    version: 4,
+    voters: () => [],
     ...{
       queries: dfs.queries,
       term: 1,

@@ -20,6 +20,7 @@ import { type Clock, systemClock } from "../../node/clock.ts";
 import type { Deciding } from "../../rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../rules/decide/exactly-once.ts";
 import type { Reads } from "../../rules/decide/state.ts";
+import { entriesToKeep } from "../../rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../../rules/raft/membership.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import type { RaftTimings } from "../../rules/raft/state.ts";
@@ -33,6 +34,8 @@ import { Soundness } from "./soundness.ts";
 import { dropOtherGenerations, openState, stateBytes, statePath } from "./state-files.ts";
 
 const APPLIED_AT_ONCE = 256;
+/** Of the log, whatever `keepEntries` says: all of it lies in memory too. */
+const KEPT_BYTES = 32 << 20;
 const COMPACTED_AT_ONCE = 5_000;
 /** Entries held at most for masters that fetch a snapshot. */
 const MAX_HELD = 1_000_000;
@@ -202,6 +205,15 @@ export class RaftMetadata implements MetadataPort {
     return membersOf(this.raft.state.configuration);
   }
 
+  voters(): NodeId[] {
+    const [smallest = []] = this.raft.state.configuration.voters.toSorted((a, b) => a.length - b.length);
+    return smallest;
+  }
+
+  get version(): number {
+    return this.#store.version;
+  }
+
   get term(): number {
     return this.raft.state.term;
   }
@@ -321,8 +333,9 @@ export class RaftMetadata implements MetadataPort {
   }
 
   #compact(): boolean {
-    const { keepEntries, neededFrom } = this.#options;
-    if (this.#log.lastIndex - this.#log.baseIndex <= 2 * keepEntries) return false;
+    const { neededFrom } = this.#options;
+    const keepEntries = entriesToKeep(this.raft.state.log, this.#options.keepEntries, KEPT_BYTES);
+    if (keepEntries === null) return false;
     const { index } = this.#store.makeDurable();
     const before = this.#log.baseIndex;
     const held = Math.max(neededFrom(), this.#log.lastIndex - MAX_HELD);

@@ -9,6 +9,8 @@ import type { Orders } from "./orders.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 const EVERY_MS = 1_000;
+/** Slices of deleted things, one after the other; then all else that is due has its turn. */
+const REAPED_IN_A_ROW = 128;
 const SESSION_IDLE_MS = 3_600_000;
 const TRASHED_AT_ONCE = 500;
 
@@ -44,7 +46,7 @@ export class Housekeeping {
     this.#isBusy = true;
     housekeeping.begins();
     try {
-      for (let round = 0; round < 64 && metadata.row("graveyard", {}); round++) {
+      for (let round = 0; round < REAPED_IN_A_ROW && metadata.row("graveyard", {}); round++) {
         const { more } = await metadata.propose({ type: "REAP_DELETED" });
         if (!more) break;
       }

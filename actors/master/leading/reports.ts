@@ -3,6 +3,7 @@ import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
+import { isTiny } from "../../rules/decide/contents.ts";
 import type { Tally } from "../../rules/redundancy/tally.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { Placing } from "./placing.ts";
@@ -42,6 +43,7 @@ export class Reports {
     const now = clock.now();
     const answer: ClusterStateAnswer = {
       clusterId,
+      version: metadata.version,
       leader: nodeId,
       term: metadata.term,
       masters: this.#parts.masters(),
@@ -67,7 +69,12 @@ export class Reports {
           chunksAtRiskIfStopped: tally.atRiskWithout(worker.id),
           chunksUnknownIfStopped: tally.unknownWithout(worker.id),
         })),
-      files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
+      files: {
+        files: totals?.files ?? 0,
+        directories: totals?.directories ?? 0,
+        bytes: totals?.bytes ?? 0,
+        tinyBytes: totals?.tinyBytes ?? 0,
+      },
       redundancy: tally.redundancy(),
       repairs: steward.repairs.inSight(),
       repairQueue: tally.needing("copy"),
@@ -153,6 +160,7 @@ export class Reports {
     const { queries } = metadata;
     const found = queries.fileChunks(request.path, request.fromIndex, request.limit + 1);
     if (!found) return { file: null, chunks: [], now: null, next: null };
+    if (isTiny(found.file)) return { file: found.file, chunks: [], masters: metadata.voters(), now: null, next: null };
     const chunks = found.chunks.slice(0, request.limit).map((chunk) => {
       const reasons = queries.reasonsOf(chunk.id);
       const describe = (id: string, state: ExplainAnswer["chunks"][number]["replicas"][number]["state"]) => {

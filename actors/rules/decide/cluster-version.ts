@@ -8,11 +8,15 @@ import { hasQuorum } from "../raft/quorum.ts";
 import { accepted, CannotApply, type Deciding, type Decision, type Environment, readOne } from "./decision.ts";
 
 /** The cluster version that this program knows all commands of. A group begins with 1. */
-export const PROGRAM_VERSION = 3;
+export const PROGRAM_VERSION = 4;
 /** From this version on, every decision is folded into the state's hash. */
 export const HASHED_SINCE = 2;
 /** From this version on, a file whose type or metadata cannot travel in headers is refused. Older logs hold such files. */
 export const HEADERS_CHECKED_SINCE = 3;
+/** From this version on, a PUT_FILE may hold the bytes of a tiny file. */
+export const TINY_SINCE = 4;
+/** From this version on, the chunks of every file that is deleted or replaced are freed afterwards, many files at once. */
+export const BURIED_SINCE = 4;
 
 /**
  * The cluster version from which on the log may hold such a command. A new one begins with the next version, which

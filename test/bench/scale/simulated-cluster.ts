@@ -91,7 +91,7 @@ export class SimulatedCluster {
       for (const watcher of watchers) watcher(touched);
     };
     return {
-      ...{ queries: store.queries, term: 1, appliedIndex: 0 },
+      ...{ queries: store.queries, term: 1, appliedIndex: 0, version: store.version },
       get logTime() {
         return world.now;
       },
@@ -99,6 +99,7 @@ export class SimulatedCluster {
       rows: (name, where) => store.rows(name, where),
       ask: (question) => store.ask(question),
       members: () => ["master-1"],
+      voters: () => ["master-1"],
       watchSets: (listener) => {
         watchers.add(listener);
         return () => watchers.delete(listener);
