@@ -1,8 +1,7 @@
 /**
- * What a heartbeat costs a master before its handler sees it, and after: HTTP, signature, msgpack, schema. The workers are
- * another process, each heartbeat a request of its own.
+ * What a heartbeat costs a master before its handler
  *
- *     bun test/bench/scale/heartbeat-cost.ts
+ * HTTP, signature, msgpack, schema, and the way back. The workers are another process, each heartbeat a request of its own.
  */
 import { Elysia } from "elysia";
 import { MasterMailbox } from "../../../actors/messages/master.ts";
@@ -13,6 +12,7 @@ import { createLogger } from "../../../actors/node/log.ts";
 import { mailbox } from "../../../actors/node/messaging/mailbox.ts";
 import { send } from "../../../actors/node/messaging/outbox.ts";
 import { freePorts } from "../../support/free-ports.ts";
+import { printFigure } from "./part.ts";
 
 const BEATS = 20_000;
 const AT_ONCE = 50;
@@ -53,8 +53,9 @@ async function measure(): Promise<void> {
     const workers = Bun.spawn([process.execPath, import.meta.path, url], { stdio: ["ignore", "inherit", "inherit"] });
     if ((await workers.exited) !== 0) throw new Error("the workers failed");
     const { user, system } = process.cpuUsage(before);
+    const value = (user + system) / BEATS;
     if (round === "measured")
-      console.log(`${((user + system) / BEATS).toFixed(0)} µs CPU for a heartbeat at its master`);
+      printFigure({ id: "heartbeat.cpu", label: "a heartbeat at its master", value, unit: "µs CPU" });
   }
   await server.stop();
 }

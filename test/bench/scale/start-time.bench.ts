@@ -1,26 +1,19 @@
 /**
- * How long a master takes to lead, by the size of its metadata and by how it stopped.
+ * How long a master takes to lead
  *
- *     bun test/bench/scale/start-time.ts --files 10000000 --dir /tmp      1.8 GB, a few minutes
+ * By the size of its metadata, and by how it stopped: in order, or without closing its files.
  */
 import { Database } from "bun:sqlite";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import { loneEngine, untilReady } from "../../support/lone-engine.ts";
 import { fillMetadata } from "./fill-metadata.ts";
+import { partSizes, printFigure } from "./part.ts";
 
-const { values } = parseArgs({
-  options: {
-    files: { type: "string", default: "1000000" },
-    dir: { type: "string", default: tmpdir() },
-  },
-});
-
+const { directory, sizes } = partSizes();
 const WORKERS = 5;
-const folder = mkdtempSync(join(values.dir, "dfs-start-"));
+const folder = mkdtempSync(join(directory, "dfs-start-"));
 const cacheBytes = 1 << 30;
 
 async function fill(): Promise<void> {
@@ -31,7 +24,7 @@ async function fill(): Promise<void> {
       ...{ incarnation: "first", capacityBytes: 1e12 },
     });
   const sets = Array.from({ length: 10 }, (_, n) => [n, n + 1, n + 2].map((k) => `w${1 + (k % WORKERS)}`));
-  const filling = { files: Number(values.files), filesPerDirectory: 1000, chunkBytes: 4096, hasNames: true };
+  const filling = { files: sizes.metadataFiles, filesPerDirectory: 1000, chunkBytes: 4096, hasNames: true };
   await fillMetadata(engine.store as SqliteMetadata, { ...filling, sets });
   engine.close();
 }
@@ -43,7 +36,7 @@ function forgetClose(): void {
   db.close(true);
 }
 
-async function start(how: string): Promise<void> {
+async function start(id: string, how: string): Promise<void> {
   const before = process.cpuUsage();
   const began = performance.now();
   const engine = loneEngine(folder, "c", 10_000, undefined, undefined, { cacheBytes });
@@ -57,20 +50,22 @@ async function start(how: string): Promise<void> {
   await untilReady(engine);
   clearInterval(turns);
   const { user, system } = process.cpuUsage(before);
-  const ms = (duration: number) => `${Math.round(duration)} ms`;
-  const readyMs = performance.now() - began;
-  console.log(
-    `${how}: answers after ${ms(openedMs)}, leads after ${ms(readyMs)}, ${ms((user + system) / 1000)} CPU, longest turn ${ms(longestTurnMs)}`,
-  );
+  const tell = (what: string, label: string, value: number, unit: string) =>
+    printFigure({ id: `start.${id}.${what}`, label: `${how}: ${label}`, value, unit });
+  tell("answers", "a master answers after", openedMs / 1000, "s");
+  tell("leads", "it leads after", (performance.now() - began) / 1000, "s");
+  tell("cpu", "CPU", (user + system) / 1e6, "s");
+  tell("turn", "longest turn of its event loop", longestTurnMs, "ms");
   engine.close();
 }
 
 try {
   await fill();
-  await start(`${values.files} files, closed in order`);
+  console.log(`${sizes.metadataFiles} files: ${Math.round(statSync(join(folder, "dfs_metadata.db")).size / 1e6)} MB`);
+  await start("closed", "closed in order");
   forgetClose();
-  await start(`${values.files} files, not closed`);
-  await start(`${values.files} files, closed in order again`);
+  await start("killed", "not closed");
+  await start("again", "closed in order again");
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
