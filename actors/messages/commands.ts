@@ -49,6 +49,8 @@ export const GrantChunks = Type.Object({
   count: Type.Integer({ minimum: 1, maximum: 1024 }),
   leaseMs: Milliseconds,
   decision: PlacementDecision,
+  /** The workers of its chunk, if it is for one. Older leaders leave it out. */
+  chosen: Type.Optional(Type.Array(NodeId, { maxItems: 16 })),
 });
 
 /** Prolongs grants whose chunks are still being written. */

@@ -68,6 +68,10 @@ export const ErrorCodes = {
   UNSUPPORTED_TUS_VERSION: { status: 412, next: "Send Tus-Resumable: 1.0.0." },
   GRANT_EXPIRED: { status: 409, next: "The upload took longer than its lease without a sign of life. Start it again." },
   CHUNK_ALREADY_COMMITTED: { status: 409, next: "This chunk belongs to a file already." },
+  CHUNK_IDS_USED_UP: {
+    status: 507,
+    next: "These masters have handed out all their 2^40 chunk ids, and no id twice: what is there stays; write to another cluster.",
+  },
   TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },
   // the cluster's state
   NOT_ENOUGH_WORKERS: { status: 503, next: "Start more workers or free space; /cluster says which are out and why." },

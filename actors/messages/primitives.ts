@@ -10,7 +10,10 @@ export type NodeId = Static<typeof NodeId>;
 
 export const Url = Type.String({ pattern: "^https?://[^/?#\\s]{1,255}$", description: "http://host:port, no path" });
 
-/** Chunk ids are handed out by the log in rising order and never twice. People see them as 16 hex digits. */
+/**
+ * Chunk ids are handed out by the log in rising order and never twice, by each group of masters in a range of its own
+ * (`rules/chunk-id.ts`); the last group's ends below 2^53. People see them as 16 hex digits.
+ */
 export const ChunkId = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });
 export type ChunkId = Static<typeof ChunkId>;
 
@@ -58,6 +61,9 @@ export type WorkerMode = Static<typeof WorkerMode>;
 export const PlacementDecision = Type.Object({
   atLogTime: Type.Number({ description: "ms since the epoch, leader's clock; for people" }),
   rule: Type.String({ maxLength: 200 }),
+  /** Where the one chunk of the grant went. Left out by older masters, and where many chunks were placed at once. */
+  chosen: Type.Optional(Type.Array(NodeId, { maxItems: 16 })),
+  /** The best that could take the chunk, then the best that could not. Older masters name up to 64, in any order. */
   candidates: Type.Array(
     Type.Object({
       workerId: NodeId,
@@ -66,6 +72,8 @@ export const PlacementDecision = Type.Object({
     }),
     { maxItems: 64 },
   ),
+  /** Of all workers: how many could take it, and how many could not, by reason. Older masters leave it out. */
+  counts: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Integer({ minimum: 0 }))),
 });
 export type PlacementDecision = Static<typeof PlacementDecision>;
 

@@ -4,8 +4,10 @@ import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
 import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
+import { ACCOUNTS_SHARED_SINCE } from "../../actors/rules/decide/cluster-version.ts";
 import { isTiny } from "../../actors/rules/decide/contents.ts";
 import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
+import { ACCOUNTS_KEPT_MS } from "../../actors/rules/decide/expiry.ts";
 import {
   directoryInfo,
   entryInfo,
@@ -19,7 +21,7 @@ import type { EntryRow, FileChunkRow, ReplicaSetRow } from "../../actors/rules/d
 import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
 import { type Columns, ENTRY, entryRow, FILE_CHUNK, SETS, withPieces } from "./statements.ts";
 import type { Fault, ListRequest, Queries, StateReader } from "./store.ts";
-import type { Value } from "./write-encoding.ts";
+import { splitWorkers, type Value } from "./write-encoding.ts";
 
 /** A page of names looks at no more rows than this, so that no question holds up the others. */
 const MAX_LIST_STEPS = 20_000;
@@ -69,8 +71,9 @@ export class SqliteQueries implements Queries {
       `SELECT id AS chunkId, crc32, length AS lengthBytes FROM chunks
        WHERE set_id IN (SELECT value FROM json_each(+?)) AND id BETWEEN +? AND +? ORDER BY id`,
     );
-    this.#grantDecision = metadata.prepare<{ decision: string }>(
-      "SELECT decision FROM grants WHERE id <= +? AND id + count > +? ORDER BY id DESC LIMIT 1",
+    this.#grantDecision = metadata.prepare<{ id: number; count: number; chosen: string; decision: string | null }>(
+      `SELECT g.id, g.count, g.chosen, CASE WHEN g.account_id IS NULL THEN g.decision ELSE a.decision END AS decision
+       FROM (SELECT * FROM grants WHERE id <= +? ORDER BY id DESC LIMIT 1) g LEFT JOIN accounts a ON a.id = g.account_id`,
     );
     this.#faults = metadata.prepare<Fault>(
       "SELECT worker_id AS workerId, state FROM replica_faults WHERE chunk_id = +? ORDER BY worker_id",
@@ -92,7 +95,10 @@ export class SqliteQueries implements Queries {
       `SELECT (SELECT count(*) FROM grants WHERE open = 1 AND expires <= ?) +
               (SELECT count(*) FROM uploads WHERE expires <= ?) +
               (SELECT count(*) FROM keyed_outcomes WHERE expires <= ?) +
-              (SELECT count(*) FROM sessions WHERE last_active < ?) AS n`,
+              (SELECT count(*) FROM sessions WHERE last_active < ?) +
+              (SELECT version >= ${ACCOUNTS_SHARED_SINCE} FROM applied) * (
+                EXISTS (SELECT 1 FROM grants WHERE open = 0 AND expires <= +?) +
+                EXISTS (SELECT 1 FROM accounts WHERE id = (SELECT min(id) FROM accounts) AND made <= +?)) AS n`,
     );
   }
 
@@ -141,8 +147,10 @@ export class SqliteQueries implements Queries {
   }
 
   placementOf(chunkId: number): PlacementDecision | null {
-    const row = this.#grantDecision.get(chunkId, chunkId);
-    return row ? JSON.parse(row.decision) : null;
+    const row = this.#grantDecision.get(chunkId);
+    if (!row?.decision || chunkId >= row.id + row.count) return null;
+    const decision: PlacementDecision = JSON.parse(row.decision);
+    return row.chosen === "" ? decision : { ...decision, chosen: splitWorkers(row.chosen) };
   }
 
   faultsOf(chunkId: number): Fault[] {
@@ -190,7 +198,9 @@ export class SqliteQueries implements Queries {
   }
 
   expiredCount(logTime: number, sessionIdleMs: number): number {
-    return this.#expiringCount.get(logTime, logTime, logTime, logTime - sessionIdleMs)?.n ?? 0;
+    const idleBefore = logTime - sessionIdleMs;
+    const agedBefore = logTime - ACCOUNTS_KEPT_MS;
+    return this.#expiringCount.get(logTime, logTime, logTime, idleBefore, agedBefore, agedBefore)?.n ?? 0;
   }
 
   /**

@@ -9,7 +9,11 @@ export const METADATA_UPGRADES = [
    ALTER TABLE applied ADD COLUMN mark_index INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE applied ADD COLUMN mark_hash INTEGER NOT NULL DEFAULT 0`,
   `ALTER TABLE totals ADD COLUMN tiny_bytes INTEGER NOT NULL DEFAULT 0;
-   CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT`,
+   CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+   ALTER TABLE grants ADD COLUMN account_id INTEGER;
+   ALTER TABLE grants ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+   CREATE TABLE accounts (id INTEGER PRIMARY KEY, made REAL NOT NULL, decision TEXT NOT NULL) STRICT;
+   CREATE INDEX grants_ended ON grants (expires, id) WHERE open = 0`,
 ];
 
 export const METADATA_SCHEMA = `
@@ -59,9 +63,11 @@ CREATE TABLE garbage (
 CREATE TABLE graveyard (id INTEGER PRIMARY KEY, kind TEXT NOT NULL) STRICT;
 CREATE TABLE grants (
   id INTEGER PRIMARY KEY, count INTEGER NOT NULL, gateway TEXT NOT NULL, expires REAL NOT NULL,
-  open INTEGER NOT NULL, decision TEXT NOT NULL
+  open INTEGER NOT NULL, decision TEXT NOT NULL, account_id INTEGER, chosen TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX grants_by_expiry ON grants (expires, id) WHERE open = 1;
+CREATE INDEX grants_ended ON grants (expires, id) WHERE open = 0;
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, made REAL NOT NULL, decision TEXT NOT NULL) STRICT;
 CREATE TABLE uploads (
   id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, path TEXT NOT NULL, condition TEXT NOT NULL, attributes TEXT NOT NULL,
   replication INTEGER NOT NULL, min_replicas INTEGER NOT NULL, chunk_size INTEGER NOT NULL,

@@ -4,6 +4,7 @@
  */
 import type { Database, Statement } from "bun:sqlite";
 import type { CommandResult } from "../../actors/messages/commands.ts";
+import { groupOf, lastIdOf } from "../../actors/rules/chunk-id.ts";
 import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-version.ts";
 import type { Deciding } from "../../actors/rules/decide/decision.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
@@ -218,7 +219,9 @@ export class SqliteMetadata implements MetadataStore {
     this.#db
       .transaction(() => {
         this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
-        this.#db.query("UPDATE totals SET next_chunk_id = next_chunk_id + ?").run(skippedChunkIds);
+        const { nextChunkId = 1 } = this.row("totals", {}) ?? {};
+        const end = lastIdOf(groupOf(nextChunkId - 1)) + 1;
+        this.#db.query("UPDATE totals SET next_chunk_id = ?").run(Math.min(nextChunkId + skippedChunkIds, end));
         this.#db.exec("DELETE FROM sessions; DELETE FROM outcomes");
         this.#remembered.forget();
       })

@@ -101,6 +101,21 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     bind: ({ logTime, limit }) => [logTime, limit],
     row: grantRow,
   },
+  agedGrants: {
+    sql: `${GRANT} WHERE open = 0 AND expires <= +? ORDER BY expires, id LIMIT +?`,
+    bind: ({ before, limit }) => [before, limit],
+    row: grantRow,
+  },
+  sameAccount: {
+    sql: `SELECT id FROM (SELECT id, made, decision FROM accounts ORDER BY id DESC LIMIT 4)
+      WHERE decision = +? AND made >= +? LIMIT 1`,
+    bind: ({ decision, since }) => [JSON.stringify(decision), since],
+  },
+  // Ids rise with time, so the oldest come first, and no index is needed to see that none is old enough.
+  agedAccounts: {
+    sql: "SELECT id FROM (SELECT id, made FROM accounts ORDER BY id LIMIT +?) WHERE made <= +?",
+    bind: ({ before, limit }) => [limit, before],
+  },
   anyChunkIn: {
     sql: "SELECT id FROM chunks WHERE id BETWEEN +? AND +? ORDER BY id LIMIT 1",
     bind: ({ first, last }) => [first, last],
@@ -218,6 +233,10 @@ export const WRITES: Record<keyof Writes, string> = {
   dropFileChunk: "DELETE FROM file_chunks WHERE file_id = ? AND offset = ?",
   dropFileChunks: `DELETE FROM file_chunks WHERE file_id IN ${LISTED}`,
   putGrant: "INSERT INTO grants (id, count, gateway, expires, open, decision) VALUES (?, ?, ?, ?, 1, ?)",
+  putPlacedGrant: `INSERT INTO grants (id, count, gateway, expires, open, decision, account_id, chosen)
+    VALUES (?, ?, ?, ?, 1, '', ?, ?)`,
+  putAccount: "INSERT INTO accounts (id, made, decision) VALUES (?, ?, ?)",
+  dropAccount: "DELETE FROM accounts WHERE id = ?",
   renewGrant: "UPDATE grants SET expires = ? WHERE id = ?",
   closeGrant: "UPDATE grants SET open = 0 WHERE id = ?",
   dropGrant: "DELETE FROM grants WHERE id = ?",

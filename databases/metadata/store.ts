@@ -62,7 +62,7 @@ export interface Queries {
   list(request: ListRequest): Omit<ListAnswer, "index">;
   /** A file's chunks by their number; null if there is no such file. */
   fileChunks(path: string, fromIndex: number, limit: number): { file: FileInfo; chunks: FileChunkRow[] } | null;
-  /** Why a chunk's first copies were placed where they are. */
+  /** Why a chunk's first copies were placed where they are; null: that is not known any more. */
   placementOf(chunkId: number): PlacementDecision | null;
   faultsOf(chunkId: number): Fault[];
   /** By worker: why it got a copy that was made later. */

@@ -115,7 +115,7 @@ export async function explain({ dfs, output, signal }: Session, text: string): P
             "",
             "Good means as far as is known: damage since a copy was read back, or written, is noticed when it is read again.",
           ]),
-      ...decisions(chunks.map(({ index, decision }) => ({ index, rule: decision?.rule }))),
+      ...decisions(chunks),
     ].join("\n"),
   );
   return 0;
@@ -127,9 +127,9 @@ function whereabouts(replica: Explanation["chunks"][number]["replicas"][number])
   return `${worker} (${zone}; ${verifiedInWords(replica, localTime)})`;
 }
 
-/** Chunks placed by the same rule share a line. */
-function decisions(chunks: { index: number; rule?: string }[]): string[] {
-  const byRule = Map.groupBy(chunks, ({ rule }) => rule ?? "not recorded");
+/** Chunks placed by the same rule, of workers in the same condition, share a line. */
+function decisions(chunks: Explanation["chunks"]): string[] {
+  const byRule = Map.groupBy(chunks, ({ decision }) => decisionInWords(decision));
   if (byRule.size === 0) return [];
   return [
     "",
@@ -139,4 +139,11 @@ function decisions(chunks: { index: number; rule?: string }[]): string[] {
         `  ${same.length === 1 ? `chunk ${same[0]?.index}` : counted(same.length, "chunk")}: ${printable(rule)}`,
     ),
   ];
+}
+
+function decisionInWords(decision: Explanation["chunks"][number]["decision"]): string {
+  if (decision === null) return "not known any more: accounts of placements are kept for 30 days";
+  const { rule, counts = {} } = decision;
+  const found = Object.entries(counts).map(([what, workers]) => `${workers} ${what}`);
+  return found.length === 0 ? rule : `${rule} (workers: ${found.join(", ")})`;
 }

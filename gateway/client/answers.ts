@@ -39,7 +39,12 @@ export interface Decision {
   /** ISO 8601 */
   at: string;
   rule: string;
+  /** The first workers of the chunk. Absent if many chunks were placed at once, and in old accounts. */
+  chosen?: string[];
+  /** The best that could take the chunk, then the best that could not; all of them in old accounts. */
   candidates: { worker: string; score: number; rejected?: string }[];
+  /** Of all workers, by what was found. Absent in old accounts. */
+  counts?: Record<string, number>;
 }
 
 export interface ExplainedChunk {
@@ -62,6 +67,7 @@ export interface ExplainedChunk {
     sealedAt?: string | null;
     reason: string | null;
   }[];
+  /** null: it is not known any more; accounts are kept for 30 days. */
   decision: Decision | null;
   /** State of the repair under way, if any. */
   repair: string | null;

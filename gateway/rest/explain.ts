@@ -15,8 +15,17 @@ const QUESTIONS_AT_ONCE = 16;
 const Decision = Type.Object({
   at: IsoTime,
   rule: Type.String({ description: "the rule that fired" }),
+  chosen: Type.Optional(
+    Type.Array(Type.String(), { description: "the first workers of the chunk; absent if many were placed at once" }),
+  ),
   candidates: Type.Array(
     Type.Object({ worker: Type.String(), score: Type.Number(), rejected: Type.Optional(Type.String()) }),
+    { description: "the best that could take the chunk, then the best that could not" },
+  ),
+  counts: Type.Optional(
+    Type.Record(Type.String(), Type.Integer(), {
+      description: "of all workers, by what was found; absent in old accounts",
+    }),
   ),
 });
 const Replica = Type.Object({
@@ -52,7 +61,10 @@ export const Explanation = Type.Object({
       length: Type.Integer(),
       crc32: Type.String(),
       replicas: Type.Array(Replica),
-      decision: Nullable(Decision),
+      decision: Type.Unsafe<Static<typeof Decision> | null>({
+        ...Nullable(Decision),
+        description: "null: it is not known any more; accounts are kept for 30 days",
+      }),
       repair: Nullable(Type.String()),
     }),
   ),
@@ -113,11 +125,13 @@ const decisionJson = (decision: PlacementDecision | null): Static<typeof Decisio
   decision && {
     at: new Date(decision.atLogTime).toISOString(),
     rule: decision.rule,
+    ...(decision.chosen === undefined ? {} : { chosen: decision.chosen }),
     candidates: decision.candidates.map(({ workerId, score, rejected }) => ({
       worker: workerId,
       score,
       ...(rejected === undefined ? {} : { rejected }),
     })),
+    ...(decision.counts === undefined ? {} : { counts: decision.counts }),
   };
 
 /** The leader's verdict stands unless the worker itself says worse; a worker that does not answer proves nothing. */

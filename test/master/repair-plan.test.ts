@@ -1,6 +1,7 @@
 /** What a round of repair plans, from plain data: the order of need, where copies go, and why something waits. */
 import { describe, expect, test } from "bun:test";
 import { KeptVerdicts } from "../../actors/rules/redundancy/kept-verdicts.ts";
+import { Layouts } from "../../actors/rules/redundancy/layouts.ts";
 import {
   type PlannedCopy,
   type PlannedDrop,
@@ -14,7 +15,7 @@ const GIB = 2 ** 30;
 
 const worker = (id: string, of: Partial<RepairWorker> = {}): RepairWorker => ({
   ...{ id, zone: `zone-${id}`, liveness: "live", mode: "active", condition: "normal", state: "live", isSure: true },
-  ...{ freeBytes: 50 * GIB, capacityBytes: 100 * GIB, reservedBytes: 0, load: 0 },
+  ...{ freeBytes: 50 * GIB, capacityBytes: 100 * GIB, reservedBytes: 0, load: 0, chunkCount: 0 },
   ...of,
 });
 
@@ -36,6 +37,7 @@ function view(
   return {
     judged,
     workers,
+    layouts: new Layouts(workers, 0),
     chunksOf: (setId, afterId, limit) =>
       Array.from({ length: rows[setId - 1]?.chunkCount ?? 0 }, (_, n) => ({
         ...{ chunkId: 100 * setId + n, lengthBytes: GIB, crc32: 7 },

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { chooseTrim, classifyReplicas, type Holder, indispensable } from "../../actors/rules/redundancy/classify.ts";
-import { type Candidate, choose, evensOut, explain, rejection } from "../../actors/rules/redundancy/placement.ts";
+import { Layouts } from "../../actors/rules/redundancy/layouts.ts";
+import {
+  type Candidate,
+  choose as chooseFrom,
+  evensOut,
+  explain,
+  type PlacementWish,
+  rejection,
+} from "../../actors/rules/redundancy/placement.ts";
 import { copies } from "../../actors/rules/redundancy/scheme.ts";
 import { afterFailure, isOfTheTarget, resting } from "../../actors/rules/redundancy/target-rests.ts";
 import { SEED, seeded } from "../support/random.ts";
@@ -15,6 +23,7 @@ const worker = (id: string, more: Partial<Candidate> = {}): Candidate => ({
   capacityBytes: 100,
   reservedBytes: 0,
   load: 0,
+  chunkCount: 0,
   ...more,
 });
 const wish = (more = {}) => ({
@@ -24,6 +33,9 @@ const wish = (more = {}) => ({
   holders: new Set<string>(),
   ...more,
 });
+
+const choose = (workers: Candidate[], what: PlacementWish, random: () => number): string[] =>
+  chooseFrom(workers, new Layouts(workers, 0), what, random);
 
 describe("placement", () => {
   test(`copies go to different workers, and to different zones while there are enough  SEED=${SEED}`, () => {

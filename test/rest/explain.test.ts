@@ -66,3 +66,36 @@ test("F17. in words: read back then, or written then and not read back since, or
   );
   expect(verifiedInWords({ verifiedAt: null }, day)).toBe("read back: unknown");
 });
+
+test("why a chunk is there: as old masters told it, as it is told now, and not at all after thirty days", async () => {
+  await put("/files/f");
+  const { operations } = gateway.data;
+  const { explain } = operations;
+  const [dead, able] = [
+    { workerId: "worker-9", score: 0.4, rejected: "dead" },
+    { workerId: "worker-1", score: 0.5 },
+  ];
+  const old = { atLogTime: 0, rule: "by space", candidates: [able, dead] };
+  const lean = { ...old, chosen: ["worker-1", "worker-2"], counts: { "can take it": 60, dead: 4 } };
+  const told = async (decision: typeof old | typeof lean | null) => {
+    operations.explain = async (...asked) => {
+      const answer = await explain(...asked);
+      return { ...answer, chunks: answer.chunks.map((chunk) => ({ ...chunk, decision })) };
+    };
+    return (await (await get("/files/f?explain")).json()).chunks[0].decision;
+  };
+  const shown = {
+    ...{ at: "1970-01-01T00:00:00.000Z", rule: "by space" },
+    candidates: [
+      { worker: "worker-1", score: 0.5 },
+      { worker: "worker-9", score: 0.4, rejected: "dead" },
+    ],
+  };
+  try {
+    expect(await told(old)).toEqual(shown);
+    expect(await told(lean)).toEqual({ ...shown, chosen: lean.chosen, counts: lean.counts });
+    expect(await told(null)).toBeNull();
+  } finally {
+    operations.explain = explain;
+  }
+});

@@ -84,6 +84,21 @@ export function eventfulLife(dfs: LogRunner): number[] {
   run({ type: "DELETE_PATH", path: "later/two", recursive: false, condition });
   for (let n = 0; n < 4; n++) run({ type: "REAP_DELETED" });
   run({ type: "FORGET_GARBAGE", items: [{ workerId: "w1", chunkId: garbage.chunkId }] });
+  dfs.accept(dfs.put("placed/one", [dfs.chunk()]));
+  dfs.accept(dfs.put("placed/two", [dfs.chunk()]));
+  run({
+    ...{ type: "GRANT_CHUNKS", gatewayId: "g2", count: 1, leaseMs: 1000, chosen: ["w1", "w2"] },
+    decision: {
+      atLogTime: 7,
+      rule: "another moment",
+      candidates: [{ workerId: "w1", score: 0.5 }],
+      counts: { dead: 1 },
+    },
+  });
+  dfs.logTime += 60_000;
+  run({ type: "EXPIRE", sessionIdleMs: 1000 });
+  dfs.logTime += 40 * 24 * 3_600_000;
+  run({ type: "EXPIRE", sessionIdleMs: 1000 });
   note();
   return hashes;
 }

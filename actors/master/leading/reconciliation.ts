@@ -12,6 +12,7 @@ import type { Reconcile, Reconciled } from "../../messages/worker-reports.ts";
 import type { Identity } from "../../node/identity/identity.ts";
 import type { Logger } from "../../node/log.ts";
 import { send } from "../../node/messaging/outbox.ts";
+import { groupOf, OWN_GROUP } from "../../rules/chunk-id.ts";
 import { isGranted } from "../../rules/decide/chunks.ts";
 import { inventoryDigest } from "../../rules/redundancy/inventory-digest.ts";
 import { piecesOf } from "../../rules/redundancy/scheme.ts";
@@ -97,6 +98,7 @@ export class Reconciliation {
   /** A chunk that the worker holds and the metadata does not expect there. */
   #judgeUnknown(workerId: NodeId, held: SealedChunk): "keep" | "adopt" | "trash" {
     const { metadata, steward } = this.#parts;
+    if (groupOf(held.chunkId) !== OWN_GROUP) return "keep";
     if (metadata.row("garbage", { workerId, chunkId: held.chunkId })) return "keep";
     const chunk = metadata.row("chunk", { chunkId: held.chunkId });
     if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
@@ -114,9 +116,9 @@ export class Reconciliation {
     return counting.filter(({ isProven }) => isProven).length < wanted ? "keep" : "trash";
   }
 
-  /** Is this the chunk of an upload that may still be committed? */
+  /** Is this the chunk of an upload that may still be committed? For all that is known here, another group's always is. */
   isGranted(chunkId: ChunkId): boolean {
-    return this.#parts.metadata.ask(isGranted(chunkId));
+    return groupOf(chunkId) !== OWN_GROUP || this.#parts.metadata.ask(isGranted(chunkId));
   }
 
   /** The list may be older than the commit that we compare it with, so each absence is asked about once more. */

@@ -105,6 +105,7 @@ export class Steward {
     return planRepairs({
       judged: this.verdicts.now(),
       workers: workers.seenByRepair(),
+      layouts: workers.layouts,
       chunksOf: (setId, afterId, limit) => metadata.queries.chunksOfSet(setId, afterId, limit),
       ...this.repairs.view(),
       limits: config.repair,

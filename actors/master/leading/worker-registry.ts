@@ -10,7 +10,9 @@ import type { Heartbeat } from "../../messages/worker-reports.ts";
 import type { Clock } from "../../node/clock.ts";
 import type { Logger } from "../../node/log.ts";
 import { inspector } from "../../node/record/inspector.ts";
+import { lastIdOf, OWN_GROUP } from "../../rules/chunk-id.ts";
 import type { WorkerRow } from "../../rules/decide/rows.ts";
+import { Layouts } from "../../rules/redundancy/layouts.ts";
 import type { Candidate } from "../../rules/redundancy/placement.ts";
 import type { RepairWorker } from "../../rules/redundancy/repair-plan.ts";
 import type { MetadataPort } from "../metadata-port.ts";
@@ -45,11 +47,15 @@ export interface KnownWorker {
   /** What the log says of it. */
   recorded: WorkerRow["liveness"];
   reservations: { bytes: number; until: number }[];
+  /** Chunks promised to it that it may not have counted yet: fewer with each heartbeat. */
+  promisedChunks: number;
   actor: Actor<typeof livenessMachine>;
 }
 
 /** Space promised to a writer shows up in the worker's own figures by then, or never will. */
 const RESERVED_FOR_MS = 20_000;
+/** Every leader makes the same layouts. */
+const LAYOUT_SEED = 0;
 /** How often the leader looks around. */
 export const PULSE_MS = 200;
 
@@ -67,6 +73,8 @@ export class WorkerRegistry {
   readonly #clock: Clock;
   readonly #log: Logger;
   #pulseAt: number;
+  /** null: who is there, or where, has changed since. */
+  #layouts: Layouts | null = null;
   /** Called after each change of a worker's liveness or mode. */
   onChange: () => void = () => {};
 
@@ -116,9 +124,11 @@ export class WorkerRegistry {
       heardAt: null,
       recorded: row.liveness,
       reservations: [],
+      promisedChunks: 0,
       actor,
     };
     this.#workers.set(row.id, worker);
+    this.#layouts = null;
     let seen = "";
     actor.subscribe((snapshot) => {
       const state = JSON.stringify(snapshot.value);
@@ -208,6 +218,7 @@ export class WorkerRegistry {
       comparedUpTo: 0,
       recorded: unchanged ? entry.recorded : "live",
     });
+    if (!unchanged) this.#layouts = null;
     entry.actor.send({ type: "HEARTBEAT" });
     return entry;
   }
@@ -226,6 +237,7 @@ export class WorkerRegistry {
     worker.knownMode = message.mode;
     worker.openChunks = message.openChunks;
     worker.chunkCount = message.chunkCount;
+    worker.promisedChunks = Math.floor(worker.promisedChunks / 2);
     worker.heardAt = this.#clock.now();
     worker.actor.send({ type: "HEARTBEAT" });
     return worker;
@@ -239,18 +251,19 @@ export class WorkerRegistry {
     if (mode === "removed") {
       worker.actor.stop();
       this.#workers.delete(workerId);
+      this.#layouts = null;
     }
     this.onChange();
   }
 
   /**
    * A worker's inventory and the metadata agree over the chunk ids `fromId` … `toId`. Once they have been found to agree
-   * over all ids, page after page, its copies count as proof where another one is given up.
+   * over all ids of these masters, page after page, its copies count as proof where another one is given up.
    */
   noteCompared(worker: KnownWorker, fromId: number, toId: number): void {
     if (fromId !== 0 && fromId !== worker.comparedUpTo) return;
     worker.comparedUpTo = toId + 1;
-    if (toId === Number.MAX_SAFE_INTEGER) worker.isProven = true;
+    if (toId >= lastIdOf(OWN_GROUP)) worker.isProven = true;
   }
 
   /**
@@ -267,6 +280,12 @@ export class WorkerRegistry {
 
   get #isLate(): boolean {
     return this.#clock.now() - this.#pulseAt > PULSE_MS + this.#config.suspectAfterMs / 2;
+  }
+
+  /** The combinations of these workers that chunks go to. */
+  get layouts(): Layouts {
+    this.#layouts ??= new Layouts(this.all(), LAYOUT_SEED);
+    return this.#layouts;
   }
 
   /** The workers as placement sees them. */
@@ -287,6 +306,7 @@ export class WorkerRegistry {
       capacityBytes: worker.capacityBytes,
       reservedBytes: worker.reservations.reduce((sum, { bytes }) => sum + bytes, 0),
       load: worker.load,
+      chunkCount: worker.chunkCount + worker.promisedChunks,
     };
   }
 
@@ -300,13 +320,16 @@ export class WorkerRegistry {
     }));
   }
 
-  /** Promises space, so that writers who ask at the same time do not all get the same. */
+  /** Promises space for a chunk, so that writers who ask at the same time do not all get the same. */
   reserve(workerId: NodeId, bytes: number): void {
-    const reservations = this.#workers.get(workerId)?.reservations;
+    const worker = this.#workers.get(workerId);
+    if (!worker) return;
+    worker.promisedChunks++;
+    const { reservations } = worker;
     const until = Math.ceil((this.#clock.now() + RESERVED_FOR_MS) / 1000) * 1000;
-    const latest = reservations?.at(-1);
+    const latest = reservations.at(-1);
     if (latest?.until === until) latest.bytes += bytes;
-    else reservations?.push({ bytes, until });
+    else reservations.push({ bytes, until });
   }
 
   stop(): void {

@@ -2,14 +2,17 @@
 
 import type { StoredChunk } from "../../messages/chunk.ts";
 import type { CommandOf } from "../../messages/commands.ts";
+import { areOfOneGroup } from "../chunk-id.ts";
 import { combineCrc32 } from "../crc32.ts";
 import { copies, type Scheme } from "../redundancy/scheme.ts";
-import { BURIED_SINCE } from "./cluster-version.ts";
+import { ACCOUNTS_SHARED_SINCE, BURIED_SINCE, GROUPS_BOUNDED_SINCE } from "./cluster-version.ts";
 import { dropContents } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import type { BuriedChunkRow, ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
 import { asSet, type Write } from "./state.ts";
 
+/** Grants of one moment are placed by the same view of the workers, and refer to the same account of it. */
+const ACCOUNT_SHARED_MS = 60_000;
 /** Files with more chunks than this leave the namespace at once and are freed in slices afterwards. */
 const FREED_AT_ONCE = 16;
 /** Chunks that one REAP_DELETED frees. */
@@ -20,19 +23,19 @@ const FREED_IN_A_SLICE = 256;
 export function* grantChunks(command: CommandOf<"GRANT_CHUNKS">, env: Environment): Deciding<Decision> {
   const totals = yield* readOne("totals", {});
   const first = totals?.nextChunkId ?? 1;
-  return accepted({ grantId: first, firstChunkId: first, count: command.count }, [
-    ["takeChunkIds", { count: command.count }],
-    [
-      "putGrant",
-      {
-        id: first,
-        count: command.count,
-        gatewayId: command.gatewayId,
-        expiresAt: env.logTime + command.leaseMs,
-        decision: command.decision,
-      },
-    ],
-  ]);
+  const { count, gatewayId, decision, chosen = [] } = command;
+  if (env.version >= GROUPS_BOUNDED_SINCE && !areOfOneGroup(first, count))
+    throw new RefusedCommand(
+      "CHUNK_IDS_USED_UP",
+      `${count} ids from ${first} on reach beyond the last id of this group`,
+    );
+  const grant = { id: first, count, gatewayId, expiresAt: env.logTime + command.leaseMs };
+  const result = { grantId: first, firstChunkId: first, count };
+  const take: Write = ["takeChunkIds", { count }];
+  if (env.version < ACCOUNTS_SHARED_SINCE) return accepted(result, [take, ["putGrant", { ...grant, decision }]]);
+  const shared = yield* readOne("sameAccount", { decision, since: env.logTime - ACCOUNT_SHARED_MS });
+  const account: Write[] = shared ? [] : [["putAccount", { id: first, madeAt: env.logTime, decision }]];
+  return accepted(result, [take, ...account, ["putPlacedGrant", { ...grant, accountId: shared?.id ?? first, chosen }]]);
 }
 
 export function* renewGrants(command: CommandOf<"RENEW_GRANTS">, env: Environment): Deciding<Decision> {
@@ -63,7 +66,10 @@ export function* isGranted(chunkId: number): Deciding<boolean> {
   return grant !== undefined && chunkId < grant.id + grant.count && grant.isOpen;
 }
 
-/** A grant outlives its lease only as the record of why its chunks were placed where they are. */
+/**
+ * A grant outlives its lease only as the record of why its chunks were placed where they are. Its row says "ended" for
+ * its ids, and so does no row: ranges of grants are apart, so the grant before it covers none of them.
+ */
 export function* endGrant(grant: GrantRow): Deciding<Write[]> {
   const range = { first: grant.id, last: grant.id + grant.count - 1 };
   const used = yield* readOne("anyChunkIn", range);

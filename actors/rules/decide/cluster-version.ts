@@ -17,6 +17,10 @@ export const HEADERS_CHECKED_SINCE = 3;
 export const TINY_SINCE = 4;
 /** From this version on, the chunks of every file that is deleted or replaced are freed afterwards, many files at once. */
 export const BURIED_SINCE = 4;
+/** From this version on, grants share the accounts of their placements, and these are dropped in time. */
+export const ACCOUNTS_SHARED_SINCE = 4;
+/** From this version on, a grant that would reach into another group's ids is refused. */
+export const GROUPS_BOUNDED_SINCE = 4;
 
 /**
  * The cluster version from which on the log may hold such a command. A new one begins with the next version, which

@@ -37,6 +37,12 @@ export interface Reads {
   grantOf: [where: { chunkId: number }, row: GrantRow];
   grant: [where: { grantId: number }, row: GrantRow];
   expiredGrants: [where: { logTime: number; limit: number }, row: GrantRow];
+  /** Grants that ended, whose leases ran out at `before` or earlier, by rising time. */
+  agedGrants: [where: { before: number; limit: number }, row: GrantRow];
+  /** Among the last few accounts, one that says exactly this and was made at `since` or later. */
+  sameAccount: [where: { decision: PlacementDecision; since: number }, row: { id: number }];
+  /** Of the first `limit` accounts, those made at `before` or earlier, by rising id. */
+  agedAccounts: [where: { before: number; limit: number }, row: { id: number }];
   anyChunkIn: [where: { first: number; last: number }, row: { id: number }];
   upload: [where: { uploadId: number }, row: UploadRow];
   expiredUploads: [where: { logTime: number; limit: number }, row: UploadRow];
@@ -108,6 +114,19 @@ export interface Writes {
   dropFileChunk: { fileId: number; offset: number };
   dropFileChunks: { fileIds: readonly number[] };
   putGrant: { id: number; count: number; gatewayId: string; expiresAt: number; decision: PlacementDecision };
+  /** As `putGrant`, with an account that other grants may share. */
+  putPlacedGrant: {
+    id: number;
+    count: number;
+    gatewayId: string;
+    expiresAt: number;
+    accountId: number;
+    /** None: many chunks were placed at once. */
+    chosen: readonly NodeId[];
+  };
+  /** Why chunks were placed where they are. */
+  putAccount: { id: number; madeAt: number; decision: PlacementDecision };
+  dropAccount: { id: number };
   renewGrant: { grantId: number; expiresAt: number };
   closeGrant: { grantId: number };
   dropGrant: { grantId: number };

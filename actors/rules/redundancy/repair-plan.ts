@@ -10,7 +10,8 @@
 import type { SealedChunk } from "../../messages/chunk.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
 import { chooseTrim, type JudgedSet, type Verdict } from "./classify.ts";
-import { type Candidate, choose, evensOut, rejection } from "./placement.ts";
+import type { Layouts } from "./layouts.ts";
+import { type Candidate, choose, evensOut, neighbours, rejection } from "./placement.ts";
 import { piecesOf } from "./scheme.ts";
 
 /** Chunks looked at per set and page; those under way or resting are skipped. */
@@ -19,6 +20,12 @@ const MOST_PAGES = 16;
 const TRIMMED_PER_ROUND = 32;
 /** Sets looked at per kind of need: the first ones, and as many from a random place behind them. */
 const MOST_SETS = 64;
+/**
+ * A chunk goes to one of so many workers near its other copies; while these are busy it waits, so that repairs do not
+ * spread a set's chunks over ever more combinations. The last copy of a chunk waits less.
+ */
+const NEAR = 2;
+const NEAR_LAST_COPY = 8;
 /** Fill of the fullest and the emptiest worker may differ by this share of their capacity. */
 const UNEVEN_SHARE = 0.1;
 
@@ -46,6 +53,8 @@ export interface JudgedSets {
 export interface RepairView {
   judged: JudgedSets;
   workers: readonly RepairWorker[];
+  /** Of these workers. */
+  layouts: Layouts;
   /** Chunks of a set by rising id, from behind `afterId`. */
   chunksOf(setId: number, afterId: number, limit: number): readonly SealedChunk[];
   /** Is the chunk being copied already, or does it rest after a failure? */
@@ -183,20 +192,22 @@ class Round {
       .filter((id) => this.#copiesFrom(id) < maxPerWorker)
       .sort((a, b) => this.#copiesFrom(a) - this.#copiesFrom(b));
     if (sourceIds.length === 0) return "every worker that has it gives as many copies as it may";
-    const candidates = this.workers.filter(({ id }) => among?.has(id) ?? true);
-    const busy = candidates.filter(({ id }) => this.#copiesTo(id) >= maxPerWorker).map(({ id }) => id);
-    const wish = {
-      count: 1,
-      sizeBytes: chunk.lengthBytes,
-      exclude: new Set([...busy, ...this.view.resting]),
-      holders: new Set(durable),
-    };
-    const first = candidates.find(({ id }) => id === this.view.askFirst(chunk.chunkId));
+    const { resting, layouts } = this.view;
+    const wish = { count: 1, sizeBytes: chunk.lengthBytes, exclude: resting, holders: new Set(durable) };
+    const near = among ? null : neighbours(this.workers, layouts, wish, durable.length > 1 ? NEAR : NEAR_LAST_COPY);
+    const allowed = this.workers.filter(({ id }) => among?.has(id) ?? true);
+    const busy = allowed.filter(({ id }) => this.#copiesTo(id) >= maxPerWorker).map(({ id }) => id);
+    const now = { ...wish, exclude: new Set([...busy, ...resting]) };
+    const first = allowed.find(({ id }) => id === this.view.askFirst(chunk.chunkId));
     const [targetId] =
-      first && rejection(first, wish) === null ? [first.id] : choose(candidates, wish, () => this.view.random());
+      first && rejection(first, now) === null
+        ? [first.id]
+        : choose(near ?? allowed, layouts, now, () => this.view.random());
     const target = targetId === undefined ? undefined : this.worker(targetId);
-    if (target === undefined) return "no worker can take a copy now";
+    if (target === undefined)
+      return near === null ? "no worker can take a copy now" : "the workers that may take a copy beside it are busy";
     target.reservedBytes += chunk.lengthBytes;
+    target.chunkCount++;
     this.#begin(sourceIds[0], target.id);
     this.steps.push({
       ...{ do: "copy", purpose, chunk, sourceIds, reason },
@@ -282,6 +293,8 @@ function spread(round: Round): void {
 const usedShare = ({ freeBytes, capacityBytes }: Candidate): number => 1 - freeBytes / Math.max(1, capacityBytes);
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
+const nameOf = (workerIds: readonly NodeId[]): string => [...workerIds].sort().join();
+
 /** Moves a chunk from the fullest worker to the emptiest: one more copy there, and the trim takes the one here. */
 function even(round: Round): void {
   const { maxConcurrent } = round.view.limits;
@@ -302,7 +315,12 @@ function even(round: Round): void {
     const isMoved = durable.includes(fullest.id) && !durable.includes(emptiest.id);
     return isMoved && (!others.includes(emptiest.zone) || fullest.zone === emptiest.zone);
   });
-  for (const { set, verdict } of someOf(movable, round.view.random)) {
+  // First those that will share their workers with others afterwards.
+  const inUse = new Set([...round.view.judged.on(emptiest.id)].map(({ verdict }) => nameOf(verdict.durable)));
+  const afterwards = ({ durable }: Verdict) => nameOf(durable.map((id) => (id === fullest.id ? emptiest.id : id)));
+  const isNew = ({ verdict }: JudgedSet): number => (inUse.has(afterwards(verdict)) ? 0 : 1);
+  const some = [...someOf(movable, round.view.random)].sort((a, b) => isNew(a) - isNew(b));
+  for (const { set, verdict } of some) {
     const chunk = round.view
       .chunksOf(set.id, 0, LOOKED_AT)
       .find(({ chunkId, lengthBytes }) => evensOut(fullest, emptiest, lengthBytes) && !round.view.isTaken(chunkId));

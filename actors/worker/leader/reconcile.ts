@@ -7,6 +7,7 @@ import type { MasterMailbox } from "../../messages/master.ts";
 import type { Logger } from "../../node/log.ts";
 import type { AnswerOf, MessageOf } from "../../node/messaging/mailbox.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
+import { groupOf } from "../../rules/chunk-id.ts";
 import { INVENTORY_PAGE, inventoryDigest } from "../../rules/redundancy/inventory-digest.ts";
 import type { Self } from "../self.ts";
 import type { ChunkStore } from "../store/chunk-store.ts";
@@ -103,13 +104,15 @@ export interface ReconcileHost {
 }
 
 /**
- * Compares the page that starts at `fromId`.
+ * Compares the page that starts at `fromId`. It holds ids of one group of masters: others know nothing of them. The last
+ * one of a group reaches up to the highest number, which says "all that are left".
  *
  * @returns where the next page starts, or null after the last
  */
 export async function reconcilePage(host: ReconcileHost, fromId: number): Promise<number | null> {
   const { index, pageSize = INVENTORY_PAGE } = host;
-  const chunks = index.sealedAfter(fromId - 1, pageSize);
+  const group = groupOf(fromId);
+  const chunks = index.sealedAfter(fromId - 1, pageSize).filter(({ chunkId }) => groupOf(chunkId) === group);
   const isLast = chunks.length < pageSize;
   const toId = isLast ? Number.MAX_SAFE_INTEGER : (chunks.at(-1)?.chunkId as number);
   const page = { fromId, toId, ...inventoryDigest(chunks) };

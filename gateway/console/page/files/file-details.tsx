@@ -169,8 +169,10 @@ function ChunkRow({ chunk, wanted }: { chunk: ExplainedChunk; wanted: number }) 
             </>
           )}
         </dl>
-        {chunk.decision && (
+        {chunk.decision ? (
           <DecisionTable decision={chunk.decision} holders={new Set(chunk.replicas.map(({ worker }) => worker))} />
+        ) : (
+          <p class="quiet">Why there is not known any more: accounts of placements are kept for 30 days.</p>
         )}
       </details>
     </li>
@@ -187,11 +189,18 @@ const ReplicaFact = (replica: Omit<ExplainedChunk["replicas"][number], "url" | "
   </>
 );
 
+const countsInWords = (counts: Record<string, number>): string =>
+  Object.entries(counts)
+    .map(([what, workers]) => `${workers} ${what}`)
+    .join(", ");
+
 /** @param holders null: nothing was written by this decision yet */
 const DecisionTable = ({ decision, holders }: { decision: Decision; holders: ReadonlySet<string> | null }) => (
   <div class="decision">
     <p>
       <span class="quiet">Decided {dateInWords(decision.at)}:</span> {decision.rule}
+      {decision.chosen && `. Chosen: ${decision.chosen.join(", ")}`}
+      {decision.counts && `. Of all workers: ${countsInWords(decision.counts)}`}
     </p>
     <table>
       <thead>
