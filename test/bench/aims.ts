@@ -100,9 +100,18 @@ const MASTERS: Aim[] = [1, 3].flatMap((masters) => {
   ];
 });
 
+/** Of a leader, and of a master's start, as the cluster grows. */
+const GROWTH: Aim[] = [
+  { aim: "judging, 161,700 replica sets", figure: "cluster.free.judge", place: "disk", atMost: 5, unit: "ms CPU" },
+  { aim: "judging, 1,000 workers", figure: "cluster.large.judge", place: "disk", atMost: 20, unit: "ms CPU" },
+  { aim: "a leader of 1,000 workers", figure: "cluster.large.rest", place: "disk", atMost: 20, unit: "% of a core" },
+  { aim: "start with 10 million files", figure: "start.closed.leads", place: "disk", atMost: 5, unit: "s" },
+];
+
 const AIMS: Aim[] = [
   ...SMALL,
   ...LARGE,
+  ...GROWTH,
   {
     aim: "recording, more CPU of all nodes for a create",
     figure: "recording.create.cpu",

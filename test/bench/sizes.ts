@@ -19,6 +19,10 @@ export interface Sizes {
   perTurn: { smallFiles: number; fileBytes: number };
   /** Files whose bytes lie in the metadata. */
   tinyFiles: number;
+  /** Files of one chunk, in the metadata that a master starts with. */
+  metadataFiles: number;
+  /** Of a simulated cluster. */
+  clusterChunks: number;
   /** Names in one directory. */
   largeDirectory: number;
   /** Leaders killed. */
@@ -40,6 +44,8 @@ export const FULL: Sizes = {
   turns: 12,
   perTurn: { smallFiles: 2000, fileBytes: 256 * MiB },
   tinyFiles: 500_000,
+  metadataFiles: 10_000_000,
+  clusterChunks: 10_000_000,
   largeDirectory: 1_000_000,
   failovers: 5,
   parallelUploadBytes: 1024 * MiB,
@@ -58,6 +64,8 @@ export const QUICK: Sizes = {
   turns: 2,
   perTurn: { smallFiles: 200, fileBytes: 32 * MiB },
   tinyFiles: 5000,
+  metadataFiles: 300_000,
+  clusterChunks: 100_000,
   largeDirectory: 20_000,
   failovers: 1,
   parallelUploadBytes: 8 * MiB,

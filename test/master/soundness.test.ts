@@ -86,7 +86,7 @@ test("a state that was closed in order is believed: a start reads no more than i
   expect(stateFileIn(directory).closed).not.toBeNull();
   tear(directory);
   const engine = open(directory, beside);
-  expect(engine.isWhole).toBe(true);
+  expect(engine.soundness.isWhole).toBe(true);
   expect(isPutAside(directory)).toBe(false);
 });
 
@@ -118,10 +118,10 @@ test("a state that another program went on with, or that is another file, is not
   const { index, term } = store.applied();
   store.prepare("UPDATE applied SET idx = idx - 1").run();
   store.close();
-  expect(open(grown, beside).isWhole).toBe(false);
+  expect(open(grown, beside).soundness.isWhole).toBe(false);
   const other = killed(directory);
   writeFileSync(stateIn(other), new Uint8Array(4096), { flag: "a" });
-  expect(open(other, beside).isWhole).toBe(false);
+  expect(open(other, beside).soundness.isWhole).toBe(false);
   expect([index, term]).toEqual([301, 1]);
 });
 
@@ -132,10 +132,10 @@ test("a data directory of an older program, which says nothing of its state, is 
   db.exec("DROP TABLE state_file");
   db.close();
   const engine = open(directory, beside);
-  expect(engine.isWhole).toBe(false);
+  expect(engine.soundness.isWhole).toBe(false);
   await untilReady(engine);
   closeAll();
-  expect(open(directory, beside).isWhole).toBe(true);
+  expect(open(directory, beside).soundness.isWhole).toBe(true);
 });
 
 test("a large state that was not closed is read through beside its use, and its master leads only after it", async () => {
@@ -144,10 +144,10 @@ test("a large state that was not closed is read through beside its use, and its 
   const engine = open(image, {
     ...beside,
     leaderChanged: (leaderId) => {
-      if (leaderId !== null) seen.push(engine.isWhole);
+      if (leaderId !== null) seen.push(engine.soundness.isWhole);
     },
   });
-  expect(engine.isWhole).toBe(false);
+  expect(engine.soundness.isWhole).toBe(false);
   engine.start();
   expect(engine.raft.role).toBe("follower");
   await until("it leads", () => engine.raft.isReady, { pollMs: 1 });
@@ -167,7 +167,7 @@ test("a large state that is found torn ends its master, and the next start puts 
   tear(image);
   const failures: unknown[] = [];
   const engine = open(image, { ...beside, onFailure: (cause) => failures.push(cause) });
-  expect(engine.isWhole).toBe(false);
+  expect(engine.soundness.isWhole).toBe(false);
   engine.start();
   await until("it is found", () => failures.length > 0, { pollMs: 1 });
   expect(failures[0]).toBeInstanceOf(StateDamaged);

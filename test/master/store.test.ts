@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { RULES } from "../../actors/rules/decide/exactly-once.ts";
 import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
 import type { AppliedEntry, MetadataStore } from "../../databases/metadata/store.ts";
 import { eventfulLife } from "../support/eventful-life.ts";
@@ -58,6 +59,13 @@ test("two stores that applied the same log hold the same state, whatever happene
   expect(second).toEqual(first as NonNullable<typeof first>);
   for (const { metadata } of lived) metadata.close();
   rmSync(folder, { recursive: true, force: true });
+});
+
+test.each([1 << 20, 2 ** 31, 2 ** 40])("a store opens with a cache of %d bytes", (cacheBytes) => {
+  const store = new SqliteMetadata(":memory:", RULES, cacheBytes);
+  const { cache_size: kibibytes } = store.prepare<{ cache_size: number }>("PRAGMA cache_size").get() as never;
+  expect(-kibibytes).toBe(Math.min(cacheBytes / 1024, 2 ** 31 - 1));
+  store.close();
 });
 
 test("what was applied since a copy began does not count as durable before the copy is made", () => {

@@ -70,7 +70,7 @@ function open({ config, nodeId, clusterId, dataDirectory, founders, group, log }
       onFailure: (cause) => stop(cause, nodeId, log),
     });
     const { nodeId: theirs, clusterId: of } = metadata.identity;
-    if (theirs === nodeId && of === clusterId) return metadata;
+    if (theirs === nodeId && of === clusterId) return tellOfCheck(metadata, nodeId, log);
     metadata.close();
     throw new StartRefused(
       `${dataDirectory} holds the data of ${theirs} of cluster ${of}, not of ${nodeId} of ${clusterId}`,
@@ -82,6 +82,20 @@ function open({ config, nodeId, clusterId, dataDirectory, founders, group, log }
       throw new StartRefused(`${nodeId} cannot start: ${cause.message}`, ExitCode.dataDirectoryRefused);
     throw cause;
   }
+}
+
+/** Nobody leads while all masters do this, so the log says what they do. */
+function tellOfCheck(metadata: RaftMetadata, nodeId: string, log: Logger): RaftMetadata {
+  if (metadata.soundness.isWhole) return metadata;
+  log.warn(
+    { event: "state-not-closed" },
+    `the applied state was not closed in order: it is read through, and ${nodeId} follows but does not lead meanwhile`,
+  );
+  const began = performance.now();
+  void metadata.soundness.untilWhole.then(() =>
+    log.info({ event: "state-whole", ms: Math.round(performance.now() - began) }, "the applied state is whole"),
+  );
+  return metadata;
 }
 
 function stop(cause: unknown, nodeId: string, log: Logger): never {

@@ -166,9 +166,9 @@ export class RaftMetadata implements MetadataPort {
     this.#soundness.start();
   }
 
-  /** The applied state is known to be whole. Until then this master follows and votes, and does not lead. */
-  get isWhole(): boolean {
-    return this.#soundness.isWhole;
+  /** Whether the applied state is known to be whole. Until then this master follows and votes, and does not lead. */
+  get soundness(): Pick<Soundness, "isWhole" | "untilWhole"> {
+    return this.#soundness;
   }
 
   /** The applied state. */

@@ -25,6 +25,7 @@ interface Parts {
 
 export class Soundness {
   readonly #parts: Parts;
+  readonly #whole = Promise.withResolvers<void>();
   #path: string;
   #isWhole: boolean;
   #checking: Worker | null = null;
@@ -35,6 +36,7 @@ export class Soundness {
     this.#parts = parts;
     this.#path = path;
     this.#isWhole = isWhole;
+    if (isWhole) this.#whole.resolve();
     const { checkedAt, damagedGeneration } = parts.log.stateFile;
     if (isWhole && (checkedAt === null || damagedGeneration !== null)) this.#noteWhole();
   }
@@ -42,6 +44,11 @@ export class Soundness {
   /** Nothing is known against it: this master may lead. */
   get isWhole(): boolean {
     return this.#isWhole;
+  }
+
+  /** Resolves when it is known to be whole; never, if it is not, or if this master stops before. */
+  get untilWhole(): Promise<void> {
+    return this.#whole.promise;
   }
 
   start(): void {
@@ -80,6 +87,7 @@ export class Soundness {
 
   #noteWhole(): void {
     this.#isWhole = true;
+    this.#whole.resolve();
     this.#parts.log.noteStateWhole(this.#parts.clock.wallTime());
   }
 
