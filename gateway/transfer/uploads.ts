@@ -122,9 +122,14 @@ export class Uploads {
   ): Promise<PutOutcome | null> {
     if (!this.#tiny.isWorthReading(request.lengthBytes)) return null;
     this.#slots.take();
+    const id = `put-${this.#nextId++}`;
+    const seen = { id, by: nameOf(by), path: request.path, lengthBytes: request.lengthBytes ?? null, workers: [] };
+    const activity: UploadActivity = { ...seen, state: "writing", chunkIndex: 0, bytes: 0, startedAt: Date.now() };
+    this.#active.set(id, { activity: () => ({ ...activity }), cancel: (reason) => reader.fail(reason) });
     let isOurs = true;
     try {
       const content = await reader.peek(this.#tiny.mostBytes);
+      if (content) Object.assign(activity, { state: "committing", bytes: content.length });
       const outcome = content && (await this.#tiny.put(content, request, attributes, by));
       isOurs = outcome !== null;
       if (!outcome) return null;
@@ -136,6 +141,7 @@ export class Uploads {
       throw error;
     } finally {
       if (isOurs) reader.release();
+      this.#active.delete(id);
       this.#slots.give();
     }
   }
