@@ -229,7 +229,7 @@ export const ForgetGarbage = Type.Object({
 /** Ends, in bounded steps, everything that has run out by log time: grants, uploads, sessions, idempotency keys. */
 export const Expire = Type.Object({ type: Type.Literal("EXPIRE"), sessionIdleMs: Milliseconds });
 
-/** Frees, in bounded steps, the contents of directories that were deleted in one step. */
+/** Frees, in bounded steps, what was deleted in one step: chunks of files, contents of directories. */
 export const ReapDeleted = Type.Object({ type: Type.Literal("REAP_DELETED") });
 
 /** Opens a leader's term, so that every entry before it is known to be applied. */

@@ -82,6 +82,8 @@ export class RaftMetadata implements MetadataPort {
   readonly #setWatchers = new Set<(touched: TouchedSets) => void>();
   #appliedIndex = 0;
   #closed = false;
+  /** The end of the log when it was last found too short to be cut back. */
+  #shortAt = -1;
 
   /** Recovers from the files alone, as a follower. @throws LogDamaged if they cannot be trusted */
   constructor(options: EngineOptions) {
@@ -334,8 +336,13 @@ export class RaftMetadata implements MetadataPort {
 
   #compact(): boolean {
     const { neededFrom } = this.#options;
+    const { lastIndex } = this.#log;
+    if (lastIndex === this.#shortAt) return false;
     const keepEntries = entriesToKeep(this.raft.state.log, this.#options.keepEntries, KEPT_BYTES);
-    if (keepEntries === null) return false;
+    if (keepEntries === null) {
+      this.#shortAt = lastIndex;
+      return false;
+    }
     const { index } = this.#store.makeDurable();
     const before = this.#log.baseIndex;
     const held = Math.max(neededFrom(), this.#log.lastIndex - MAX_HELD);

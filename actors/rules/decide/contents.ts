@@ -1,15 +1,24 @@
 /** The bytes of tiny files: they travel in the command and lie in the metadata itself, so such a file has no chunks. */
 import type { CommandOf } from "../../messages/commands.ts";
 import { formatCrc32 } from "../crc32.ts";
-import { type Deciding, RefusedCommand, readOne } from "./decision.ts";
+import { RefusedCommand } from "./decision.ts";
 import type { EntryRow } from "./rows.ts";
 import type { Write } from "./state.ts";
 
 export const isTiny = ({ sizeBytes, chunkCount }: Pick<EntryRow, "sizeBytes" | "chunkCount">): boolean =>
   chunkCount === 0 && sizeBytes > 0;
 
-/** Refuses bytes that are not those of the file, and a file for which there is no room here. */
-export function* keepContent(fileId: number, content: Uint8Array, command: CommandOf<"PUT_FILE">): Deciding<Write[]> {
+/**
+ * Refuses bytes that are not those of the file, and a file for which there is no room here.
+ *
+ * @param tinyBytes bytes of tiny files that are here already
+ */
+export function keepContent(
+  fileId: number,
+  content: Uint8Array,
+  command: CommandOf<"PUT_FILE">,
+  tinyBytes: number,
+): Write[] {
   const { sizeBytes, crc32, chunks, replicationFactor, room } = command;
   const actual = Bun.hash.crc32(content);
   if (chunks.length > 0 || content.length !== sizeBytes || actual !== crc32)
@@ -20,7 +29,6 @@ export function* keepContent(fileId: number, content: Uint8Array, command: Comma
   const { masters = 0, totalBytes = 0 } = room ?? {};
   if (masters < replicationFactor)
     throw notTaken(`${replicationFactor} copies are wanted, and ${masters} masters keep the metadata`);
-  const { tinyBytes = 0 } = (yield* readOne("totals", {})) ?? {};
   if (tinyBytes + sizeBytes > totalBytes)
     throw notTaken(`${tinyBytes} of ${totalBytes} bytes of tiny files are there already`);
   return [

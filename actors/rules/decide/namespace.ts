@@ -8,7 +8,7 @@ import { addStoredChunks, freeBuried, freeChunks, freeFiles } from "./chunks.ts"
 import { BURIED_SINCE, HEADERS_CHECKED_SINCE, TINY_SINCE } from "./cluster-version.ts";
 import { copyContent, isTiny, keepContent } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
-import type { EntryRow, FileAttributes } from "./rows.ts";
+import type { EntryRow, FileAttributes, TotalsRow } from "./rows.ts";
 import type { Write } from "./state.ts";
 
 export const ROOT = 0;
@@ -91,6 +91,8 @@ export const existing = (place: Place): EntryRow | undefined => place.file ?? pl
 
 /** Hands out node ids to one decision. */
 export interface NodeIds {
+  /** The totals that the ids are taken from. */
+  readonly totals: TotalsRow | undefined;
   take(): number;
   writes(): Write[];
 }
@@ -100,6 +102,7 @@ export function* nodeIds(): Deciding<NodeIds> {
   let next = totals?.nextNodeId ?? 1;
   let taken = 0;
   return {
+    totals,
     take: () => {
       taken++;
       return next++;
@@ -218,7 +221,7 @@ export function* putFile(command: CommandOf<"PUT_FILE">, env: Environment): Deci
   );
   const { content } = command;
   if (content && env.version >= TINY_SINCE) {
-    const kept = yield* keepContent(fileId, content, command);
+    const kept = keepContent(fileId, content, command, ids.totals?.tinyBytes ?? 0);
     return accepted({ file: linked.file, created: linked.created }, [...linked.writes, ...kept, ...ids.writes()]);
   }
   const stored = yield* addStoredChunks(fileId, command.chunks, { offset: 0, index: 0 }, command, env);
