@@ -32,21 +32,27 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     ...{ identity, metadata, urlOf },
     answer: (message, gatewayId) => answerPassed(leadership, message, gatewayId),
   });
-  group.onLeaderChange = () => passing.leaderChanged();
+  const lateness = watchLateness(group, config);
+  group.onLeaderChange = () => {
+    passing.leaderChanged();
+    lateness.begin();
+  };
   const handlers = masterHandlers({
     ...{ metadata, leadership, passing, transport },
     stale: staleReads(metadata, group.freshness, config.raft.maxStaleMs),
     status: () => group.standing.status(metadata, url, group.freshness.ageMs, (id) => transport.heardAt(id)),
   });
   const server = serve(masterServer({ group, leadership, handlers, log }), url);
-  const timers = [watchLateness(group, config), setInterval(() => metadata.compact(), COMPACTION_EVERY_MS)];
   metadata.start();
+  lateness.begin();
+  const compacting = setInterval(() => metadata.compact(), COMPACTION_EVERY_MS);
   log.info({ event: "started", url, clusterId, term: metadata.term, dataDirectory }, "master started");
   return {
     ...{ url, metadata, clusterId },
     async stop() {
       await leadership.handOver();
-      for (const timer of timers) clearInterval(timer);
+      lateness.stop();
+      clearInterval(compacting);
       group.freshness.stop();
       await server.stop();
       leadership.close();
@@ -55,12 +61,23 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   };
 }
 
-/** R8: a leader that was not running for a while must not act on what it believed before. */
-function watchLateness({ metadata }: Group, { raft }: Config): Timer {
-  let checkedAt = performance.now();
-  return setInterval(() => {
-    const late = performance.now() - checkedAt - LATENESS_CHECK_MS;
-    checkedAt = performance.now();
-    if (late > raft.electionMs) metadata.raft.send({ type: "host.late" });
-  }, LATENESS_CHECK_MS);
+/** R8: a leader that was not running for a while must not act on what it believed before. The others believe nothing of the kind. */
+function watchLateness({ metadata }: Group, { raft }: Config) {
+  let timer: Timer | undefined;
+  let isStopped = false;
+  const begin = (): void => {
+    clearTimeout(timer);
+    if (isStopped) return;
+    const everyMs = metadata.raft.role === "leader" ? LATENESS_CHECK_MS : raft.electionMs;
+    const dueAt = performance.now() + everyMs;
+    timer = setTimeout(() => {
+      if (performance.now() - dueAt > raft.electionMs) metadata.raft.send({ type: "host.late" });
+      begin();
+    }, everyMs);
+  };
+  const stop = (): void => {
+    isStopped = true;
+    clearTimeout(timer);
+  };
+  return { begin, stop };
 }

@@ -109,7 +109,7 @@ export const Config = Type.Object(
       {
         heartbeatMs: Ms("the leading master sends the others a beat this often", 10, 10_000),
         electionMs: Ms(
-          "silence of the leader after which another master stands for election; at least ten beats",
+          "silence of the leader after which another master stands for election; at least five beats",
           100,
           60_000,
         ),

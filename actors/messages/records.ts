@@ -123,6 +123,9 @@ export const RecordsAnswer = Type.Object({
   more: Type.Boolean({ description: "ask again at once" }),
   clock: Type.String({ description: "no record to come has a lower `h`" }),
   boot: Count,
+  newest: Type.Optional(
+    Type.Integer({ minimum: 0, description: "number of this boot's last record; older programs do not say" }),
+  ),
   oldest: RecordCursor,
   lost: Count,
 });

@@ -68,8 +68,8 @@ function* contradictions(config: Config): Generator<string> {
     yield `suspectAfterMs is ${suspectAfterMs}; allowed: at least two heartbeats, ${2 * heartbeatMs}`;
   if (deadAfterMs <= suspectAfterMs)
     yield `deadAfterMs is ${deadAfterMs}; allowed: more than suspectAfterMs, ${suspectAfterMs}`;
-  if (config.raft.electionMs < 10 * config.raft.heartbeatMs)
-    yield `raft.electionMs is ${config.raft.electionMs}; allowed: at least ten beats, ${10 * config.raft.heartbeatMs}`;
+  if (config.raft.electionMs < 5 * config.raft.heartbeatMs)
+    yield `raft.electionMs is ${config.raft.electionMs}; allowed: at least five beats, ${5 * config.raft.heartbeatMs}`;
   if (chunkSizeBytes % blockSizeBytes !== 0)
     yield `chunkSizeBytes is ${chunkSizeBytes}; allowed: a multiple of blockSizeBytes, ${blockSizeBytes}`;
   if (config.inlineChunkBytes > blockSizeBytes)

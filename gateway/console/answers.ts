@@ -13,6 +13,13 @@ export function present(console: Console | null): Console {
   throw new Refusal("NOT_RECORDING", "This gateway follows no records");
 }
 
+/** Somebody looks: what the nodes recorded is fetched first. @throws NOT_RECORDING */
+export async function looking(console: Console | null): Promise<Console> {
+  const known = present(console);
+  await known.look();
+  return known;
+}
+
 /** The description of a route that answers JSON from the records. */
 export const answers = (
   summary: string,

@@ -45,6 +45,7 @@ const REPORTED = new Set([
 const REPORTS_REACH_BACK_MS = 3_600_000;
 const REPORTS_EVERY_MS = 1000;
 const MOST_REPORTED = 20_000;
+const MOST_FOLLOWED_MS = 10 * 60_000;
 /** Shorter waits occur in any second, and change no report. */
 const NOTED_WAIT_MS = 100;
 const MOST_ACTORS = 5000;
@@ -79,7 +80,8 @@ export class Console {
   readonly #parts: ConsoleParts;
   readonly #viewers = new Set<Viewer>();
   readonly #timers: Timer[] = [];
-  readonly #lastBeats = new Map<string, StepRecord>();
+  /** By actor and event, since the actor's last change. */
+  readonly #lastBeats = new Map<string, Map<string, StepRecord>>();
   #reported: (StepRecord | null)[] = [];
   #reports = new Map<string, string>();
   #latest: Report[] = [];
@@ -102,17 +104,26 @@ export class Console {
       for (const record of records) if (REPORTED.has(record.m)) this.#keepForReports(record);
     });
   }
-  /** Of heartbeats in a row only the last is kept: it is what silence is counted from. */
+
+  /** Somebody looks at the records. Resolves once those of all nodes that answer are here. */
+  look(): Promise<void> {
+    return this.#parts.follower.look();
+  }
+
+  /** Of steps that change nothing only the last of each kind is kept: it is what silence is counted from. */
   #keepForReports(record: StepRecord): void {
     const key = `${record.n} ${record.a}`;
     const isBeat = record.k === "tr" && record.f === undefined && !record.z;
-    const earlier = this.#lastBeats.get(key);
-    if (isBeat && earlier && earlier.e === record.e) {
-      const at = this.#reported.lastIndexOf(earlier);
+    if (isBeat) {
+      const beats = this.#lastBeats.get(key) ?? new Map<string, StepRecord>();
+      const earlier = beats.get(record.e);
+      const at = earlier ? this.#reported.lastIndexOf(earlier) : -1;
       if (at >= 0) this.#reported[at] = null;
-    } else if (!isBeat && !isQuick(record)) this.#stale = true;
-    if (isBeat) this.#lastBeats.set(key, record);
-    else if (record.f !== undefined) this.#lastBeats.delete(key);
+      this.#lastBeats.set(key, beats.set(record.e, record));
+    } else {
+      if (!isQuick(record)) this.#stale = true;
+      if (record.f !== undefined) this.#lastBeats.delete(key);
+    }
     this.#reported.push(record);
     if (this.#reported.length > 2 * MOST_REPORTED) this.#compact();
   }
@@ -124,8 +135,11 @@ export class Console {
   }
 
   #everySecond(): void {
+    const { follower } = this.#parts;
+    if (!follower.isFollowing) return;
     if (this.#stale) this.reports();
-    const nodes = this.#parts.follower.statuses();
+    if (this.#latest.some(isUnderWay)) follower.followFor(2 * REPORTS_EVERY_MS);
+    const nodes = follower.statuses();
     const told = JSON.stringify(nodes.map(({ lagMs: _, ...node }) => node));
     if (told === this.#nodesTold) return;
     this.#nodesTold = told;
@@ -314,6 +328,9 @@ export class Console {
     this.#parts.store.close();
   }
 }
+
+/** A death that is not over yet is followed to its end, unless that takes too long. */
+const isUnderWay = ({ from, to }: Report): boolean => to === null && Date.now() - from < MOST_FOLLOWED_MS;
 
 /** A second in which no client waited for long changes no report. */
 const isQuick = ({ m, d }: StepRecord): boolean => m === "clients" && Number(d?.longestMs) < NOTED_WAIT_MS;

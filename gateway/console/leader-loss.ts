@@ -14,15 +14,26 @@ const isInOffice = (v: string): boolean => isLeading(v) && v.includes("office.re
 /** A time in which one process led. */
 interface Reign {
   n: string;
+  /** 0: these records do not say which start of the node it was. */
   b: number;
-  /** Index of the record with which it began. */
-  at: number;
+  /** 0: not known. */
+  term: number;
+}
+
+const termOf = ({ c }: StepRecord): number => (typeof c?.term === "number" ? c.term : 0);
+
+/** @returns who leads, by the word of one that follows; the leader's own records may be out of reach */
+function reignSeen(record: StepRecord): Reign | null {
+  const { m, v, c, w } = record;
+  if (m !== "raft" || v !== "follower" || typeof c?.leaderId !== "string") return null;
+  const [n, b] = w?.split("/") ?? [];
+  return { n: c.leaderId, b: n === c.leaderId ? Number(b) : 0, term: termOf(record) };
 }
 
 /** @param records of all nodes, in order */
 export function leaderLosses(records: readonly StepRecord[], timings: Timings): Report[] {
   const found: Report[] = [];
-  /** Who led last, and with which record it began. */
+  /** Who led last. */
   let last: Reign | null = null;
   const hasRaft = new Set(records.filter(({ m }) => m === "raft").map(({ n, b }) => `${n}/${b}`));
   for (const [at, record] of records.entries()) {
@@ -32,10 +43,14 @@ export function leaderLosses(records: readonly StepRecord[], timings: Timings): 
       (record.k === "init" || (record.f !== undefined && !isLeading(record.f)));
     // A master without a raft record leads as soon as its steward begins.
     const bySteward = record.m === "steward" && record.k === "init" && !hasRaft.has(`${record.n}/${record.b}`);
-    if (!byRaft && !bySteward) continue;
+    if (!byRaft && !bySteward) {
+      const seen = reignSeen(record);
+      if (seen && seen.term > (last?.term ?? 0)) last = seen;
+      continue;
+    }
     if (last && !(last.n === record.n && last.b === record.b && bySteward))
       found.push(leaderLoss(records, at, last, timings));
-    last = { n: record.n, b: record.b, at };
+    last = { n: record.n, b: record.b, term: termOf(record) };
   }
   return found;
 }
@@ -116,7 +131,7 @@ function leaderLoss(records: readonly StepRecord[], at: number, lost: Reign, tim
   const way = wayTo(records, at);
   const { elected, precandidate, candidate, heard, opened, started } = way;
   const { n: successor, b: boot } = elected;
-  const isRestart = lost.n === successor && lost.b !== boot;
+  const isRestart = lost.n === successor && lost.b !== boot && lost.b > 0;
   const { from, isKnown, steps } =
     isRestart || !precandidate
       ? courseOfRestart(records, at, lost, way, isRestart)

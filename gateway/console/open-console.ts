@@ -2,6 +2,7 @@
 
 import type { AnyStateMachine } from "xstate";
 import type { Config } from "../../actors/messages/config.ts";
+import type { ClusterStateAnswer } from "../../actors/messages/questions.ts";
 import type { Identity } from "../../actors/node/identity/identity.ts";
 import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { launcherSocket, takesPartInDrills } from "../../actors/node/launcher-socket.ts";
@@ -29,7 +30,13 @@ export interface ConsoleOptions {
 
 const NOTICE_EVERY_MS = 5000;
 const SAMPLE_EVERY_MS = 1000;
+/** A death is followed until its report is closed; it begins to be told within this time. */
+const REPORTED_MS = 30_000;
 const SOFTWARE = "dfs 0.1.0";
+
+/** Changes when a master has taken over, a worker has died, or one has come back. */
+const livesIn = ({ leader, term, workers }: ClusterStateAnswer): string =>
+  [leader, term, ...workers.flatMap(({ id, state }) => (state === "dead" ? [id] : [])).sort()].join();
 
 export function openConsole({
   gatewayId,
@@ -59,11 +66,15 @@ export function openConsole({
     clusterId: () => clusterId,
   };
   const follower = new Follower({ config, gatewayId, identity, store: followed, log });
+  let lives = "";
   const notice = async (): Promise<void> => {
     try {
       const state = await services.operations.clusterState();
       clusterId = state.clusterId;
       follower.noticeWorkers(state.workers);
+      const now = livesIn(state);
+      if (lives !== "" && now !== lives) follower.followFor(REPORTED_MS);
+      lives = now;
     } catch {
       // no leader now: the nodes of config.json are followed without it
     }

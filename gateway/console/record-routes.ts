@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
-import { answers, json, present } from "./answers.ts";
+import { answers, json, looking } from "./answers.ts";
 import { MachineList, NodeStatus, RecordPage, RefusalList, Report, StateAt, Why } from "./api.ts";
 import type { Console } from "./console.ts";
 
@@ -27,19 +27,24 @@ export function recordRoutes(console: Console | null) {
   /** A route without parameters. */
   const plain =
     (answer: (console: Console) => unknown) =>
-    ({ request }: { request: Request }): Response => {
+    async ({ request }: { request: Request }): Promise<Response> => {
       readQuery(request.url, NO_QUERY);
-      return json(answer(present(console)));
+      return json(answer(await looking(console)));
     };
   return new Elysia(SERVER_OPTIONS)
-    .get("/state", ({ request }) => json(present(console).stateAt(readQuery(request.url, StateQuery).at ?? null)), {
-      detail: answers("Every actor and node at an instant", StateAt, StateQuery),
-    })
+    .get(
+      "/state",
+      async ({ request }) => {
+        const { at = null } = readQuery(request.url, StateQuery);
+        return json((await looking(console)).stateAt(at));
+      },
+      { detail: answers("Every actor and node at an instant", StateAt, StateQuery) },
+    )
     .get(
       "/records",
-      ({ request }) => {
+      async ({ request }) => {
         const { from, to, limit = 1000, machine } = readQuery(request.url, RecordsQuery);
-        return json(present(console).records(from, to, limit, machine));
+        return json((await looking(console)).records(from, to, limit, machine));
       },
       { detail: answers("Records of a span, in causal order", RecordPage, RecordsQuery) },
     )
@@ -64,12 +69,20 @@ export function recordRoutes(console: Console | null) {
         detail: answers("Losses of leaders and workers, taken apart", Type.Array(Report), NO_QUERY),
       },
     )
-    .get("/why", ({ request }) => json(present(console).why(readQuery(request.url, WhyQuery).record)), {
-      detail: answers("Why a record came about, and what it caused", Why, WhyQuery, ["NO_SUCH_RECORD"]),
-    })
+    .get(
+      "/why",
+      async ({ request }) => {
+        const { record } = readQuery(request.url, WhyQuery);
+        return json((await looking(console)).why(record));
+      },
+      { detail: answers("Why a record came about, and what it caused", Why, WhyQuery, ["NO_SUCH_RECORD"]) },
+    )
     .get(
       "/refusals",
-      ({ request }) => json(present(console).refusals(readQuery(request.url, RefusalsQuery).minutes ?? 60)),
+      async ({ request }) => {
+        const { minutes = 60 } = readQuery(request.url, RefusalsQuery);
+        return json((await looking(console)).refusals(minutes));
+      },
       { detail: answers("What was refused or failed, with reasons", RefusalList, RefusalsQuery) },
     );
 }

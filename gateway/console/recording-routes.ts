@@ -6,7 +6,7 @@ import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { boundedBody } from "../http/bounded-body.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
-import { json, present } from "./answers.ts";
+import { json, looking } from "./answers.ts";
 import { RecordingHeader } from "./api.ts";
 import type { Console } from "./console.ts";
 import { checkRecording } from "./recording.ts";
@@ -22,7 +22,7 @@ export const recordingRoutes = (console: Console | null) =>
       "/recording",
       async ({ request }) => {
         const { minutes = 10 } = readQuery(request.url, RecordingQuery);
-        const { bytes, name } = await present(console).recording(minutes);
+        const { bytes, name } = await (await looking(console)).recording(minutes);
         return new Response(bytes, {
           headers: {
             "content-type": "application/gzip",

@@ -4,7 +4,7 @@ import { Elysia } from "elysia";
 import { SERVER_OPTIONS } from "../../actors/node/http/server-options.ts";
 import { BINARY, describe, NO_QUERY } from "../http/describe.ts";
 import { readQuery } from "../http/query.ts";
-import { answers, json, present } from "./answers.ts";
+import { answers, json, looking, present } from "./answers.ts";
 import { About } from "./api.ts";
 import type { Console } from "./console.ts";
 import { drillRoutes } from "./drill-routes.ts";
@@ -27,9 +27,9 @@ export const consoleRoutes = (console: Console | null) =>
     )
     .get(
       "/stream",
-      ({ request }) => {
+      async ({ request }) => {
         const { after } = readQuery(request.url, StreamQuery);
-        return eventStream(present(console), after ?? request.headers.get("last-event-id"), request.signal);
+        return eventStream(await looking(console), after ?? request.headers.get("last-event-id"), request.signal);
       },
       {
         detail: describe({

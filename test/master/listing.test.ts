@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import type { Freshness } from "../../actors/master/group/freshness.ts";
 import type { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import { staleReads } from "../../actors/master/group/stale-reads.ts";
 import type { Command } from "../../actors/messages/commands.ts";
@@ -119,7 +118,7 @@ test("68b. a master that has not applied what the page before reflected does not
     queries: dfs.queries,
     notLeader: () => new Refusal("NOT_LEADER", "ask elsewhere"),
   } as unknown as RaftMetadata;
-  const { LIST } = staleReads(engine, { ageMs: 5 } as Freshness, 1000);
+  const { LIST } = staleReads(engine, { ageWanted: () => 5 }, 1000);
   const page = { type: "LIST", prefix: "", delimiter: false, after: "a", limit: 10, consistency: "eventual" } as const;
   expect(LIST({ ...page, minIndex: 10 }, "gateway-1")).toMatchObject({ index: 10 });
   expect(() => LIST({ ...page, minIndex: 11 }, "gateway-1")).toThrow("ask elsewhere");

@@ -65,7 +65,7 @@ const PLANTED: Record<string, () => unknown> = {
   "raft: next <= last index + 1": () => step(follower({ next: 6 })),
   "raft: match < inflight, rising, < next": () => step(follower({ inflight: [3, 2] })),
   "raft: inflight fits its window": () => step(follower({ match: 0, inflight: [1, 2, 3] })),
-  "raft: electionMs >= 10 * heartbeatMs": () => checkTimings({ heartbeatMs: 100, electionMs: 999 }),
+  "raft: electionMs >= 5 * heartbeatMs": () => checkTimings({ heartbeatMs: 100, electionMs: 499 }),
   "raft: one leader a term": () =>
     followBeat(state({ leaderId: "c" }), {
       ...{ type: "rpc.beat", at: 0 },

@@ -78,6 +78,22 @@ test("F4. a folder that was linked in from another disk is not made anew: what i
   expect(existsSync(join(folder.path, "chunks"))).toBeFalse();
 });
 
+test("F4. one of many folders that is gone or replaced is told at the next look, until it is put right", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  const ground = new Ground([folder.path, index.path], store.folders.all);
+  const leaf = join(folder.path, "chunks", "7f");
+  expect([ground.changedFolders(), ground.changedFolders()]).toEqual([[], []]);
+  mkdirSync(`${leaf}-other`);
+  rmSync(leaf, { recursive: true });
+  expect([ground.changedFolders(), ground.changedFolders()]).toEqual([[leaf], [leaf]]);
+  renameSync(`${leaf}-other`, leaf);
+  expect(ground.changedFolders()).toEqual([leaf]);
+  expect(ground.restore()).toEqual([]);
+  expect(ground.changedFolders()).toEqual([]);
+  await store.close();
+});
+
 test("F4. a folder that is away for a moment costs no copy", async () => {
   using folder = temporaryFolder();
   const { store, disk, index } = await openStore(folder.path);

@@ -177,6 +177,14 @@ test("a worker whose capacity is used up calls itself full, and normal again whe
   await storeChunk(worker, 1, randomBytes(2 * BLOCK));
   await until(() => master.heartbeats.at(-1)?.condition === "full");
   expect(worker.state()).toStartWith("serving.disk.full");
+  const usual = master.answers.heartbeat;
+  const registrations = master.registrations.length;
+  master.answers.heartbeat = () => {
+    throw new Refusal("UNKNOWN_WORKER", "Who are you?");
+  };
+  await until(() => master.registrations.length > registrations);
+  master.answers.heartbeat = usual;
+  await until(() => worker.state().startsWith("serving.disk.full"));
   await worker.store.trash([1], 1);
   await until(() => master.heartbeats.at(-1)?.condition === "normal");
 });

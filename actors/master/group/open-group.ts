@@ -80,7 +80,7 @@ export async function openGroup(options: GroupOptions): Promise<Group> {
       ...{ metadata, identity, url, dataDirectory, log },
       send: (offer) => transport.send(offer),
     }),
-    freshness: new Freshness(identity, metadata, urlOf),
+    freshness: new Freshness(identity, metadata, urlOf, config.raft),
     self: { url, incarnation: metadata.incarnation },
     onLeaderChange: () => {},
   };

@@ -9,9 +9,9 @@ import type { RaftMetadata } from "./raft-metadata.ts";
 type Reads = Pick<Handlers<typeof MasterMailbox>, "STAT" | "LOCATE" | "LIST">;
 
 /** All throw NOT_LEADER if the state is older than `maxStaleMs` or than the page before, or of unknown age. */
-export function staleReads(metadata: RaftMetadata, freshness: Freshness, maxStaleMs: number): Reads {
+export function staleReads(metadata: RaftMetadata, freshness: Pick<Freshness, "ageWanted">, maxStaleMs: number): Reads {
   const bounded = (): { index: number; ageMs: number } => {
-    const { ageMs } = freshness;
+    const ageMs = freshness.ageWanted();
     if (ageMs === null || ageMs > maxStaleMs) throw metadata.notLeader(true, ageMs === null ? {} : { ageMs });
     return { index: metadata.appliedIndex, ageMs };
   };

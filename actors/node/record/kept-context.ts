@@ -37,5 +37,12 @@ export function contextOf(context: Record<string, unknown>): Record<string, unkn
   return payload(kept);
 }
 
-export const watchedOf = (context: Record<string, unknown>): string =>
-  WATCHED_KEYS.map((key) => context[key] ?? "").join();
+export const watchedOf = (context: Record<string, unknown>): unknown[] =>
+  WATCHED_KEYS.map((key) => context[key] ?? undefined);
+
+/** @param watched of the context before */
+export function isWatchedSame(context: Record<string, unknown>, watched: readonly unknown[]): boolean {
+  for (let n = 0; n < WATCHED_KEYS.length; n++)
+    if ((context[WATCHED_KEYS[n] as string] ?? undefined) !== watched[n]) return false;
+  return true;
+}

@@ -1,13 +1,14 @@
 /**
  * Numbers records, collects them in memory and writes them in batches: those that change a state within `URGENT_MS`, the
- * others within `BATCH_MS`. A killed process loses that much.
+ * others within `WATCHED_MS` while somebody waits for them, and with the recorder's next second otherwise. A killed process
+ * loses that much.
  */
 import type { StepRecord } from "../../messages/records.ts";
 import { clock } from "./cause.ts";
 import type { RecorderParts, RecorderTimers, RecordStore } from "./record-store.ts";
 
 const URGENT_MS = 20;
-const BATCH_MS = 100;
+const WATCHED_MS = 100;
 
 /** A record's number and clock. */
 export interface Place {
@@ -53,7 +54,8 @@ export class RecordWriter {
     const { q, h } = reserved ?? this.reserve();
     const record = { n: this.nodeId, b: this.boot, q, h, t: this.now(), ...body };
     this.#batch.push(record);
-    this.#flushWithin(urgent ? URGENT_MS : BATCH_MS);
+    if (urgent) this.#flushWithin(URGENT_MS);
+    else if (this.#waiting.size > 0) this.#flushWithin(WATCHED_MS);
     return record;
   }
 

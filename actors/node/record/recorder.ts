@@ -13,11 +13,18 @@ import { RecordWriter } from "./record-writer.ts";
 import { COALESCE_MS } from "./repeats.ts";
 import { StepWatch } from "./step-watch.ts";
 
+interface Sample {
+  machine: string;
+  read: () => Record<string, unknown>;
+  last: string;
+}
+
 export class Recorder {
   readonly #writer: RecordWriter;
   readonly #steps: StepWatch;
   readonly #notes: Notes;
   readonly #crowd: Crowd;
+  readonly #samples = new Set<Sample>();
   readonly #intervals: unknown[] = [];
   #closed = false;
 
@@ -79,34 +86,47 @@ export class Recorder {
     if (!this.#closed) this.#notes.mark(event, subject, fields);
   }
 
-  /** Looks every `everyMs`, and records figures that differ from the last ones. @returns ends it */
+  /**
+   * Looks every `everyMs`, and records figures that differ from the last ones.
+   *
+   * @param everyMs a second needs no timer of its own
+   * @returns ends it
+   */
   sample(machine: string, everyMs: number, read: () => Record<string, unknown>): () => void {
-    let last = "";
-    const look = (): void => {
-      if (this.#closed) return;
-      let seen: Record<string, unknown>;
-      try {
-        seen = read();
-      } catch {
-        return;
-      }
-      const text = JSON.stringify(seen);
-      if (text === last) return;
-      last = text;
-      this.#notes.sum(machine, seen);
-    };
+    const sample = { machine, read, last: "" };
+    if (everyMs === COALESCE_MS) {
+      this.#samples.add(sample);
+      return () => this.#samples.delete(sample);
+    }
     const { timers } = this.#writer;
-    const timer = timers.setInterval(look, everyMs);
+    const timer = timers.setInterval(() => this.#look(sample), everyMs);
     this.#intervals.push(timer);
     return () => timers.clearInterval(timer);
   }
 
+  #look(sample: Sample): void {
+    if (this.#closed) return;
+    let seen: Record<string, unknown>;
+    try {
+      seen = sample.read();
+    } catch {
+      return;
+    }
+    const text = JSON.stringify(seen);
+    if (text === sample.last) return;
+    sample.last = text;
+    this.#notes.sum(sample.machine, seen);
+  }
+
+  /** One turn for all that is due: a node at rest wakes up as seldom as can be. */
   #everySecond(): void {
     this.#steps.everySecond();
     this.#notes.everySecond();
     this.#crowd.tally();
+    for (const sample of this.#samples) this.#look(sample);
     const lost = this.#writer.takeDropped();
     if (lost > 0) this.#writer.emitProcess("lost", "running", { lost }, "gap");
+    this.#writer.flush();
   }
 
   flush(): void {
@@ -148,6 +168,7 @@ export class Recorder {
       more,
       clock: more && last ? last.h : reading,
       boot: this.boot,
+      newest: this.#writer.seq,
       oldest,
       lost,
     };

@@ -4,40 +4,65 @@
  */
 
 import type { AnyActorRef, AnyMachineSnapshot, AnyStateMachine, InspectionEvent } from "xstate";
-import type { ActorState, Chart, RecordKind } from "../../messages/records.ts";
+import type { ActorState, Chart, RecordKind, StepRecord } from "../../messages/records.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { recordId } from "../../rules/record-id.ts";
 import { currentContext, type TraceContext } from "../trace/trace-context.ts";
 import { clock, continueAs } from "./cause.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "./chart.ts";
-import { contextOf, watchedOf } from "./kept-context.ts";
+import { contextOf, isWatchedSame, watchedOf } from "./kept-context.ts";
 import { metaOf } from "./machine-meta.ts";
 import { payload } from "./payload.ts";
 import type { Place, RecordWriter } from "./record-writer.ts";
-import { COALESCE_MS, MOST_KINDS, Repeats } from "./repeats.ts";
+import { COALESCE_MS, MOST_KINDS, type Repeat, Repeats } from "./repeats.ts";
 
 /** A look at the present may want actors that have ended, for this long. */
 const ENDED_KEPT_MS = 5000;
 const MOST_EDGES = 16;
 const MOST_TIMERS = 16;
 
+type Taken = readonly Parameters<typeof edgeIdOf>[0][];
+
+/** An event on its way through a machine. Held as XState gives it: what a record says is made once there is to be one. */
 interface Step {
   event: { type: string } & Record<string, unknown>;
-  edges: string[];
-  timers: { id: string; ms: number }[];
+  taken: Taken;
+  timers: Timer[] | null;
   /** Given out before the step is over, because its actions already have consequences. */
   reserved: Place | null;
+  /** The earlier steps that this one is counted with, as far as it has gone. */
+  alike: Repeat | null;
   /** What it is a part of. */
   arrivedWith: TraceContext | undefined;
 }
 
+interface Timer {
+  type: string;
+  ms: number;
+}
+
+const NONE: Taken = [];
 const stepOf = (event: Step["event"]): Step => ({
   event,
-  edges: [],
-  timers: [],
+  taken: NONE,
+  timers: null,
   reserved: null,
+  alike: null,
   arrivedWith: currentContext(),
 });
+
+const timersOf = ({ timers }: { timers: Timer[] | null }): StepRecord["tm"] =>
+  timers?.slice(0, MOST_TIMERS).map(({ type, ms }) => ({ id: eventName(type), ms }));
+
+/** XState's own list of the states that a snapshot is in. */
+const nodesOf = (snapshot: AnyMachineSnapshot): readonly unknown[] =>
+  (snapshot as unknown as { _nodes?: readonly unknown[] })._nodes ?? [];
+
+const areSame = (a: readonly unknown[], b: readonly unknown[]): boolean => {
+  if (a.length !== b.length || a.length === 0) return false;
+  for (let n = 0; n < a.length; n++) if (a[n] !== b[n]) return false;
+  return true;
+};
 
 /** One actor, as far as it is known here. */
 interface Track {
@@ -45,13 +70,20 @@ interface Track {
   actor: string;
   subject: string;
   state: ActorState;
-  watched: string;
+  /** The states that `state.v` names. */
+  nodes: readonly unknown[];
+  /** Those that its last step armed, if that step was only counted. */
+  timers: Timer[] | null;
+  watched: unknown[];
   steps: Step[];
   repeats: Repeats;
   /** When each change of state was last seen. */
   changes: Map<string, number>;
   endedAt: number;
 }
+
+/** Steps of one kind say the same. */
+const kindOf = ({ event }: Step, { state }: Track): string => `${event.type} ${state.v}`;
 
 export class StepWatch {
   readonly #writer: RecordWriter;
@@ -73,7 +105,9 @@ export class StepWatch {
 
   /** Every actor that runs, or ended a moment ago. */
   get states(): ActorState[] {
-    return [...this.#tracks.values()].map(({ state }) => state);
+    return [...this.#tracks.values()].map((track) =>
+      track.timers ? { ...track.state, tm: timersOf(track) } : track.state,
+    );
   }
 
   everySecond(): void {
@@ -101,9 +135,9 @@ export class StepWatch {
       case "@xstate.microstep": {
         const track = this.#tracks.get(actor);
         const step = track?.steps[0];
-        const taken = (event as { _transitions?: Parameters<typeof edgeIdOf>[0][] })._transitions ?? [];
+        const taken = (event as { _transitions?: Taken })._transitions ?? NONE;
         if (!track || !step || taken.length === 0) return;
-        for (const transition of taken) step.edges.push(edgeIdOf(transition));
+        step.taken = step.taken.length === 0 ? taken : [...step.taken, ...taken];
         // Observers of the actor are called before its snapshot is inspected here.
         this.#begin(track, step);
         return;
@@ -132,7 +166,9 @@ export class StepWatch {
       actor: actor.id,
       subject,
       state: { ...base, v: "" },
-      watched: "",
+      nodes: [],
+      timers: null,
+      watched: [],
       steps: [],
       repeats: new Repeats(this.#writer),
       changes: new Map(),
@@ -149,17 +185,21 @@ export class StepWatch {
     if (!track || !step) return;
     if (action.type === "xstate.raise") {
       const { delay, event } = action.params as { delay?: number; event?: { type: string } };
-      if (typeof delay === "number" && event) step.timers.push({ id: eventName(event.type), ms: delay });
+      if (typeof delay === "number" && event) {
+        step.timers ??= [];
+        step.timers.push({ type: event.type, ms: delay });
+      }
     }
     this.#begin(track, step);
   }
 
   /** From here on the step has consequences. */
   #begin(track: Track, step: Step): void {
-    if (step.reserved !== null) return;
-    const kind = `${step.event.type} ${track.state.v}`;
+    if (step.reserved !== null || step.alike !== null) return;
+    const kind = kindOf(step, track);
     const alike = track.repeats.counting(kind);
     if (alike) {
+      step.alike = alike;
       continueAs(alike);
       return;
     }
@@ -176,23 +216,27 @@ export class StepWatch {
     const step = track.steps.shift() ?? stepOf({ type: eventType });
     const context = (snapshot.context ?? {}) as Record<string, unknown>;
     const before = track.state.v;
-    const value = valueText(snapshot.value);
-    const watched = watchedOf(context);
+    const nodes = nodesOf(snapshot);
+    const value = areSame(nodes, track.nodes) ? before : valueText(snapshot.value);
     const ends = snapshot.status !== "active";
-    const isNews = before === "" || value !== before || watched !== track.watched || ends;
-    const kind = `${step.event.type} ${before}`;
-    const alike = track.repeats.counting(kind);
-    if (!isNews && step.reserved === null && alike) {
+    const isNews = before === "" || value !== before || !isWatchedSame(context, track.watched) || ends;
+    const alike =
+      step.reserved === null && !isNews ? (step.alike ?? track.repeats.counting(kindOf(step, track))) : null;
+    if (alike) {
       track.repeats.count(alike);
-      if (step.timers.length > 0) track.state.tm = step.timers;
+      if (step.timers) track.timers = step.timers;
       continueAs(alike);
       return;
     }
-    if (isNews && !this.#isRhythm(track, `${kind} ${value}`)) track.repeats.flush(true);
-    const record = this.#record(track, step, snapshot, { before, value, isNews, ends });
+    const kind = kindOf(step, track);
+    const isUrgent = isNews && !this.#isRhythm(track, `${kind} ${value}`);
+    if (isUrgent) track.repeats.flush(true);
+    const record = this.#record(track, step, snapshot, { before, value, isUrgent, ends });
     const { q, h, t, c, tm, z } = record;
     track.state = { ...track.state, q, h, t, v: value, c, tm, ...(z ? { z } : {}) };
-    track.watched = watched;
+    track.timers = null;
+    track.nodes = nodes;
+    track.watched = watchedOf(context);
     if (!isNews) track.repeats.begin(kind, record);
     if (record.k !== "ignored") continueAs({ id: recordId(record), h });
     if (ends) track.endedAt = this.#writer.now();
@@ -202,12 +246,12 @@ export class StepWatch {
     track: Track,
     step: Step,
     { status, error, context }: AnyMachineSnapshot,
-    { before, value, isNews, ends }: { before: string; value: string; isNews: boolean; ends: boolean },
+    { before, value, isUrgent, ends }: { before: string; value: string; isUrgent: boolean; ends: boolean },
   ) {
     const isFirst = before === "";
     const { type, ...fields } = step.event;
     const failed = status === "error";
-    const k: RecordKind = isFirst ? "init" : failed ? "fault" : step.edges.length === 0 && !ends ? "ignored" : "tr";
+    const k: RecordKind = isFirst ? "init" : failed ? "fault" : step.taken.length === 0 && !ends ? "ignored" : "tr";
     return this.#writer.emit(
       {
         m: track.machine,
@@ -216,17 +260,17 @@ export class StepWatch {
         k,
         e: eventName(type),
         d: isFirst ? undefined : payload(failed ? { error } : fields),
-        x: step.edges.length > 0 ? step.edges.slice(0, MOST_EDGES) : undefined,
+        x: step.taken.length > 0 ? step.taken.slice(0, MOST_EDGES).map(edgeIdOf) : undefined,
         f: value === before || isFirst ? undefined : before,
         v: value,
         c: contextOf((context ?? {}) as Record<string, unknown>),
         w: step.arrivedWith?.cause?.id,
         ti: step.arrivedWith?.span?.traceId,
-        tm: step.timers.length > 0 ? step.timers.slice(0, MOST_TIMERS) : undefined,
+        tm: timersOf(step),
         z: ends ? 1 : undefined,
       },
       step.reserved,
-      isNews,
+      isUrgent,
     );
   }
 

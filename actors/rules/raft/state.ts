@@ -133,10 +133,10 @@ export interface Step {
   effects?: Effect[];
 }
 
-const electionsAreRare: Invariant = declareInvariant("raft: electionMs >= 10 * heartbeatMs");
+const electionsAreRare: Invariant = declareInvariant("raft: electionMs >= 5 * heartbeatMs");
 
 export function checkTimings({ heartbeatMs, electionMs }: RaftTimings): void {
-  electionsAreRare.check(electionMs >= 10 * heartbeatMs, { heartbeatMs, electionMs });
+  electionsAreRare.check(electionMs >= 5 * heartbeatMs, { heartbeatMs, electionMs });
 }
 
 /** Runs one step on top of another: the second sees what the first changed. */

@@ -5,7 +5,7 @@
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";
-import type { WorkerMode } from "../../messages/primitives.ts";
+import type { WorkerCondition, WorkerMode } from "../../messages/primitives.ts";
 import type { Logger } from "../../node/log.ts";
 import type { AnswerOf, MessageOf } from "../../node/messaging/mailbox.ts";
 import { becauseOf } from "../../node/record/cause.ts";
@@ -63,6 +63,8 @@ type HeartbeatAnswer = AnswerOf<typeof MasterMailbox, "HEARTBEAT">;
 export class Reporting {
   readonly #parts: ReportingParts;
   readonly #timeoutMs: number;
+  /** The disk's condition, as the machine was told since the last registration. */
+  #toldCondition: WorkerCondition | null = null;
   /** Why the leader rejected this worker, as last logged. */
   #loggedReason = "";
 
@@ -89,6 +91,8 @@ export class Reporting {
       roles.learn(answer.masters);
       const { term, mode, heartbeatMs } = answer;
       store.takesNew = mode === "active";
+      // It begins to serve with a disk that takes everything.
+      this.#toldCondition = null;
       becauseOf(answer, () => notify({ type: "REGISTERED", term, mode, heartbeatMs }));
     } catch (error) {
       this.#noteFailure(error);
@@ -117,7 +121,8 @@ export class Reporting {
   #heartbeat(): Heartbeat & { type: "HEARTBEAT" } {
     const { self, index, store, disk, traffic, copier, idleAfterMs, notify, mode } = this.#parts;
     const { capacityBytes, freeBytes, condition } = disk.space(store.usedBytes);
-    notify({ type: "DISK", condition });
+    if (condition !== this.#toldCondition) notify({ type: "DISK", condition });
+    this.#toldCondition = condition;
     const { chunkCount, openChunks, trashBytes } = store.totals;
     return {
       type: "HEARTBEAT",

@@ -10,6 +10,10 @@
  * would fill the disk below, and be hidden once the file system is mounted again.
  */
 import { lstatSync, mkdirSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+
+/** Of so many looks, one is at every folder, whatever its parent says. */
+const WHOLE_LOOK_EVERY = 8;
 
 interface Place {
   path: string;
@@ -22,6 +26,10 @@ interface Place {
 export class Ground {
   readonly #home: Place[];
   readonly #folders: Place[];
+  readonly #parents: string[];
+  /** The parents at the last look that found every folder in its place; null: one may not be. */
+  #calm: string | null = null;
+  #looks = 0;
 
   /**
    * @param home what the worker cannot live without: its directory and its index
@@ -34,6 +42,7 @@ export class Ground {
       const isPlain = lstatSync(path).isDirectory() && statSync(path).dev === device;
       return { path, identity: identityOf(path), isPlain };
     });
+    this.#parents = [...new Set(folders.map((path) => dirname(path)))];
   }
 
   /** @returns the first place without which a worker must end and which is gone or replaced; null: none */
@@ -41,9 +50,18 @@ export class Ground {
     return this.#home.find(({ path, identity }) => identityOf(path) !== identity)?.path ?? null;
   }
 
-  /** @returns folders that are not there, or are others than they were */
+  /**
+   * A folder that goes, comes or is replaced changes its parent, so mostly the parents alone are looked at. A file system that
+   * is mounted over a folder does not; that is noticed some looks later.
+   *
+   * @returns folders that are not there, or are others than they were
+   */
   changedFolders(): string[] {
-    return this.#folders.filter(({ path, identity }) => identityOf(path) !== identity).map(({ path }) => path);
+    const parents = this.#parents.map(contentOf).join();
+    if (parents === this.#calm && ++this.#looks % WHOLE_LOOK_EVERY !== 0) return [];
+    const changed = this.#folders.filter(({ path, identity }) => identityOf(path) !== identity);
+    this.#calm = changed.length === 0 ? parents : null;
+    return changed.map(({ path }) => path);
   }
 
   /**
@@ -52,6 +70,7 @@ export class Ground {
    * @returns the folders that are gone and must not be made
    */
   restore(): string[] {
+    this.#calm = null;
     const gone: string[] = [];
     for (const place of this.#folders) {
       const { path, isPlain } = place;
@@ -63,6 +82,12 @@ export class Ground {
     }
     return gone;
   }
+}
+
+/** Another one after each change of the names in a folder. */
+function contentOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat ? `${stat.dev}:${stat.ino}:${stat.mtimeMs}` : "gone";
 }
 
 function identityOf(path: string): string | null {
