@@ -143,22 +143,18 @@ export class Steward {
   #tickOn(): void {
     this.#timer = this.#parts.clock.setTimeout(() => {
       this.#tickOn();
-      this.#tick();
-      this.#compare();
+      this.#tick(true);
     }, PULSE_MS);
   }
 
-  #compare(): void {
-    if (this.#machine.getSnapshot().status !== "stopped") this.verdicts.compare();
-  }
-
-  #tick(): void {
+  #tick(isPulse = false): void {
     patrolling.begins();
     this.#isNudged = false;
     if (this.#machine.getSnapshot().status === "stopped") return;
     const beganAt = this.#parts.clock.now();
     if (this.#parts.workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
     try {
+      if (isPulse) this.verdicts.compare();
       this.#patrol();
     } catch (err) {
       this.#parts.log.error({ event: "steward-failed", err }, "steward's round failed");

@@ -98,7 +98,7 @@ export class Verdicts {
     try {
       kept.compare(slice, isLast);
     } catch (cause) {
-      if (!(cause instanceof InvariantBroken)) throw cause;
+      if (!(cause instanceof InvariantBroken && cause.isMended)) throw cause;
       const { claim, values } = cause;
       this.#parts.log.error(
         { event: "verdicts-wrong", claim, values },
