@@ -244,6 +244,7 @@ export function explain(
   const usual = usualChunks(taking, wish);
   const zones = new Set(taking.map(({ zone }) => zone));
   const spread = zones.size >= wish.count ? "each in a zone of its own" : `over ${zones.size} zones, fewer than copies`;
+  const from = workers.length > FEW_WORKERS ? "from the layouts " : "";
   const judged = workers
     .map((worker) => ({
       workerId: worker.id,
@@ -257,7 +258,7 @@ export function explain(
   for (const { reason } of judged) counts[reason] = (counts[reason] ?? 0) + 1;
   return {
     atLogTime: decidedAt,
-    rule: `${purpose}: ${wish.count} workers, ${spread}; drawn by free space and load`,
+    rule: `${purpose}: ${wish.count} workers, ${spread}; drawn ${from}by free space${usual === null ? "" : ", chunks"} and load`,
     candidates: [
       ...able.map(({ workerId, score }) => ({ workerId, score })),
       ...rejected.map(({ workerId, score, reason }) => ({ workerId, score, rejected: reason })),
