@@ -4,7 +4,7 @@
  * A worker that config.json does not list joins a running cluster with --id, --port, --data and the cluster secret.
  */
 import { resolve } from "node:path";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { settleNodeData } from "../databases/node-data.ts";
 import { openRecords } from "../databases/records.ts";
 import { ConfigError, checkNodeId, isEverywhere, loadConfig } from "./node/config.ts";
@@ -36,6 +36,7 @@ interface Flags {
   data?: string;
   zone?: string;
   capacity?: number;
+  diskWrites?: "direct" | "buffered";
   resetTerm?: boolean;
 }
 
@@ -46,6 +47,12 @@ const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
   .option("--data <dir>", "data directory; default: <dataDirectory>/<id>")
   .option("--zone <zone>", "what fails together with this worker; copies are spread over zones")
   .option("--capacity <bytes>", "use at most this much of the disk", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
+  .addOption(
+    new Option("--disk-writes <how>", "big blocks past the page cache, or through it; default: direct").choices([
+      "direct",
+      "buffered",
+    ]),
+  )
   .option("--reset-term", "forget the highest term seen; the leader that registers the worker says the present one")
   .parse()
   .opts<Flags>();
@@ -79,6 +86,7 @@ await run(async () => {
     url,
     zone: flags.zone ?? listed?.zone ?? "default",
     capacityBytes: flags.capacity ?? listed?.capacityBytes,
+    diskWrites: flags.diskWrites ?? listed?.diskWrites,
     directory,
     secret: loadSecret(config.dataDirectory),
     config,

@@ -6,8 +6,9 @@
  * The connection is the process's own (`locking_mode=EXCLUSIVE`): a second worker on the same directory cannot start.
  */
 import type { Database, SQLQueryBindings } from "bun:sqlite";
-import { renameSync, rmSync } from "node:fs";
+import { closeSync, fdatasync, fdatasyncSync, openSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { ChunkId } from "../actors/messages/primitives.ts";
 import { DatabaseRefused, openDatabase } from "./sqlite.ts";
 
@@ -55,7 +56,15 @@ export interface Totals {
   trashBytes: number;
 }
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
+/** The sums over all rows of `chunks`, kept so that a start need not count them. No row: they are not known. */
+const TOTALS = `
+  CREATE TABLE totals (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    chunk_count INTEGER NOT NULL,
+    sealed_bytes INTEGER NOT NULL,
+    trash_bytes INTEGER NOT NULL
+  ) STRICT`;
 const SCHEMA = `
   CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -82,7 +91,20 @@ const SCHEMA = `
   CREATE TABLE inline_chunks (chunk_id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
   CREATE INDEX chunks_by_verification ON chunks (verified_at, chunk_id) WHERE state = 0;
   CREATE INDEX chunks_discarded ON chunks (state_since, chunk_id) WHERE state <> 0;
+  ${TOTALS};
   PRAGMA user_version = ${SCHEMA_VERSION}`;
+/** Two chunks of 4 KiB do not fit a page of 8 KiB, and would take one each. Indexes that were made with those keep them. */
+const PAGE_BYTES = 4096;
+/** The write-ahead log is copied into the database when it has about this many bytes. */
+const CHECKPOINT_BYTES = 16 << 20;
+/** SQLite copies it by itself, and has the event loop wait for that, only if nobody has done it by then. */
+const CHECKPOINT_AT_LAST_PAGES = 16_000;
+/** What a change adds to the log beside the bytes of a chunk, about. */
+const BYTES_OF_A_CHANGE = 4096;
+/** Free pages that one call gives back to the file system. */
+const SHRINK_PAGES = 256;
+/** Free pages are kept for new chunks, up to this share of all. */
+const KEPT_FREE = 1 / 8;
 const STATES: ChunkState[] = ["sealed", "trash", "quarantined", "missing"];
 const shelfOf = (inline: number): ShelfName => (inline === 1 ? "inline" : "file");
 const code = (state: ChunkState): number => STATES.indexOf(state);
@@ -99,6 +121,8 @@ interface RawRow {
   verified_at: number;
   copy_decided_at: number;
 }
+const fdatasyncAsync = promisify(fdatasync);
+
 const COLUMNS =
   "chunk_id, state, inline, length, crc32, block_size, block_crcs, sealed_at, verified_at, copy_decided_at";
 const fromRaw = (raw: RawRow): ChunkRow => ({
@@ -120,9 +144,22 @@ export class ChunkIndex {
   /** A damaged index was put aside under this name at the start, and a new one begun. */
   readonly setAside: string | null = null;
   #database: Database;
+  /** In the write-ahead log and not yet in the database, about. */
+  #logBytes = 0;
+  /** The log has transactions that no flush has covered. */
+  #isLogUnflushed = true;
+  /** Kept open as long as the database: closing a file gives up the locks that this process has on it. */
+  #files: { main: number; log: number } | null = null;
+  #checkpoint: "no" | "copied" | "failed" = "no";
 
-  /** @throws DatabaseRefused */
-  constructor(directory: string) {
+  /**
+   * @param flush makes a file durable without the event loop waiting for it
+   * @throws DatabaseRefused
+   */
+  constructor(
+    directory: string,
+    readonly flush: (file: number) => Promise<void> = fdatasyncAsync,
+  ) {
     this.path = join(directory, "chunk-index.db");
     try {
       this.#database = open(this.path);
@@ -146,13 +183,73 @@ export class ChunkIndex {
    *   durable transaction makes it durable too.
    */
   transaction(durable: boolean, change: () => void): void {
+    this.#finishCheckpoint();
     this.#database.run(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
     this.#database.run("BEGIN");
     try {
       change();
       this.#database.run("COMMIT");
+      this.#isLogUnflushed = !durable;
     } catch (error) {
       if (this.#database.inTransaction) this.#database.run("ROLLBACK");
+      throw error;
+    }
+  }
+
+  /** Whether the log is long enough to be copied into the database. */
+  get isCheckpointDue(): boolean {
+    return this.#logBytes >= CHECKPOINT_BYTES && this.#checkpoint === "no";
+  }
+
+  /**
+   * Copies the log into the database, as SQLite does, but leaves both flushes to another thread: log first, then database.
+   * Only after the second one may the log begin anew. So no transaction should come meanwhile; one that does flushes first.
+   *
+   * @throws if one could not be flushed. SQLite believes that all is copied, and what the log has on disk is all there is to
+   *   rely on: no more transactions are taken. The next start copies it again
+   */
+  async checkpoint(): Promise<void> {
+    this.#logBytes = 0;
+    const { main, log } = this.#openFiles();
+    this.#isLogUnflushed = false;
+    try {
+      await this.flush(log);
+      if (this.#isLogUnflushed) return; // a transaction came after all: the next time
+      this.#copyLog();
+      this.#checkpoint = "copied";
+      await this.flush(main);
+      this.#checkpoint = "no";
+    } catch (error) {
+      this.#checkpoint = "failed";
+      throw error;
+    }
+  }
+
+  #openFiles(): { main: number; log: number } {
+    this.#files ??= { main: openSync(this.path, "r"), log: openSync(`${this.path}-wal`, "r") };
+    return this.#files;
+  }
+
+  /** Into the page cache. */
+  #copyLog(): void {
+    this.#database.run("PRAGMA synchronous = OFF");
+    try {
+      this.#query("PRAGMA wal_checkpoint(PASSIVE)").all();
+    } finally {
+      this.#database.run("PRAGMA synchronous = FULL");
+    }
+  }
+
+  /** Before a transaction, which may overwrite the log. */
+  #finishCheckpoint(): void {
+    if (this.#checkpoint === "failed")
+      throw Object.assign(new Error("the index could not be flushed"), { code: "SQLITE_IOERR_FSYNC" });
+    if (this.#checkpoint === "no" || this.#files === null) return;
+    try {
+      fdatasyncSync(this.#files.main);
+      this.#checkpoint = "no";
+    } catch (error) {
+      this.#checkpoint = "failed";
       throw error;
     }
   }
@@ -171,6 +268,7 @@ export class ChunkIndex {
 
   /** Inserts a row, or replaces the chunk's row. A new inline chunk brings its bytes. */
   put(row: ChunkRow, data?: Uint8Array): void {
+    this.#logBytes += BYTES_OF_A_CHANGE + (data?.length ?? 0);
     this.#query(
       `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
     ).run(
@@ -191,6 +289,7 @@ export class ChunkIndex {
   }
 
   setState(chunkId: ChunkId, state: ChunkState, at: number): void {
+    this.#logBytes += BYTES_OF_A_CHANGE;
     this.#query("UPDATE chunks SET state = ?, state_since = ?, reported = 0 WHERE chunk_id = ?").run(
       code(state),
       at,
@@ -199,6 +298,7 @@ export class ChunkIndex {
   }
 
   setVerified(chunkId: ChunkId, at: number): void {
+    this.#logBytes += BYTES_OF_A_CHANGE;
     this.#query("UPDATE chunks SET verified_at = ? WHERE chunk_id = ?").run(at, chunkId);
   }
 
@@ -210,6 +310,7 @@ export class ChunkIndex {
   }
 
   remove(chunkId: ChunkId): void {
+    this.#logBytes += BYTES_OF_A_CHANGE;
     this.#query("DELETE FROM chunks WHERE chunk_id = ?").run(chunkId);
     this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(chunkId);
   }
@@ -275,7 +376,8 @@ export class ChunkIndex {
     this.#query("DELETE FROM chunks WHERE chunk_id = ? AND state = 3").run(chunkId);
   }
 
-  totals(): Totals {
+  /** Counts all rows. */
+  countTotals(): Totals {
     const totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
     for (const { state, chunks, bytes } of this.#query<{ state: number; chunks: number; bytes: number }>(
       "SELECT state, count(*) AS chunks, sum(length) AS bytes FROM chunks GROUP BY state",
@@ -284,6 +386,46 @@ export class ChunkIndex {
       else if (state !== 3) totals.trashBytes += bytes;
     }
     return totals;
+  }
+
+  /** @returns null if they are not known */
+  storedTotals(): Totals | null {
+    return this.#query<Totals>(
+      "SELECT chunk_count AS chunkCount, sealed_bytes AS sealedBytes, trash_bytes AS trashBytes FROM totals",
+    ).get();
+  }
+
+  storeTotals({ chunkCount, sealedBytes, trashBytes }: Totals): void {
+    this.#query("INSERT OR REPLACE INTO totals (one, chunk_count, sealed_bytes, trash_bytes) VALUES (1, ?, ?, ?)").run(
+      chunkCount,
+      sealedBytes,
+      trashBytes,
+    );
+  }
+
+  /** To be called by changes that do not keep the totals, in their transaction. */
+  forgetTotals(): void {
+    this.#query("DELETE FROM totals").run();
+  }
+
+  /** Whether so much of the file is free that `shrink` gives some of it back. */
+  get isLoose(): boolean {
+    const { free } = this.#query<{ free: number }>(
+      "SELECT freelist_count AS free FROM pragma_freelist_count",
+    ).get() ?? {
+      free: 0,
+    };
+    if (free === 0) return false;
+    const { pages } = this.#query<{ pages: number }>("SELECT page_count AS pages FROM pragma_page_count").get() ?? {
+      pages: 0,
+    };
+    return free > pages * KEPT_FREE;
+  }
+
+  /** Gives a few free pages back to the file system; nothing happens in an index that was made before that was possible. */
+  shrink(): void {
+    this.#logBytes += SHRINK_PAGES * PAGE_BYTES;
+    this.#query(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`).all();
   }
 
   /** @returns the worker's identity, with an epoch of its own for this start */
@@ -319,8 +461,14 @@ export class ChunkIndex {
   }
 
   close(): void {
+    // With the database, its log would go, which alone has everything.
+    if (this.#checkpoint === "failed") return;
+    this.#finishCheckpoint();
+    this.#database.run("PRAGMA synchronous = FULL");
     this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)");
     this.#database.close();
+    if (this.#files) for (const file of Object.values(this.#files)) closeSync(file);
+    this.#files = null;
   }
 }
 
@@ -329,8 +477,10 @@ const open = (path: string): Database =>
     path,
     schema: SCHEMA,
     schemaVersion: SCHEMA_VERSION,
+    upgrades: [TOTALS],
     synchronous: "FULL",
-    pageBytes: 8192,
+    pageBytes: PAGE_BYTES,
+    canShrink: true,
     cacheBytes: 16 << 20,
-    checkpointPages: 2000,
+    checkpointPages: CHECKPOINT_AT_LAST_PAGES,
   });

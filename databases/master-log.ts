@@ -58,6 +58,35 @@ CREATE TABLE IF NOT EXISTS incarnation (one INTEGER PRIMARY KEY CHECK (one = 1),
 INSERT OR IGNORE INTO incarnation VALUES (1, lower(hex(randomblob(8))));
 `;
 
+/**
+ * What is known of the file of the applied state, beside version 1 as well. It lies here because a commit here is durable:
+ * "open" is on disk before anything is written to the state, whose own transactions may be lost with the power.
+ */
+const STATE_FILE = `
+CREATE TABLE IF NOT EXISTS state_file (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  closed_generation INTEGER, closed_index INTEGER, closed_bytes INTEGER,
+  damaged_generation INTEGER, checked_at REAL
+) STRICT;
+INSERT OR IGNORE INTO state_file VALUES (1, NULL, NULL, NULL, NULL, NULL);
+`;
+
+/** A state as it was closed. Whoever finds it otherwise knows that somebody else has written to it. */
+export interface ClosedState {
+  generation: number;
+  index: number;
+  bytes: number;
+}
+
+export interface StateFile {
+  /** null: it was not closed, whole and flushed. */
+  closed: ClosedState | null;
+  /** This generation was found damaged. */
+  damagedGeneration: number | null;
+  /** When it was last found whole, ms since the epoch; null: never. */
+  checkedAt: number | null;
+}
+
 const entriesFollow: Invariant = declareInvariant("log: entries follow each other");
 const termsNeverFall: Invariant = declareInvariant("log: terms never fall along the log");
 const storedTermNeverFalls: Invariant = declareInvariant("log: the stored term never falls");
@@ -112,6 +141,7 @@ export class MasterLog {
       .prepare("INSERT OR IGNORE INTO meta VALUES (1, ?, ?, 0, NULL, 0, 0, 0, ?, 0, 0)")
       .run(genesis.clusterId, genesis.nodeId, JSON.stringify(genesis.configuration));
     this.#db.exec(INCARNATION);
+    this.#db.exec(STATE_FILE);
     this.incarnation = (this.#db.query("SELECT value FROM incarnation").get() as { value: string }).value;
     const meta = this.#meta();
     this.identity = { clusterId: meta.cluster_id, nodeId: meta.node_id };
@@ -190,6 +220,39 @@ export class MasterLog {
       earlierConfigurations,
       stateGeneration: meta.state_generation,
     };
+  }
+
+  get stateFile(): StateFile {
+    const row = this.#db.query("SELECT * FROM state_file").get() as Record<string, number | null>;
+    const { closed_generation: generation, closed_index: index, closed_bytes: bytes } = row;
+    const isClosed = typeof generation === "number" && typeof index === "number" && typeof bytes === "number";
+    return {
+      closed: isClosed ? { generation, index, bytes } : null,
+      damagedGeneration: row.damaged_generation ?? null,
+      checkedAt: row.checked_at ?? null,
+    };
+  }
+
+  /** To be called before the state is opened. On return it is on disk that it was. */
+  noteStateOpened(): void {
+    this.#db.exec("UPDATE state_file SET closed_generation = NULL, closed_index = NULL, closed_bytes = NULL");
+  }
+
+  /** To be called once the state is flushed, closed, and was found whole when it was opened. */
+  noteStateClosed({ generation, index, bytes }: ClosedState): void {
+    this.#db
+      .query("UPDATE state_file SET closed_generation = ?, closed_index = ?, closed_bytes = ?")
+      .run(generation, index, bytes);
+  }
+
+  /** @param at ms since the epoch */
+  noteStateWhole(at: number): void {
+    this.#db.query("UPDATE state_file SET damaged_generation = NULL, checked_at = ?").run(at);
+  }
+
+  /** The next start puts the state of this generation aside. */
+  noteStateDamaged(): void {
+    this.#db.query("UPDATE state_file SET damaged_generation = ?").run(this.stateGeneration);
   }
 
   /** Of the last entry, or of what was compacted away before it. */

@@ -52,6 +52,8 @@ export interface OpenOptions {
   isShared?: boolean;
   /** Of a new database; undefined: SQLite's own. */
   pageBytes?: number;
+  /** Free pages at the end of a new database can be given back to the file system, some at a time. */
+  canShrink?: boolean;
   cacheBytes?: number;
   /** The WAL is copied into the database when it has this many pages; undefined: SQLite's own. */
   checkpointPages?: number;
@@ -69,6 +71,7 @@ export function openDatabase({
   synchronous,
   isShared = false,
   pageBytes,
+  canShrink = false,
   cacheBytes = 64 << 20,
   checkpointPages,
 }: OpenOptions): Database {
@@ -77,11 +80,13 @@ export function openDatabase({
   try {
     if (!isShared) db.exec("PRAGMA locking_mode = EXCLUSIVE");
     if (pageBytes !== undefined) db.exec(`PRAGMA page_size = ${pageBytes}`);
+    // Asked of a database that is there, it would write to it.
+    if (canShrink && schemaOf(db) === 0) db.exec("PRAGMA auto_vacuum = INCREMENTAL");
     const { journal_mode } = db.query("PRAGMA journal_mode = WAL").get() as { journal_mode: string };
     if (path !== ":memory:" && journal_mode !== "wal") throw new DatabaseRefused(`${path} cannot use a WAL`);
     db.exec(`PRAGMA synchronous = ${synchronous}; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -${cacheBytes >> 10}`);
     if (checkpointPages !== undefined) db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
-    const { user_version: version } = db.query("PRAGMA user_version").get() as { user_version: number };
+    const version = schemaOf(db);
     if (version > schemaVersion)
       throw new DatabaseRefused(
         `${path} has schema ${version}; this program knows ${schemaVersion}. Use a newer program.`,
@@ -95,12 +100,15 @@ export function openDatabase({
   } catch (cause) {
     db.close();
     if (cause instanceof DatabaseRefused) throw cause;
-    const { message, code = "" } = cause as Error & { code?: string };
+    const { message } = cause as Error;
     if (/locked|busy/i.test(message)) throw new DatabaseRefused(`${path} is in use by another process`, "inUse");
-    const isDamaged = /^SQLITE_(NOTADB|CORRUPT)/.test(code);
-    throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamaged ? "damaged" : "unusable");
+    throw new DatabaseRefused(`${path} cannot be opened: ${message}`, isDamage(cause) ? "damaged" : "unusable");
   }
 }
+
+/** 0: the database is new. */
+const schemaOf = (db: Database): number =>
+  (db.query("PRAGMA user_version").get() as { user_version: number }).user_version;
 
 /** @returns true if another process has this database open as `openDatabase` opens it */
 export function isInUse(path: string): boolean {
@@ -120,6 +128,42 @@ export function copyDatabase(from: string, to: string): void {
   const db = new Database(from, { readonly: true });
   try {
     db.query("VACUUM INTO ?").run(to);
+  } finally {
+    db.close();
+  }
+}
+
+/** Reads the whole database, or one table with its indexes. @returns what is wrong, or null */
+export function damageOf(db: Database, table?: string): string | null {
+  const what = table === undefined ? "1" : `'${table}'`;
+  const { quick_check: verdict } = db.query(`PRAGMA quick_check(${what})`).get() as { quick_check: string };
+  return verdict === "ok" ? null : verdict;
+}
+
+/** Whether this error says that a database file is torn, and not that it is in use or of a newer program. */
+export function isDamage(cause: unknown): boolean {
+  if (cause instanceof DatabaseRefused) return cause.why === "damaged";
+  return /^SQLITE_(NOTADB|CORRUPT)/.test((cause as { code?: string } | undefined)?.code ?? "");
+}
+
+/**
+ * Checks a database beside a thread that goes on using it. One that has time goes table by table, and rests in between.
+ *
+ * @param dutyShare of the time; 1: in one go
+ * @returns what is wrong, or null
+ */
+export async function checkDatabase(path: string, dutyShare: number): Promise<string | null> {
+  const db = new OwningDatabase(path, { readonly: true });
+  try {
+    if (dutyShare >= 1) return damageOf(db);
+    const tables = db.query("SELECT name FROM sqlite_schema WHERE type = 'table'").all() as { name: string }[];
+    for (const { name } of tables) {
+      const began = performance.now();
+      const damage = damageOf(db, name);
+      if (damage !== null) return `${name}: ${damage}`;
+      await Bun.sleep((performance.now() - began) * (1 / dutyShare - 1));
+    }
+    return null;
   } finally {
     db.close();
   }

@@ -1,7 +1,6 @@
 /** A master's figures for Prometheus. prom-client is the ecosystem's usual library for it. */
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { countersOf, gaugeOf, gaugesOf } from "../node/metrics.ts";
-import { redundancyOf } from "../rules/redundancy/classify.ts";
 import type { RaftMetadata } from "./group/raft-metadata.ts";
 import type { Office } from "./leading/office.ts";
 
@@ -41,9 +40,9 @@ function addLeading(registry: Registry, office: () => Office | null): void {
     "Chunks by number of good copies; full = as many as wanted, unknown = not all of their workers are heard yet. Told by the leader alone",
     ["copies"],
     () => {
-      const judged = office()?.steward.judge();
-      if (!judged) return [];
-      const { full, unknown, below } = redundancyOf(judged);
+      const redundancy = office()?.steward.verdicts.now().tally.redundancy();
+      if (!redundancy) return [];
+      const { full, unknown, below } = redundancy;
       const counts: [string, number][] = [["full", full], ["unknown", unknown], ...Object.entries(below)];
       return counts.map(([copies, value]) => ({ labels: { copies }, value }));
     },

@@ -13,6 +13,7 @@ import {
   Crc32,
   FilePath,
   LogIndex,
+  MAX_TINY_BYTES,
   Milliseconds,
   NodeId,
   Nullable,
@@ -62,11 +63,26 @@ export const RenewGrants = Type.Object({
 /** Ends grants early, because the gateway has no more use for their ids. */
 export const CloseGrants = Type.Object({ type: Type.Literal("CLOSE_GRANTS"), grantIds: BoundedList(ChunkId) });
 
-/** Makes a whole file visible, or replaces one, in one step. Used for every file whose chunks fit one command. */
+/** What the leader knew when it took a tiny file: `decide` judges by it whether the metadata takes the bytes. */
+const Room = Type.Object({
+  /** That vote: as many copies there will be. */
+  masters: Count,
+  /** `tinyTotalBytes` of the leader's config.json. */
+  totalBytes: ByteCount,
+});
+
+/**
+ * Makes a whole file visible, or replaces one, in one step. Used for every file whose chunks fit one command. A tiny file
+ * has no chunks: its bytes are in the command.
+ */
 export const PutFile = Type.Object({
   type: Type.Literal("PUT_FILE"),
   path: FilePath,
   chunks: BoundedList(StoredChunk),
+  /** Sent from cluster version 4 on. */
+  content: Type.Optional(Type.Uint8Array({ minByteLength: 1, maxByteLength: MAX_TINY_BYTES })),
+  /** Put in by the leader, with `content`. */
+  room: Type.Optional(Room),
   sizeBytes: ByteCount,
   crc32: Crc32,
   replicationFactor: Type.Integer({ minimum: 1, maximum: 16 }),

@@ -1,6 +1,6 @@
 /** The shape of `config.json`, and so what each key means, its unit and its bounds. */
 import { type Static, Type } from "@sinclair/typebox";
-import { NodeId, Url } from "./primitives.ts";
+import { MAX_TINY_BYTES, NodeId, Url } from "./primitives.ts";
 
 const Ms = (description: string, minimum: number, maximum: number) => Type.Integer({ minimum, maximum, description });
 
@@ -12,6 +12,12 @@ const WorkerNode = Type.Object(
     zone: Type.String({ pattern: "^[A-Za-z0-9._-]{1,64}$", description: "copies are spread over zones" }),
     capacityBytes: Type.Optional(
       Type.Integer({ minimum: 1 << 20, description: "the worker uses at most this much; default: the whole disk" }),
+    ),
+    diskWrites: Type.Optional(
+      Type.Union([Type.Literal("direct"), Type.Literal("buffered")], {
+        description:
+          "`direct`: blocks of 128 KiB and more go past the page cache, where the file system takes that; `buffered`: all go through it; default: direct",
+      }),
     ),
   },
   { additionalProperties: false },
@@ -51,6 +57,21 @@ export const Config = Type.Object(
       maximum: 1 << 20,
       description: "chunks up to this size lie in the worker's SQLite database, where many share one flush",
     }),
+    tinyFileBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: MAX_TINY_BYTES,
+        description:
+          "files up to this size lie in the metadata, on every master's disk, while there are at least as many masters as the file wants copies; 0 = none; left out: 4096",
+      }),
+    ),
+    tinyTotalBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description:
+          "when so many bytes of tiny files lie in the metadata, new ones go to workers; copies of those that are there go past it. Left out: 2 GiB",
+      }),
+    ),
     replicationFactor: Type.Integer({
       minimum: 1,
       maximum: 16,
@@ -98,6 +119,14 @@ export const Config = Type.Object(
           description:
             "applied log entries that are kept; a master that missed more gets a copy of the whole state instead",
         }),
+        cacheBytes: Type.Optional(
+          Type.Integer({
+            minimum: 1 << 20,
+            maximum: 2 ** 40,
+            description:
+              "memory in which a master keeps pages of the metadata, taken as they are read; default: an eighth of the machine's, at most 2 GiB",
+          }),
+        ),
         maxStaleMs: Ms(
           "greatest age of an answer that a master without leadership gives to `consistency=eventual`",
           300,

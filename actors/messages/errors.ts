@@ -75,6 +75,10 @@ export const ErrorCodes = {
   TOO_FEW_REPLICAS: { status: 503, next: "Too few workers hold the data; try again when /cluster shows more." },
   // the cluster's state
   NOT_ENOUGH_WORKERS: { status: 503, next: "Start more workers or free space; /cluster says which are out and why." },
+  CONTENT_NOT_TAKEN: {
+    status: 503,
+    next: "The metadata takes no bytes of this file; the gateway stores it through workers.",
+  },
   NO_LEADER: {
     status: 503,
     next: "No master leads. Try again in a moment, or start the masters that are down; GET /cluster/masters shows each one.",

@@ -36,6 +36,9 @@ export const MAX_LIST = 1000;
 
 export const BoundedList = <T extends TSchema>(item: T, maxItems: number = MAX_LIST) => Type.Array(item, { maxItems });
 
+/** A file that lies in the metadata is no longer than this, whatever `tinyFileBytes` says. */
+export const MAX_TINY_BYTES = 1 << 14;
+
 /** msgpack has no `undefined`, so a missing value travels as `null`. */
 export const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 

@@ -61,6 +61,8 @@ export type LocatedChunk = Static<typeof LocatedChunk>;
 export const LocateAnswer = Type.Object({
   entry: Nullable(EntryInfo),
   chunks: Type.Array(LocatedChunk),
+  /** All bytes of a file that lies in the metadata. */
+  content: Type.Optional(Type.Uint8Array()),
   workers: Type.Array(WorkerAddress),
   index: LogIndex,
   ageMs: Age,
@@ -148,6 +150,8 @@ export const ExplainAnswer = Type.Object({
       repair: Nullable(Type.String({ description: "state of the repair under way, if any" })),
     }),
   ),
+  /** The masters whose disks hold the bytes of a file that lies in the metadata. Left out: its bytes are in chunks. */
+  masters: Type.Optional(Type.Array(NodeId)),
   now: Nullable(PlacementDecision),
   next: Nullable(Type.Integer()),
 });
@@ -157,6 +161,8 @@ export type ExplainAnswer = Static<typeof ExplainAnswer>;
 export const ClusterState = Type.Object({ type: Type.Literal("CLUSTER_STATE") });
 export const ClusterStateAnswer = Type.Object({
   clusterId: Type.String(),
+  /** The cluster version in force. Masters of an older program leave it out. */
+  version: Type.Optional(Count),
   leader: Nullable(NodeId),
   term: Term,
   masters: Type.Array(
@@ -200,7 +206,13 @@ export const ClusterStateAnswer = Type.Object({
       chunksUnknownIfStopped: Type.Optional(Type.Integer()),
     }),
   ),
-  files: Type.Object({ files: Type.Integer(), directories: Type.Integer(), bytes: ByteCount }),
+  files: Type.Object({
+    files: Type.Integer(),
+    directories: Type.Integer(),
+    bytes: ByteCount,
+    /** Of them, those of tiny files, which lie in the metadata. */
+    tinyBytes: Type.Optional(ByteCount),
+  }),
   /**
    * Counted from chunks, not from tasks. `below[n]`: chunks with exactly n good copies on workers that the leader
    * hears. `unknown`: chunks whose number of copies depends on workers that this leader has not heard.

@@ -93,10 +93,17 @@ function exitWith(message: string, code: number): never {
   process.exit(code);
 }
 
-/** Ends the process at once when an invariant breaks: no later effect may reach a disk or another node. */
+/**
+ * Ends the process at once when an invariant breaks: no later effect may reach a disk or another node. One that is mended
+ * on the spot is an error in the log.
+ */
 export function stopOnBrokenInvariant(log: Logger): void {
   whenBroken((broken) => {
-    const { claim, values, stack } = broken;
+    const { claim, values, stack, isMended } = broken;
+    if (isMended) {
+      log.error({ event: "invariant-mended", claim, values, stack }, broken.message);
+      return;
+    }
     log.fatal({ event: "invariant-broken", claim, values, stack }, broken.message);
     process.exit(ExitCode.invariantBroken);
   });

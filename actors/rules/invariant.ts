@@ -1,6 +1,7 @@
 /**
  * Invariants: what must hold whatever the network, the disk and the clients do. Checked in production too. A broken one is
- * a mistake of this program, so it is never handled: the node stops before it can harm data.
+ * a mistake of this program, so the node stops before it can harm data. Only of what is kept beside the truth, and can be
+ * taken from it again at once, does a node log the mistake and go on; a simulation fails at either.
  *
  * Each is declared when its module loads, so that a simulation can find those that no life ever evaluated.
  */
@@ -9,10 +10,14 @@
 export class InvariantBroken extends Error {
   override name = "InvariantBroken";
 
-  /** @param claim the invariant's name, e.g. "raft: match < next" */
+  /**
+   * @param claim the invariant's name, e.g. "raft: match < next"
+   * @param isMended whoever checked it puts right what is wrong
+   */
   constructor(
     readonly claim: string,
     readonly values: Readonly<Record<string, unknown>>,
+    readonly isMended = false,
   ) {
     super(`invariant broken: ${claim} ${JSON.stringify(values)}`);
   }
@@ -22,7 +27,10 @@ export class Invariant {
   /** Evaluations since this process started. */
   evaluations = 0;
 
-  constructor(readonly claim: string) {}
+  constructor(
+    readonly claim: string,
+    readonly isMended = false,
+  ) {}
 
   /**
    * @param values what the claim speaks of, for the log
@@ -31,7 +39,7 @@ export class Invariant {
   check(holds: boolean, values: Readonly<Record<string, unknown>> = {}): asserts holds {
     this.evaluations++;
     if (holds) return;
-    const broken = new InvariantBroken(this.claim, values);
+    const broken = new InvariantBroken(this.claim, values, this.isMended);
     for (const listener of listeners) listener(broken);
     throw broken;
   }
@@ -45,10 +53,11 @@ const listeners = new Set<(broken: InvariantBroken) => void>();
  * for that before `check` can narrow a type.
  *
  * @param claim `<room>: <what holds>`, unique in the program
+ * @param then `mend`: whoever checks it catches what is thrown, and puts right what is wrong
  */
-export function declareInvariant(claim: string): Invariant {
+export function declareInvariant(claim: string, then: "stop" | "mend" = "stop"): Invariant {
   if (declared.has(claim)) throw new RangeError(`The invariant "${claim}" is declared twice`);
-  const invariant = new Invariant(claim);
+  const invariant = new Invariant(claim, then === "mend");
   declared.set(claim, invariant);
   return invariant;
 }

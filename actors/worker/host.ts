@@ -43,6 +43,8 @@ export interface WorkerOptions {
   url: string;
   zone: string;
   capacityBytes?: number;
+  /** Whether big blocks go past the page cache, where the file system takes that; direct, if absent. */
+  diskWrites?: "direct" | "buffered";
   directory: string;
   secret: string;
   config: Config;
@@ -133,10 +135,11 @@ class WorkerHost implements WorkerNode {
       clusterId: () => self.clusterId,
       rolesOf: roles.rolesOf,
     };
-    const { capacityBytes } = options;
+    const { capacityBytes, diskWrites = "direct" } = options;
     this.#disk = new Disk({ directory, capacityBytes, reservedBytes: config.limits.reservedBytes });
     const { inlineChunkBytes } = config;
-    this.store = new ChunkStore(index, { directory, inlineChunkBytes, disk: this.#disk, log });
+    const writesDirect = diskWrites === "direct";
+    this.store = new ChunkStore(index, { directory, inlineChunkBytes, disk: this.#disk, log, writesDirect });
     this.#fence = new Fence(index, undefined, resetTerm);
     this.#copier = new Copier(this.#identity, this.store);
     this.#machine = this.#createMachine();

@@ -16,9 +16,11 @@ export const entriesFollow: Invariant = declareInvariant("metadata: entries are 
 /** Writes that change exactly one row as long as this holds. */
 export const CHANGES_ONE_ROW: { [K in keyof Writes]?: Invariant } = {
   addTotals: totalsAreNotNegative,
+  addTinyBytes: totalsAreNotNegative,
   takeChunkIds: idsAreExact,
   takeNodeIds: idsAreExact,
   shrinkSet: setsCountChunks,
+  shrinkSetBy: setsCountChunks,
   addToSet: setsGrow,
   addRef: chunksAreUsed,
 };

@@ -3,8 +3,9 @@ import type { Statement } from "bun:sqlite";
 import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
+import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
 import { ACCOUNTS_SHARED_SINCE } from "../../actors/rules/decide/cluster-version.ts";
+import { isTiny } from "../../actors/rules/decide/contents.ts";
 import { RefusedCommand } from "../../actors/rules/decide/decision.ts";
 import { ACCOUNTS_KEPT_MS } from "../../actors/rules/decide/expiry.ts";
 import {
@@ -18,7 +19,7 @@ import {
 } from "../../actors/rules/decide/namespace.ts";
 import type { EntryRow, FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import { comparePaths, pathProblem } from "../../actors/rules/path.ts";
-import { type Columns, ENTRY, entryRow, FILE_CHUNK, withPieces } from "./statements.ts";
+import { type Columns, ENTRY, entryRow, FILE_CHUNK, SETS, withPieces } from "./statements.ts";
 import type { Fault, ListRequest, Queries, StateReader } from "./store.ts";
 import { splitWorkers, type Value } from "./write-encoding.ts";
 
@@ -35,7 +36,10 @@ export class SqliteQueries implements Queries {
   readonly #metadata: StateReader;
   readonly #childrenFrom;
   readonly #chunksFrom;
+  readonly #content;
   readonly #chunksByIndex;
+  readonly #setsOf;
+  readonly #setsFrom;
   readonly #chunksOfSet;
   readonly #inventory;
   readonly #grantDecision;
@@ -44,6 +48,7 @@ export class SqliteQueries implements Queries {
   readonly #garbageOf;
   readonly #garbageCount;
   readonly #garbageCountOf;
+  readonly #workersWithGarbage;
   readonly #expiringCount;
 
   constructor(metadata: StateReader & Preparing) {
@@ -53,9 +58,12 @@ export class SqliteQueries implements Queries {
       `${FILE_CHUNK} WHERE f.file_id = +? AND f.offset >= coalesce(
          (SELECT max(offset) FROM file_chunks WHERE file_id = +? AND offset <= +?), 0) ORDER BY f.offset LIMIT +?`,
     );
+    this.#content = metadata.prepare<{ bytes: Uint8Array }>("SELECT bytes FROM contents WHERE file_id = ?");
     this.#chunksByIndex = metadata.prepare<Columns>(
       `${FILE_CHUNK} WHERE f.file_id = +? AND f.idx >= +? ORDER BY f.offset LIMIT +?`,
     );
+    this.#setsOf = metadata.prepare<Columns>(`${SETS} WHERE id IN (SELECT value FROM json_each(+?)) ORDER BY id`);
+    this.#setsFrom = metadata.prepare<Columns>(`${SETS} WHERE id > +? ORDER BY id LIMIT +?`);
     this.#chunksOfSet = metadata.prepare<SealedChunk>(
       "SELECT id AS chunkId, length AS lengthBytes, crc32 FROM chunks WHERE set_id = +? AND id > +? ORDER BY id LIMIT +?",
     );
@@ -78,6 +86,11 @@ export class SqliteQueries implements Queries {
     );
     this.#garbageCount = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage");
     this.#garbageCountOf = metadata.prepare<{ n: number }>("SELECT count(*) AS n FROM garbage WHERE worker_id = ?");
+    this.#workersWithGarbage = metadata.prepare<{ id: string }>(
+      `WITH RECURSIVE w(id) AS (SELECT min(worker_id) FROM garbage UNION ALL
+         SELECT (SELECT min(worker_id) FROM garbage WHERE worker_id > w.id) FROM w WHERE w.id IS NOT NULL)
+       SELECT id FROM w WHERE id IS NOT NULL`,
+    );
     this.#expiringCount = metadata.prepare<{ n: number }>(
       `SELECT (SELECT count(*) FROM grants WHERE open = 1 AND expires <= ?) +
               (SELECT count(*) FROM uploads WHERE expires <= ?) +
@@ -103,9 +116,11 @@ export class SqliteQueries implements Queries {
     }
   }
 
-  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] } {
+  locate(path: string, offset: number, limit: number): Pick<LocateAnswer, "entry" | "chunks" | "content"> {
     const row = this.#entry(path);
     if (!row) return { entry: null, chunks: [] };
+    if (!isDirectoryKey(row.key) && isTiny(row))
+      return { entry: entryInfo(path, row), chunks: [], content: this.#content.get(row.id)?.bytes };
     const chunks: FileChunkRow[] = isDirectoryKey(row.key)
       ? []
       : this.#chunksFrom.all(row.id, row.id, offset, limit).map(withPieces<FileChunkRow>);
@@ -150,14 +165,20 @@ export class SqliteQueries implements Queries {
     return this.#metadata.rows("replicaSets", {});
   }
 
+  replicaSetsOf(setIds: Iterable<number>): ReplicaSetRow[] {
+    return this.#setsOf.all(JSON.stringify([...setIds])).map(withPieces<ReplicaSetRow>);
+  }
+
+  replicaSetsFrom(afterId: number, limit: number): ReplicaSetRow[] {
+    return this.#setsFrom.all(afterId, limit).map(withPieces<ReplicaSetRow>);
+  }
+
   chunksOfSet(setId: number, afterId: number, limit: number): SealedChunk[] {
     return this.#chunksOfSet.all(setId, afterId, limit);
   }
 
-  inventory(workerId: string, fromId: number, toId: number): SealedChunk[] {
-    const sets = this.replicaSets().filter((set) => set.workers.includes(workerId));
-    if (sets.length === 0) return [];
-    return this.#inventory.all(JSON.stringify(sets.map(({ id }) => id)), fromId, toId);
+  inventory(setIds: readonly number[], fromId: number, toId: number): SealedChunk[] {
+    return setIds.length === 0 ? [] : this.#inventory.all(JSON.stringify(setIds), fromId, toId);
   }
 
   garbageOf(workerId: string, freedBefore: number, limit: number): number[] {
@@ -166,6 +187,10 @@ export class SqliteQueries implements Queries {
 
   garbageCountOf(workerId: string): number {
     return this.#garbageCountOf.get(workerId)?.n ?? 0;
+  }
+
+  workersWithGarbage(): string[] {
+    return this.#workersWithGarbage.all().map(({ id }) => id);
   }
 
   garbageCount(): number {

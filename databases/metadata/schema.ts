@@ -8,7 +8,9 @@ export const METADATA_UPGRADES = [
    ALTER TABLE applied ADD COLUMN state_hash INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE applied ADD COLUMN mark_index INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE applied ADD COLUMN mark_hash INTEGER NOT NULL DEFAULT 0`,
-  `ALTER TABLE grants ADD COLUMN account_id INTEGER;
+  `ALTER TABLE totals ADD COLUMN tiny_bytes INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+   ALTER TABLE grants ADD COLUMN account_id INTEGER;
    ALTER TABLE grants ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
    CREATE TABLE accounts (id INTEGER PRIMARY KEY, made REAL NOT NULL, decision TEXT NOT NULL) STRICT;
    CREATE INDEX grants_ended ON grants (expires, id) WHERE open = 0`,
@@ -23,7 +25,8 @@ CREATE TABLE applied (
 CREATE TABLE totals (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   files INTEGER NOT NULL, directories INTEGER NOT NULL, bytes INTEGER NOT NULL,
-  next_chunk_id INTEGER NOT NULL, next_node_id INTEGER NOT NULL
+  next_chunk_id INTEGER NOT NULL, next_node_id INTEGER NOT NULL,
+  tiny_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE entries (
   parent INTEGER NOT NULL, key TEXT NOT NULL, id INTEGER NOT NULL,
@@ -32,6 +35,7 @@ CREATE TABLE entries (
   created INTEGER NOT NULL, modified INTEGER NOT NULL,
   PRIMARY KEY (parent, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE file_chunks (
   file_id INTEGER NOT NULL, offset INTEGER NOT NULL, idx INTEGER NOT NULL, chunk_id INTEGER NOT NULL,
   PRIMARY KEY (file_id, offset)
@@ -86,6 +90,6 @@ CREATE TABLE keyed_outcomes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keyed_outcomes_by_expiry ON keyed_outcomes (expires);
 INSERT INTO applied VALUES (1, 0, 0, 0, 0, 1, 0, 0, 0);
-INSERT INTO totals VALUES (1, 0, 0, 0, 1, 1);
+INSERT INTO totals VALUES (1, 0, 0, 0, 1, 1, 0);
 PRAGMA user_version = ${METADATA_SCHEMA_VERSION};
 `;

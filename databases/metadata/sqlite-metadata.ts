@@ -9,17 +9,18 @@ import { HASHED_SINCE, type StateMark } from "../../actors/rules/decide/cluster-
 import type { Deciding } from "../../actors/rules/decide/decision.ts";
 import { RULES, type Rules } from "../../actors/rules/decide/exactly-once.ts";
 import type { Read, Reads, Write } from "../../actors/rules/decide/state.ts";
-import { DatabaseRefused, openDatabase } from "../sqlite.ts";
+import { DatabaseRefused, damageOf, openDatabase } from "../sqlite.ts";
 import { CHANGES_ONE_ROW, entriesFollow } from "./invariants.ts";
 import { SqliteQueries } from "./queries.ts";
 import { RememberedRows } from "./remembered-rows.ts";
 import { METADATA_SCHEMA, METADATA_SCHEMA_VERSION, METADATA_UPGRADES } from "./schema.ts";
-import { READS, type ReadStatement, WRITES } from "./statements.ts";
+import { READS, type ReadStatement, SET_OF, WRITES } from "./statements.ts";
 import type { Applied, AppliedEntry, MetadataStore } from "./store.ts";
-import { type Value, valuesOf } from "./write-encoding.ts";
+import { SetsOfTransaction, type TouchedSets } from "./touched-sets.ts";
+import { bytesOf, type Value, valuesOf } from "./write-encoding.ts";
 
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
-type Params = Value[];
+type Params = (Value | Uint8Array)[];
 
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
@@ -30,17 +31,25 @@ export class SqliteMetadata implements MetadataStore {
   readonly #reads: Record<keyof Reads, Reader>;
   readonly #writes: Record<keyof typeof WRITES, Statement<unknown, Params>>;
   readonly #setApplied: Statement<unknown, Params>;
+  readonly #setOf: Statement<{ id: number }, Params>;
   readonly #remembered = new RememberedRows();
+  readonly #touched = new SetsOfTransaction();
   readonly #rules: Rules;
   readonly queries: SqliteQueries;
+  onSetsTouched: (touched: TouchedSets) => void = () => {};
   /** The last entry that was applied. */
   #place: Pick<Applied, "index" | "term">;
+  /** What is known to be on disk. */
+  #durable: Applied;
   #version: number;
   #stateHash: number;
   #mark: StateMark;
 
-  /** @throws DatabaseRefused if a newer program has gone on with it */
-  constructor(path: string, rules: Rules = RULES) {
+  /**
+   * @param cacheBytes memory for its pages, taken only as they are read; left out: `sqlite.ts`'s own
+   * @throws DatabaseRefused if a newer program has gone on with it
+   */
+  constructor(path: string, rules: Rules = RULES, cacheBytes?: number) {
     this.#path = path;
     this.#rules = rules;
     this.#db = openDatabase({
@@ -51,14 +60,18 @@ export class SqliteMetadata implements MetadataStore {
       synchronous: "NORMAL",
       isShared: true,
       checkpointPages: 4000,
+      cacheBytes,
     });
     this.#reads = mapValues(READS, (statement) => this.#reader(statement as ReadStatement<never>));
     this.#writes = mapValues(WRITES, (sql) => this.prepare(sql));
+    this.#setOf = this.prepare(SET_OF);
     this.queries = new SqliteQueries(this);
     this.#setApplied = this.#db.prepare(
       "UPDATE applied SET idx = ?, term = ?, log_time = ?, wall_time = ?, state_hash = ?",
     );
-    const { index, term, version, stateHash } = this.applied();
+    const applied = this.applied();
+    const { index, term, version, stateHash } = applied;
+    this.#durable = { ...applied, index: 0, term: 0 };
     this.#place = { index, term };
     this.#version = version;
     this.#stateHash = stateHash;
@@ -98,6 +111,7 @@ export class SqliteMetadata implements MetadataStore {
     } catch (cause) {
       // Rows that were read meanwhile may hold what was undone.
       this.#remembered.forget();
+      this.#touched.take();
       throw cause;
     }
   }
@@ -129,6 +143,8 @@ export class SqliteMetadata implements MetadataStore {
     this.#version = version;
     this.#stateHash = stateHash;
     if (entries.some(({ proposal }) => proposal.command.type === "CHECK_STATE")) this.#mark = this.#storedMark();
+    const touched = this.#touched.take();
+    if (touched.size > 0) this.onSetsTouched(touched);
     return results;
   }
 
@@ -148,9 +164,11 @@ export class SqliteMetadata implements MetadataStore {
     const [name] = write;
     const values = valuesOf(write);
     const statement = this.#writes[name];
-    const { changes } = statement.run(...values);
+    const bytes = bytesOf(write);
+    const { changes } = bytes ? statement.run(...values, bytes) : statement.run(...values);
     CHANGES_ONE_ROW[name]?.check(changes === 1, { name, values });
     this.#remembered.written(write);
+    this.#touched.written(write, () => this.#setOf.get(...values)?.id ?? null);
     return values;
   }
 
@@ -174,8 +192,10 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   makeDurable(): Applied {
-    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-    return this.applied();
+    const { busy } = this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get() as { busy: number };
+    // While a copy is being read, what was applied since it began may not be on disk yet.
+    if (busy === 0) this.#durable = this.applied();
+    return this.#durable;
   }
 
   async copyTo(path: string): Promise<{ index: number; term: number }> {
@@ -207,12 +227,12 @@ export class SqliteMetadata implements MetadataStore {
       })
       .immediate();
     this.#place = { index, term };
+    this.onSetsTouched("all");
     this.makeDurable();
   }
 
   damage(): string | null {
-    const { quick_check: verdict } = this.#db.query("PRAGMA quick_check(1)").get() as { quick_check: string };
-    return verdict === "ok" ? null : verdict;
+    return damageOf(this.#db);
   }
 
   close(): void {

@@ -26,7 +26,8 @@ export const ENTRY = `SELECT parent, key, id, size AS sizeBytes, crc32, etag, co
 const CHUNK = `SELECT c.id, c.length AS lengthBytes, c.crc32, c.refs, c.set_id AS setId, s.target AS scheme, s.workers`;
 export const FILE_CHUNK = `${CHUNK}, f.file_id AS fileId, f.idx AS "index", f.offset FROM file_chunks f
   JOIN chunks c ON c.id = f.chunk_id JOIN replica_sets s ON s.id = c.set_id`;
-const SET_OF = `(SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1)`;
+export const SETS = "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets";
+export const SET_OF = "SELECT id FROM replica_sets WHERE target = +? AND workers = +? ORDER BY id LIMIT 1";
 const GRANT = `SELECT id, count, gateway AS gatewayId, expires AS expiresAt, open AS isOpen FROM grants`;
 const UPLOAD = `SELECT id, file_id AS fileId, path, condition, attributes, replication AS replicationFactor,
   min_replicas AS minReplicas, chunk_size AS chunkSizeBytes, offset, crc32, chunk_count AS chunkCount,
@@ -65,6 +66,9 @@ function outcomeRow<Row extends OutcomeRow>(columns: Columns): Row {
   columns.result = JSON.parse(columns.result);
   return columns;
 }
+
+/** Of a list in JSON. */
+const LISTED = "(SELECT value FROM json_each(+?))";
 
 const nothing = (): Value[] => [];
 
@@ -125,7 +129,7 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   worker: { sql: `${WORKER} WHERE id = ?`, bind: ({ workerId }) => [workerId] },
   workers: { sql: `${WORKER} ORDER BY id`, bind: nothing },
   replicaSets: {
-    sql: "SELECT id, target AS scheme, workers, chunk_count AS chunkCount FROM replica_sets ORDER BY id",
+    sql: `${SETS} ORDER BY id`,
     bind: nothing,
     row: withPieces,
   },
@@ -147,7 +151,8 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
     row: ({ id, workers }) => ({ id, workers: splitWorkers(workers) }),
   },
   totals: {
-    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId FROM totals`,
+    sql: `SELECT files, directories, bytes, next_chunk_id AS nextChunkId, next_node_id AS nextNodeId,
+      tiny_bytes AS tinyBytes FROM totals`,
     bind: nothing,
   },
   session: {
@@ -170,6 +175,21 @@ export const READS: { [K in keyof Reads]: ReadStatement<K> } = {
   },
   mark: { sql: 'SELECT mark_index AS "index", mark_hash AS hash FROM applied', bind: nothing },
   graveyard: { sql: "SELECT id, kind FROM graveyard ORDER BY id LIMIT 1", bind: nothing },
+  buriedFiles: {
+    sql: `SELECT id, kind FROM graveyard WHERE kind = 'file'
+      AND id < coalesce((SELECT min(id) FROM graveyard WHERE kind = 'directory'), 9e15) ORDER BY id LIMIT +?`,
+    bind: ({ limit }) => [limit],
+  },
+  chunksOfFiles: {
+    sql: `SELECT c.id, c.refs, c.set_id AS setId, f.file_id AS fileId, f.offset FROM file_chunks f
+      JOIN chunks c ON c.id = f.chunk_id WHERE f.file_id IN ${LISTED} ORDER BY f.file_id, f.offset LIMIT +?`,
+    bind: ({ fileIds, limit }) => [JSON.stringify(fileIds), limit],
+  },
+  replicaSet: {
+    sql: `${SETS} WHERE id = ?`,
+    bind: ({ setId }) => [setId],
+    row: withPieces,
+  },
 };
 
 /** Ids are handed out once, and are exact numbers. */
@@ -186,23 +206,32 @@ export const WRITES: Record<keyof Writes, string> = {
   dropEntry: "DELETE FROM entries WHERE parent = ? AND key = ?",
   addTotals: `UPDATE totals SET files = files + ?1, directories = directories + ?2, bytes = bytes + ?3
     WHERE files + ?1 >= 0 AND directories + ?2 >= 0 AND bytes + ?3 >= 0`,
+  addTinyBytes: "UPDATE totals SET tiny_bytes = tiny_bytes + ?1 WHERE tiny_bytes + ?1 >= 0",
+  putContent: "INSERT INTO contents (file_id, bytes) VALUES (?, ?)",
+  copyContent: "INSERT INTO contents (file_id, bytes) SELECT ?, bytes FROM contents WHERE file_id = ?",
+  dropContent: "DELETE FROM contents WHERE file_id = ?",
   takeNodeIds: takeIds("next_node_id"),
   takeChunkIds: takeIds("next_chunk_id"),
   growSet: `INSERT INTO replica_sets (target, workers, chunk_count)
     SELECT ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM replica_sets WHERE target = ? AND workers = ?)`,
-  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = ${SET_OF}`,
+  addToSet: `UPDATE replica_sets SET chunk_count = chunk_count + 1 WHERE id = (${SET_OF})`,
   shrinkSet: "UPDATE replica_sets SET chunk_count = chunk_count - 1 WHERE id = ? AND chunk_count > 0",
+  shrinkSetBy: "UPDATE replica_sets SET chunk_count = chunk_count - ?1 WHERE id = ?2 AND chunk_count >= ?1",
   renameSet: "UPDATE replica_sets SET workers = ? WHERE id = ?",
   dropEmptySets: "DELETE FROM replica_sets WHERE chunk_count = 0",
-  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, ${SET_OF})`,
-  moveChunkToSet: `UPDATE chunks SET set_id = ${SET_OF} WHERE id = ?`,
+  putChunk: `INSERT INTO chunks (id, length, crc32, refs, set_id) VALUES (?, ?, ?, 1, (${SET_OF}))`,
+  moveChunkToSet: `UPDATE chunks SET set_id = (${SET_OF}) WHERE id = ?`,
   dropChunk: "DELETE FROM chunks WHERE id = ?",
+  dropChunks: `DELETE FROM chunks WHERE id IN ${LISTED}`,
+  dropFaultsOfChunks: `DELETE FROM replica_faults WHERE chunk_id IN ${LISTED}`,
+  dropReasonsOfChunks: `DELETE FROM replica_reasons WHERE chunk_id IN ${LISTED}`,
   addRef: "UPDATE chunks SET refs = refs + ?1 WHERE id = ?2 AND refs + ?1 >= 1",
   addRefs: "UPDATE chunks SET refs = refs + 1 WHERE id IN (SELECT chunk_id FROM file_chunks WHERE file_id = ?)",
   putFileChunk: "INSERT INTO file_chunks (file_id, offset, idx, chunk_id) VALUES (?, ?, ?, ?)",
   copyFileChunks: `INSERT INTO file_chunks (file_id, offset, idx, chunk_id)
     SELECT ?, offset, idx, chunk_id FROM file_chunks WHERE file_id = ?`,
   dropFileChunk: "DELETE FROM file_chunks WHERE file_id = ? AND offset = ?",
+  dropFileChunks: `DELETE FROM file_chunks WHERE file_id IN ${LISTED}`,
   putGrant: "INSERT INTO grants (id, count, gateway, expires, open, decision) VALUES (?, ?, ?, ?, 1, ?)",
   putPlacedGrant: `INSERT INTO grants (id, count, gateway, expires, open, decision, account_id, chosen)
     VALUES (?, ?, ?, ?, 1, '', ?, ?)`,
@@ -217,6 +246,7 @@ export const WRITES: Record<keyof Writes, string> = {
   dropUpload: "DELETE FROM uploads WHERE id = ?",
   bury: "INSERT INTO graveyard (id, kind) VALUES (?, ?)",
   unbury: "DELETE FROM graveyard WHERE id = ?",
+  unburyAll: `DELETE FROM graveyard WHERE id IN ${LISTED}`,
   putWorker: `INSERT OR REPLACE INTO workers (id, url, zone, incarnation, capacity, liveness, mode, lost_below)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   setLiveness: "UPDATE workers SET liveness = ? WHERE id = ?",
@@ -231,7 +261,10 @@ export const WRITES: Record<keyof Writes, string> = {
   putReason: "INSERT OR REPLACE INTO replica_reasons (chunk_id, worker_id, reason) VALUES (?, ?, ?)",
   dropReasons: "DELETE FROM replica_reasons WHERE chunk_id = ?",
   putGarbage: "INSERT OR REPLACE INTO garbage (worker_id, chunk_id, freed_at) VALUES (?, ?, ?)",
+  putGarbageOf: `INSERT OR REPLACE INTO garbage (worker_id, chunk_id, freed_at)
+    SELECT w.value, c.value, ? FROM json_each(?) w CROSS JOIN json_each(?) c`,
   dropGarbage: "DELETE FROM garbage WHERE worker_id = ? AND chunk_id = ?",
+  dropGarbageOf: `DELETE FROM garbage WHERE worker_id = ? AND chunk_id IN ${LISTED}`,
   putSession: "INSERT INTO sessions (id, client, last_active, lowest) VALUES (?, ?, ?, 0)",
   touchSession: "UPDATE sessions SET last_active = ?, lowest = ? WHERE id = ?",
   dropSession: "DELETE FROM sessions WHERE id = ?",

@@ -8,12 +8,13 @@
 import type { SealedChunk } from "../../actors/messages/chunk.ts";
 import type { CommandResult, EntryInfo, FileInfo } from "../../actors/messages/commands.ts";
 import type { PlacementDecision } from "../../actors/messages/primitives.ts";
-import type { ListAnswer, LocatedChunk } from "../../actors/messages/questions.ts";
+import type { ListAnswer, LocateAnswer } from "../../actors/messages/questions.ts";
 import type { StateMark } from "../../actors/rules/decide/cluster-version.ts";
 import type { Deciding, EntryEnvironment } from "../../actors/rules/decide/decision.ts";
 import type { Proposal } from "../../actors/rules/decide/exactly-once.ts";
 import type { FileChunkRow, ReplicaSetRow } from "../../actors/rules/decide/rows.ts";
 import type { Reads } from "../../actors/rules/decide/state.ts";
+import type { TouchedSets } from "./touched-sets.ts";
 
 /** Where in the log the state stands. */
 export interface Applied {
@@ -55,8 +56,8 @@ export interface ListRequest {
 export interface Queries {
   /** The entry at a path; null if there is none or a part of the path is a file. */
   stat(path: string): EntryInfo | null;
-  /** A file's chunks from the one that holds byte `offset`. */
-  locate(path: string, offset: number, limit: number): { entry: EntryInfo | null; chunks: LocatedChunk[] };
+  /** A file's chunks from the one that holds byte `offset`; the bytes of a tiny file. */
+  locate(path: string, offset: number, limit: number): Pick<LocateAnswer, "entry" | "chunks" | "content">;
   /** One page of names in byte order of whole paths. */
   list(request: ListRequest): Omit<ListAnswer, "index">;
   /** A file's chunks by their number; null if there is no such file. */
@@ -67,13 +68,19 @@ export interface Queries {
   /** By worker: why it got a copy that was made later. */
   reasonsOf(chunkId: number): Map<string, string>;
   replicaSets(): ReplicaSetRow[];
+  /** Of these ids, the sets that are there. */
+  replicaSetsOf(setIds: Iterable<number>): ReplicaSetRow[];
+  /** By rising id, from behind `afterId`. */
+  replicaSetsFrom(afterId: number, limit: number): ReplicaSetRow[];
   /** By rising id. */
   chunksOfSet(setId: number, afterId: number, limit: number): SealedChunk[];
-  /** All chunks with ids in a range that the metadata expects on a worker, by id. */
-  inventory(workerId: string, fromId: number, toId: number): SealedChunk[];
+  /** All chunks of these sets with ids in a range, by id. */
+  inventory(setIds: readonly number[], fromId: number, toId: number): SealedChunk[];
   /** Freed chunks that a worker still has to trash, freed at `freedBefore` (log time) or earlier. */
   garbageOf(workerId: string, freedBefore: number, limit: number): number[];
   garbageCountOf(workerId: string): number;
+  /** Workers that still have something to trash. */
+  workersWithGarbage(): string[];
   garbageCount(): number;
   /** How many leases, keys and sessions have run out and wait for an EXPIRE. */
   expiredCount(logTime: number, sessionIdleMs: number): number;
@@ -87,6 +94,8 @@ export interface AppliedEntry {
 
 export interface MetadataStore extends StateReader {
   readonly queries: Queries;
+  /** Called after each transaction that touched replica sets, once it is committed. */
+  onSetsTouched: (touched: TouchedSets) => void;
   /** The cluster version in force. */
   readonly version: number;
   /** The state's hash at the last CHECK_STATE. */
@@ -98,7 +107,10 @@ export interface MetadataStore extends StateReader {
    * @throws CannotApply if one of them must not be applied here
    */
   apply(entries: readonly AppliedEntry[]): CommandResult[];
-  /** Flushes all that was applied: from here on, log entries up to the returned one need not be kept for recovery. */
+  /**
+   * Flushes all that was applied, or as much as a copy under way lets it: from here on, log entries up to the returned one
+   * need not be kept for recovery.
+   */
   makeDurable(): Applied;
   /**
    * Writes the state as it is at some moment of the call into a new file, while applying goes on.
@@ -107,7 +119,7 @@ export interface MetadataStore extends StateReader {
   copyTo(path: string): Promise<{ index: number; term: number }>;
   /** Makes a copy of the state the beginning of another history. Sessions end: what they had under way is unknown. */
   beginHistory(start: { index: number; term: number; skippedChunkIds: number }): void;
-  /** Cheap consistency check after an unclean stop. @returns what is wrong, or null */
+  /** Reads all of it, in one go. @returns what is wrong, or null */
   damage(): string | null;
   close(): void;
 }

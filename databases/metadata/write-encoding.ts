@@ -1,6 +1,7 @@
 /**
  * Each write as a flat list of values. The list is what statements bind, and what the state's hash is made of, so its
- * order and its spelling are fixed since cluster version 2: masters of different programs compare their hashes.
+ * order and its spelling are fixed since cluster version 2: masters of different programs compare their hashes. Bytes are
+ * bound behind the list, and are not in the hash.
  */
 import type { Write, Writes } from "../../actors/rules/decide/state.ts";
 import type { Scheme } from "../../actors/rules/redundancy/scheme.ts";
@@ -35,21 +36,30 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   moveEntry: ({ parent, key, fromParent, fromKey }) => [parent, key, fromParent, fromKey],
   dropEntry: ({ parent, key }) => [parent, key],
   addTotals: ({ files, directories, bytes }) => [files, directories, bytes],
+  addTinyBytes: ({ bytes }) => [bytes],
+  putContent: ({ fileId }) => [fileId],
+  copyContent: ({ fromFileId, toFileId }) => [toFileId, fromFileId],
+  dropContent: ({ fileId }) => [fileId],
   takeNodeIds: ({ count }) => [count],
   takeChunkIds: ({ count }) => [count],
   growSet: (set) => [...setName(set), ...setName(set)],
   addToSet: setName,
   shrinkSet: ({ setId }) => [setId],
+  shrinkSetBy: ({ setId, count }) => [count, setId],
   renameSet: ({ setId, workers }) => [joinWorkers(workers), setId],
   dropEmptySets: () => [],
   putChunk: (chunk) => [chunk.id, chunk.lengthBytes, chunk.crc32, ...setName(chunk)],
   moveChunkToSet: (chunk) => [...setName(chunk), chunk.chunkId],
   dropChunk: ({ chunkId }) => [chunkId],
+  dropChunks: ({ chunkIds }) => [JSON.stringify(chunkIds)],
+  dropFaultsOfChunks: ({ chunkIds }) => [JSON.stringify(chunkIds)],
+  dropReasonsOfChunks: ({ chunkIds }) => [JSON.stringify(chunkIds)],
   addRef: ({ chunkId, delta }) => [delta, chunkId],
   addRefs: ({ fileId }) => [fileId],
   putFileChunk: ({ fileId, offset, index, chunkId }) => [fileId, offset, index, chunkId],
   copyFileChunks: ({ fromFileId, toFileId }) => [toFileId, fromFileId],
   dropFileChunk: ({ fileId, offset }) => [fileId, offset],
+  dropFileChunks: ({ fileIds }) => [JSON.stringify(fileIds)],
   putGrant: ({ id, count, gatewayId, expiresAt, decision }) => [
     id,
     count,
@@ -91,6 +101,7 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   dropUpload: ({ uploadId }) => [uploadId],
   bury: ({ id, kind }) => [id, kind],
   unbury: ({ id }) => [id],
+  unburyAll: ({ ids }) => [JSON.stringify(ids)],
   putWorker: (row) => [
     row.id,
     row.url,
@@ -112,7 +123,9 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   putReason: ({ chunkId, workerId, reason }) => [chunkId, workerId, reason],
   dropReasons: ({ chunkId }) => [chunkId],
   putGarbage: ({ workerId, chunkId, freedAt }) => [workerId, chunkId, freedAt],
+  putGarbageOf: ({ workerIds, chunkIds, freedAt }) => [freedAt, JSON.stringify(workerIds), JSON.stringify(chunkIds)],
   dropGarbage: ({ workerId, chunkId }) => [workerId, chunkId],
+  dropGarbageOf: ({ workerId, chunkIds }) => [workerId, JSON.stringify(chunkIds)],
   putSession: ({ id, clientId, lastActiveAt }) => [id, clientId, lastActiveAt],
   touchSession: ({ sessionId, lastActiveAt, lowestSeq }) => [lastActiveAt, lowestSeq, sessionId],
   dropSession: ({ sessionId }) => [sessionId],
@@ -123,5 +136,8 @@ const VALUES_OF: { [K in keyof Writes]: (what: Writes[K]) => Value[] } = {
   setVersion: ({ version }) => [version],
   setMark: ({ index, hash }) => [index, hash],
 };
+
+/** What is bound behind the values. */
+export const bytesOf = ([name, what]: Write): Uint8Array | null => (name === "putContent" ? what.bytes : null);
 
 export const valuesOf = ([name, what]: Write): Value[] => VALUES_OF[name](what as never);

@@ -85,16 +85,18 @@ export async function explain({ dfs, output, signal }: Session, text: string): P
   if (found.kind === "directory")
     throw new DfsError("IS_A_DIRECTORY", `${path || "/"} is a directory.`, 0, "Name a file in it.");
   const explanation = await dfs.explain(path, { signal });
-  const { chunks, size, replication } = explanation;
+  const { chunks, size, replication, masters } = explanation;
   const good = (n: number): number => chunks[n]?.replicas.filter(({ state }) => state === "good").length ?? 0;
   const short = chunks.filter((_, n) => good(n) < replication).length;
   output.result(explanation, () =>
     [
-      `${printable(path)}: ${formatBytes(size)} in ${counted(chunks.length, "chunk")}, ${
-        short === 0
-          ? `each with ${counted(replication, "good copy", "good copies")}`
-          : `${short} of them with fewer than ${counted(replication, "good copy", "good copies")}`
-      }`,
+      masters
+        ? `${printable(path)}: ${formatBytes(size)} in the metadata, on ${masters.join(", ")}`
+        : `${printable(path)}: ${formatBytes(size)} in ${counted(chunks.length, "chunk")}, ${
+            short === 0
+              ? `each with ${counted(replication, "good copy", "good copies")}`
+              : `${short} of them with fewer than ${counted(replication, "good copy", "good copies")}`
+          }`,
       ...(chunks.length === 0
         ? []
         : [

@@ -78,6 +78,8 @@ export interface Explanation {
   size: number;
   etag: string;
   replication: number;
+  /** Of a tiny file, which lies in the metadata: the masters whose disks hold it. */
+  masters?: string[];
   chunks: ExplainedChunk[];
   /** Where a new chunk would go at this moment. */
   now: Decision | null;

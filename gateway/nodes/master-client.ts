@@ -32,6 +32,7 @@ export class MasterClient {
   readonly #search: LeaderSearch;
   readonly #session: CommandSession;
   #clusterId: string | null = null;
+  #version: number | null = null;
   readonly #maxWaiting: number;
   #waitingCount = 0;
 
@@ -89,6 +90,11 @@ export class MasterClient {
     return this.#counted(patience, () => this.#search.ask<T>(message, patience));
   }
 
+  /** The cluster version, as a leader last said it; null: none has been asked. */
+  get version(): number | null {
+    return this.#version;
+  }
+
   /** Waits for what others wait for too; see `LeaderSearch`. */
   get search(): LeaderSearch {
     return this.#search;
@@ -118,6 +124,7 @@ export class MasterClient {
 
   #learn(state: ClusterStateAnswer): ClusterStateAnswer {
     this.#clusterId ??= state.clusterId;
+    this.#version = state.version ?? 0;
     for (const { id, url } of state.masters) this.#search.masters.set(id, url);
     return state;
   }

@@ -1,4 +1,4 @@
-/** `?explain`: where each chunk of a file is, how healthy, and why there. The leader's books, checked with the workers. */
+/** `?explain`: where each chunk of a file is, how healthy, and why there; or that its bytes lie in the metadata. The leader's books, checked with the workers. */
 import { type Static, Type } from "@sinclair/typebox";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { Nullable, type PlacementDecision } from "../../actors/messages/primitives.ts";
@@ -46,6 +46,12 @@ const Replica = Type.Object({
 
 export const Explanation = Type.Object({
   ...FileJson.properties,
+  storage: Type.String({
+    description: "metadata: a tiny file, whose bytes every master keeps; workers: its chunks do",
+  }),
+  masters: Type.Optional(
+    Type.Array(Type.String(), { description: "with storage metadata: those whose disks hold it" }),
+  ),
   chunkCount: Type.Integer(),
   chunks: Type.Array(
     Type.Object({
@@ -76,7 +82,7 @@ export async function explainFile(
   fromIndex: number,
   limit: number,
 ): Promise<Explanation> {
-  const { file, chunks, now, next } = await operations.explain(path, fromIndex, limit);
+  const { file, chunks, masters, now, next } = await operations.explain(path, fromIndex, limit);
   if (file === null) throw new Refusal("NO_SUCH_FILE", `There is no file "${path}"`, { path });
   const questions = chunks.flatMap((chunk) => chunk.replicas.map((replica) => ({ chunk, replica })));
   const answers = new Map<
@@ -91,6 +97,8 @@ export async function explainFile(
   );
   return {
     ...fileJson(file),
+    storage: masters ? "metadata" : "workers",
+    ...(masters ? { masters } : {}),
     chunkCount: file.chunkCount,
     chunks: chunks.map((chunk) => ({
       id: formatChunkId(chunk.chunkId),

@@ -144,6 +144,7 @@ class ClusterGauges {
     ]);
     this.#gauge("files", "Files", ({ files }) => files.files);
     this.#gauge("file_bytes", "Bytes of all files", ({ files }) => files.bytes);
+    this.#gauge("tiny_file_bytes", "Of them, those that lie in the metadata", ({ files }) => files.tinyBytes ?? 0);
   }
 
   #addWorkers(): void {

@@ -10,6 +10,8 @@ export class BodyReader {
   #piece: Uint8Array = NOTHING;
   /** The rest of the current piece. */
   #rest: Uint8Array = NOTHING;
+  /** Read by `peek`, and not come to yet. */
+  readonly #ahead: Uint8Array[] = [];
   #ended: boolean;
   readonly #failed = new AbortController();
   #failure: Error | null = null;
@@ -43,6 +45,25 @@ export class BodyReader {
   /** Fires when the body gives no more: the client has gone, or `fail` was called. */
   get failed(): AbortSignal {
     return this.#failed.signal;
+  }
+
+  /**
+   * Looks at a short body before anything of it is taken.
+   *
+   * @returns all of it; null if it is longer than `mostBytes`
+   * @throws as `fill`
+   */
+  async peek(mostBytes: number): Promise<Uint8Array | null> {
+    let bytes = 0;
+    for (let pieces = 0; bytes <= mostBytes && !this.#ended; pieces++) {
+      const piece = await this.#next(pieces);
+      if (!piece) continue;
+      this.#ahead.push(piece);
+      bytes += piece.length;
+    }
+    this.#checkLength(bytes);
+    if (bytes > mostBytes) return null;
+    return this.#ahead.length === 1 ? (this.#ahead[0] as Uint8Array) : Buffer.concat(this.#ahead);
   }
 
   /**
@@ -87,28 +108,38 @@ export class BodyReader {
   readonly #clientGone = () => this.fail(new Refusal("BODY_INCOMPLETE", "The client went away before the body's end"));
 
   async #more(): Promise<boolean> {
-    for (let pieces = 0; this.#rest.length === 0 && !this.#ended; pieces++) {
-      if (pieces > MOST_EMPTY_PIECES) throw new Refusal("INVALID_BODY", "The body comes in empty pieces");
-      if (this.signal?.aborted) this.#clientGone();
-      if (this.#failure) throw this.#failure;
-      const { done, value } = await this.#read();
-      if (this.#failure) throw this.#failure;
-      this.#ended = done;
+    for (let pieces = 0; this.#rest.length === 0 && (this.#ahead.length > 0 || !this.#ended); pieces++) {
+      const value = this.#ahead.shift() ?? (await this.#next(pieces));
       if (!value) continue;
       this.#piece = this.#rest = value;
       this.onHeld(value.length);
     }
+    this.#checkLength(this.#readBytes + this.#rest.length, this.#rest.length === 0);
+    return this.#rest.length > 0;
+  }
+
+  /** @param pieces how many came before it that were empty. @returns nothing at the body's end */
+  async #next(pieces: number): Promise<Uint8Array | undefined> {
+    if (pieces > MOST_EMPTY_PIECES) throw new Refusal("INVALID_BODY", "The body comes in empty pieces");
+    if (this.signal?.aborted) this.#clientGone();
+    if (this.#failure) throw this.#failure;
+    const { done, value } = await this.#read();
+    if (this.#failure) throw this.#failure;
+    this.#ended = done;
+    return value;
+  }
+
+  /** @param known bytes of it that have come. @throws INVALID_BODY, BODY_INCOMPLETE */
+  #checkLength(known: number, isAll = this.#ended): void {
     const { lengthBytes } = this;
-    const known = this.#readBytes + this.#rest.length;
-    if (lengthBytes !== undefined && known > lengthBytes)
+    if (lengthBytes === undefined) return;
+    if (known > lengthBytes)
       throw new Refusal("INVALID_BODY", `The body is longer than the ${lengthBytes} bytes announced`);
-    if (this.#rest.length > 0) return true;
-    if (lengthBytes !== undefined && known < lengthBytes)
+    if (isAll && known < lengthBytes)
       throw new Refusal("BODY_INCOMPLETE", `The body ended after ${known} of ${lengthBytes} bytes`, {
         received: known,
         announced: lengthBytes,
       });
-    return false;
   }
 
   /**

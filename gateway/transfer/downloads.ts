@@ -11,6 +11,7 @@ import type { ByteRange, DownloadActivity, OpenFile, StreamOptions } from "../po
 import { BlockSource } from "./block-source.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { Hedges } from "./hedges.ts";
+import { heldFile } from "./held-file.ts";
 import { LocatedFile } from "./located-file.ts";
 import { Download } from "./reader.ts";
 import { Slots } from "./slots.ts";
@@ -77,6 +78,11 @@ export class Downloads {
     const { masters, workers } = this.#tools;
     this.#slots.refuseUnlessFree();
     const located = await LocatedFile.open(masters, workers, path, etag ?? null, consistency);
+    if (located.content !== null)
+      return heldFile(located.file, located.ageMs, located.content, (bytes) => {
+        this.counters.bytesOut += bytes;
+        this.counters.downloadsDone++;
+      });
     const streamOf: OpenFile["streamRanges"] = (ranges, options) => {
       const { download, context } = this.#begin(by, located, ranges, options);
       return download.stream(context);

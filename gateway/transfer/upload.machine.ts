@@ -72,7 +72,6 @@ export const uploadMachine = setup({
   },
 }).createMachine({
   id: "upload",
-  meta: { comesInCrowds: true },
   context: ({ input }) => ({
     ...input,
     chunkIndex: -1,
@@ -116,8 +115,15 @@ export const uploadMachine = setup({
       },
     },
     committing: {
-      description: "Every chunk is on enough disks; the leader makes the file visible.",
-      on: { COMMITTED: "done" },
+      description: "Every chunk is on enough disks, or the command holds the bytes; the leader makes the file visible.",
+      on: {
+        CHUNK_PLACED: {
+          target: "writing",
+          actions: "beginChunk",
+          description: "The metadata does not take the bytes of this tiny file: they go to workers.",
+        },
+        COMMITTED: "done",
+      },
     },
     done: { description: "Visible, whole.", type: "final" },
     failed: { description: "Given up, for the reason in `failure`; nothing of it is visible.", type: "final" },

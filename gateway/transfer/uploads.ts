@@ -1,12 +1,9 @@
 /** Uploads from request to commit: whole files in one go, and uploads that outlive connections. */
-import { createActor } from "xstate";
 import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { CommandOf } from "../../actors/messages/commands.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { isOutcomeUnknown, Refusal } from "../../actors/messages/errors.ts";
 import { MAX_LIST } from "../../actors/messages/primitives.ts";
-import { inspector } from "../../actors/node/record/inspector.ts";
-import { formatCrc32 } from "../../actors/rules/crc32.ts";
 import { keptHeaders } from "../../actors/rules/file-headers.ts";
 import { nameOf, type Principal } from "../access/principal.ts";
 import type { ExecuteOptions } from "../nodes/command-session.ts";
@@ -15,15 +12,17 @@ import type { Patience } from "../nodes/patience.ts";
 import type {
   AppendOptions,
   FileRequest,
-  HashName,
   PutOutcome,
   PutRequest,
   UploadActivity,
   UploadInfo,
 } from "../ports/transfers.ts";
 import { BodyReader } from "./body-reader.ts";
+import { checkDigests, hashesFor } from "./digest-check.ts";
 import { Slots } from "./slots.ts";
-import { type UploadEvent, uploadMachine } from "./upload.machine.ts";
+import { type Attributes, TinyPuts } from "./tiny-puts.ts";
+import type { UploadEvent } from "./upload.machine.ts";
+import { UploadProgress } from "./upload-progress.ts";
 import { type Turn, takenOver, UploadTurns } from "./upload-turns.ts";
 import { type BodyPlan, BodyWriter, type WriterTools, type WrittenBody } from "./writer.ts";
 
@@ -37,6 +36,8 @@ const chunksAtOnce = (idempotencyKey: string | undefined): number => (idempotenc
 const REPAIR_PATIENCE = { totalMs: 30_000, stepMs: 500 };
 /** A body that is silent for this long is taken for broken off. */
 const SILENT_AFTER_MS = 60_000;
+/** An upload that is under way for this long is worth a look. */
+const LASTING_MS = 1000;
 const DEFAULT_CONTENT_TYPE = "application/octet-stream";
 
 export interface UploadCounters {
@@ -55,17 +56,20 @@ type Settings = Pick<
   | "replicationFactor"
   | "minReplicas"
   | "uploadLeaseMs"
+  | "tinyFileBytes"
   | "limits"
 >;
 
 /** Where the bytes of one run through the writer come from. */
 interface Source {
-  body: ReadableStream<Uint8Array> | null;
-  lengthBytes?: number;
-  signal?: AbortSignal;
-  silentAfterMs?: number;
+  reader: BodyReader;
   /** The run ends with it. */
   turn?: Turn;
+}
+
+interface UnderWay {
+  progress: UploadProgress;
+  reader: BodyReader;
 }
 
 /** What the run is for. */
@@ -73,20 +77,22 @@ interface Run<T> {
   by: Principal;
   id: string;
   path: string;
+  /** Stores the body without a writer. null: it is to be written in chunks. */
+  atOnce?(tell: BodyPlan["tell"]): Promise<T | null>;
   plan: Pick<BodyPlan, "copies" | "chunkSizeBytes" | "hashes" | "keepPartial" | "onSealed">;
   commit(written: WrittenBody): Promise<T>;
 }
-
-type Attributes = Omit<CommandOf<"PUT_FILE">, "type" | "chunks" | "sizeBytes" | "crc32" | "sha256">;
 
 export class Uploads {
   readonly counters: UploadCounters = { bytesIn: 0, uploadsDone: 0, uploadsFailed: 0, writeFailovers: 0 };
   readonly #tools: WriterTools;
   readonly #config: Settings;
   readonly #slots: Slots;
-  readonly #active = new Map<string, { activity(): UploadActivity; cancel(reason: Error): void }>();
+  readonly #active = new Map<string, UnderWay>();
+  #lookout: Timer | null = null;
   readonly #turns = new UploadTurns();
   readonly #silentAfterMs: number;
+  readonly #tiny: TinyPuts;
   #nextId = 1;
 
   /** @param silentAfterMs a resumable upload's body that brings nothing for this long counts as broken off */
@@ -95,19 +101,24 @@ export class Uploads {
     this.#config = config;
     this.#slots = new Slots("uploads", config.limits.maxUploads);
     this.#silentAfterMs = silentAfterMs;
+    this.#tiny = new TinyPuts(tools.masters, config.tinyFileBytes);
   }
 
   activities(): UploadActivity[] {
-    return [...this.#active.values()].map(({ activity }) => activity());
+    return [...this.#active.values()].map(({ progress: { input, snapshot } }) => {
+      const { chunkIndex, bytes, workers, startedAt } = snapshot.context;
+      return { ...input, state: snapshot.value, chunkIndex, bytes, workers, startedAt };
+    });
   }
 
   /** Fails all uploads under way. */
   close(): void {
-    for (const { cancel } of this.#active.values()) cancel(new Refusal("OVERLOADED", "The gateway is stopping"));
+    for (const { reader } of this.#active.values()) reader.fail(new Refusal("OVERLOADED", "The gateway is stopping"));
   }
 
   async put(by: Principal, request: PutRequest): Promise<PutOutcome> {
     const attributes = this.#attributes(request);
+    const reader = new BodyReader(request.body, request.lengthBytes, request.signal);
     const { idempotencyKey } = request;
     const { masters } = this.#tools;
     let held: { chunk: StoredChunk; placed: PlacedChunk }[] = [];
@@ -125,34 +136,38 @@ export class Uploads {
       return uploadId;
     };
     try {
-      return await this.#run(request, {
-        by,
-        id: `put-${this.#nextId++}`,
-        path: request.path,
-        plan: {
-          copies: attributes,
-          chunkSizeBytes: this.#chunkSize(request),
-          hashes: hashesFor(request),
-          keepPartial: false,
-          onSealed: async (chunk, placed) => {
-            if (held.length === chunksAtOnce(idempotencyKey)) await stage();
-            held.push({ chunk, placed });
+      return await this.#run(
+        { reader },
+        {
+          by,
+          id: `put-${this.#nextId++}`,
+          path: request.path,
+          atOnce: (tell) => this.#putTiny(by, request, attributes, reader, tell),
+          plan: {
+            copies: attributes,
+            chunkSizeBytes: this.#chunkSize(request),
+            hashes: hashesFor(request),
+            keepPartial: false,
+            onSealed: async (chunk, placed) => {
+              if (held.length === chunksAtOnce(idempotencyKey)) await stage();
+              held.push({ chunk, placed });
+            },
+          },
+          commit: async ({ sizeBytes, crc32, hashes }) => {
+            checkDigests(request, crc32, hashes);
+            const sha256 = hashes.get("sha256") ?? null;
+            const underWay = sizeBytes > this.#config.blockSizeBytes;
+            if (uploadId === null) {
+              const chunks = held.map(({ chunk }) => chunk);
+              const command = { type: "PUT_FILE", ...attributes, chunks, sizeBytes, crc32, sha256 } as const;
+              return masters.execute<CommandOf<"PUT_FILE">>(command, { by, idempotencyKey, underWay });
+            }
+            if (held.length > 0) await stage();
+            const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256 } as const;
+            return this.#commit(command, { by, idempotencyKey, underWay });
           },
         },
-        commit: async ({ sizeBytes, crc32, hashes }) => {
-          checkDigests(request, crc32, hashes);
-          const sha256 = hashes.get("sha256") ?? null;
-          const underWay = sizeBytes > this.#config.blockSizeBytes;
-          if (uploadId === null) {
-            const chunks = held.map(({ chunk }) => chunk);
-            const command = { type: "PUT_FILE", ...attributes, chunks, sizeBytes, crc32, sha256 } as const;
-            return masters.execute<CommandOf<"PUT_FILE">>(command, { by, idempotencyKey, underWay });
-          }
-          if (held.length > 0) await stage();
-          const command = { type: "COMMIT_UPLOAD", uploadId, sizeBytes, crc32, sha256 } as const;
-          return this.#commit(command, { by, idempotencyKey, underWay });
-        },
-      });
+      );
     } catch (error) {
       if (uploadId !== null && !isOutcomeUnknown(error))
         masters.execute({ type: "ABORT_UPLOAD", uploadId }, { by }).catch(() => {});
@@ -160,6 +175,22 @@ export class Uploads {
     } finally {
       release();
     }
+  }
+
+  /** A file that the metadata takes needs no chunk and no worker. @returns null if it does not take it */
+  async #putTiny(
+    by: Principal,
+    request: PutRequest,
+    attributes: Attributes,
+    reader: BodyReader,
+    tell: (event: UploadEvent) => void,
+  ): Promise<PutOutcome | null> {
+    if (!this.#tiny.isWorthReading(request.lengthBytes)) return null;
+    const content = await reader.peek(this.#tiny.mostBytes);
+    const offered = () => tell({ type: "BODY_ENDED" });
+    const outcome = content && (await this.#tiny.put(content, request, attributes, { by, offered }));
+    this.counters.bytesIn += outcome?.file.sizeBytes ?? 0;
+    return outcome;
   }
 
   async open(by: Principal, request: FileRequest): Promise<UploadInfo> {
@@ -203,8 +234,9 @@ export class Uploads {
       const stage = async (chunks: StoredChunk[]) => {
         stagedTo = await this.#stage(by, uploadId, stagedTo, chunks);
       };
+      const reader = new BodyReader(body, options.lengthBytes, options.signal, this.#silentAfterMs);
       const written = await this.#run<WrittenBody>(
-        { body, ...options, silentAfterMs: this.#silentAfterMs, turn },
+        { reader, turn },
         {
           by,
           id: `upload-${uploadId}`,
@@ -272,39 +304,22 @@ export class Uploads {
   }
 
   /** Runs a body through a writer, with an `upload` machine that says how far it is. */
-  async #run<T>(
-    { body, lengthBytes, signal, silentAfterMs, turn }: Source,
-    { by, id, path, plan, commit }: Run<T>,
-  ): Promise<T> {
+  async #run<T>({ reader, turn }: Source, { by, id, path, atOnce, plan, commit }: Run<T>): Promise<T> {
+    const { lengthBytes } = reader;
     this.#slots.refuseUnlessFree();
-    const input = { id, by: nameOf(by), path, lengthBytes: lengthBytes ?? null, startedAt: Date.now() };
-    const actor = createActor(uploadMachine, { id: `upload:${id}`, input, inspect: inspector() }).start();
-    const tell = (event: UploadEvent) => actor.send(event);
-    const reader = new BodyReader(body, lengthBytes, signal, silentAfterMs);
+    const progress = new UploadProgress({
+      ...{ id, by: nameOf(by), path },
+      ...{ lengthBytes: lengthBytes ?? null, startedAt: Date.now() },
+    });
+    const { tell } = progress;
     turn?.onTakenAway((takeover) => reader.fail(takeover === "keep" ? ENDED_EARLY : takenOver(turn.uploadId)));
-    const activity = (): UploadActivity => {
-      const { value, context } = actor.getSnapshot();
-      const { chunkIndex, bytes, workers, startedAt } = context;
-      return { ...input, state: value, chunkIndex, bytes, workers, startedAt };
-    };
     this.#slots.take();
-    this.#active.set(id, { activity, cancel: (reason) => reader.fail(reason) });
+    this.#active.set(id, { progress, reader });
+    this.#lookOut();
     try {
-      const written = await new BodyWriter(
-        this.#tools,
-        {
-          ...plan,
-          tell,
-          onBytes: (bytes) => {
-            this.counters.bytesIn += bytes;
-          },
-          onWorkerLost: () => {
-            this.counters.writeFailovers++;
-          },
-        },
-        reader,
-      ).run();
-      const outcome = await commit(written);
+      const outcome =
+        (await atOnce?.(tell)) ??
+        (await commit(await new BodyWriter(this.#tools, this.#told(plan, tell), reader).run()));
       tell({ type: "COMMITTED" });
       this.counters.uploadsDone++;
       return outcome;
@@ -314,10 +329,35 @@ export class Uploads {
       this.counters.uploadsFailed++;
       throw error;
     } finally {
+      reader.release();
       this.#active.delete(id);
       this.#slots.give();
-      actor.stop();
+      progress.end();
     }
+  }
+
+  #told(plan: Run<unknown>["plan"], tell: BodyPlan["tell"]): BodyPlan {
+    const { counters } = this;
+    return {
+      ...plan,
+      tell,
+      onBytes: (bytes) => {
+        counters.bytesIn += bytes;
+      },
+      onWorkerLost: () => {
+        counters.writeFailovers++;
+      },
+    };
+  }
+
+  /** Looks for uploads that last, now and then while there are any. */
+  #lookOut(): void {
+    this.#lookout ??= setTimeout(() => {
+      this.#lookout = null;
+      const before = Date.now() - LASTING_MS;
+      for (const { progress } of this.#active.values()) if (progress.input.startedAt <= before) progress.watch();
+      if (this.#active.size > 0) this.#lookOut();
+    }, LASTING_MS / 2).unref();
   }
 
   #attributes(request: FileRequest): Attributes {
@@ -383,34 +423,4 @@ function hold<T>(held: T[], next: T): void {
 function requireOffset(uploadId: number, asked: number, offset: number): void {
   if (asked !== offset)
     throw new Refusal("UPLOAD_OFFSET_MISMATCH", `Upload ${uploadId} stands at ${offset}, not ${asked}`, { offset });
-}
-
-function hashesFor({
-  wantSha256 = false,
-  expectedHashes,
-}: Pick<PutRequest, "wantSha256" | "expectedHashes">): HashName[] {
-  return [...new Set([...(wantSha256 ? ["sha256" as const] : []), ...(expectedHashes?.keys() ?? [])])];
-}
-
-/** @throws DIGEST_MISMATCH */
-function checkDigests(
-  { expectedCrc32, expectedHashes }: Pick<PutRequest, "expectedCrc32" | "expectedHashes">,
-  crc32: number,
-  hashes: ReadonlyMap<HashName, string> = new Map(),
-): void {
-  if (expectedCrc32 !== undefined && expectedCrc32 !== crc32)
-    throw new Refusal(
-      "DIGEST_MISMATCH",
-      `The bytes have CRC-32 ${formatCrc32(crc32)}, not ${formatCrc32(expectedCrc32)}`,
-      {
-        crc32: formatCrc32(crc32),
-      },
-    );
-  for (const [name, expected] of expectedHashes ?? []) {
-    const hash = hashes.get(name) ?? "";
-    if (hash !== expected)
-      throw new Refusal("DIGEST_MISMATCH", `The bytes have ${name.toUpperCase()} ${hash}, not ${expected}`, {
-        [name]: hash,
-      });
-  }
 }

@@ -57,3 +57,29 @@ export async function runLoad<Task, Result>(script: string, task: Task): Promise
   if (exitCode !== 0) throw new Error(`${script} failed: ${complaints.trim().slice(0, 1000) || exitCode}`);
   return JSON.parse(printed) as LoadReport<Result>;
 }
+
+/** Runs a program to its end, and hands on each line that it prints. @throws if it fails */
+export async function runScript(
+  script: string,
+  env: Record<string, string>,
+  onLine: (line: string) => void,
+): Promise<void> {
+  const child = track(
+    Bun.spawn([process.execPath, join(BENCH, script)], {
+      env: { ...Bun.env, ...env },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "inherit",
+      detached: true,
+    }),
+  );
+  let rest = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() as string;
+    for (const line of lines) onLine(line);
+  }
+  if (rest) onLine(rest);
+  const exitCode = await child.exited;
+  if (exitCode !== 0) throw new Error(`${script} ended with ${exitCode}`);
+}

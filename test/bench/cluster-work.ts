@@ -3,35 +3,40 @@ import type { RealCluster } from "../support/real-cluster.ts";
 import { runLoad } from "./child-processes.ts";
 import type { LoadReport } from "./load/load-process.ts";
 import type { TransferResult, TransferTask } from "./load/transfer.ts";
-import { cpuSeconds } from "./process-accounting.ts";
+import { allOf, type Counted, countFrom, type KindSpent, type NodeKind, nodesOf } from "./spent-cpu.ts";
 
 const TRASH_PATIENCE_MS = 30_000;
 
-export interface Work<Result> extends LoadReport<Result> {
+export interface Work<Result, K extends string = string> extends LoadReport<Result> {
   /** Of all processes of the cluster, the load generator apart; null if the system does not tell. */
   clusterCpuSeconds: number | null;
+  /** The same, told apart. */
+  spent: KindSpent<K>[] | null;
 }
+
+export type ClusterWork<Result> = Work<Result, NodeKind>;
 
 /** What the processes spent while `work` ran. */
-export async function countingCpu<Result>(
-  pids: number[],
+export async function countingCpu<Result, K extends string>(
+  processes: Counted<K>[],
   work: () => Promise<LoadReport<Result>>,
-): Promise<Work<Result>> {
-  const before = cpuSeconds(pids);
+): Promise<Work<Result, K>> {
+  const since = countFrom(processes);
   const report = await work();
-  const after = cpuSeconds(pids);
-  return { ...report, clusterCpuSeconds: before === null || after === null ? null : after - before };
+  const spent = since();
+  return { ...report, spent, clusterCpuSeconds: allOf(spent) };
 }
 
-export const pidsOf = (cluster: RealCluster): number[] => cluster.pids().map(({ pid }) => pid);
-
-export const loadCluster = <Task, Result>(cluster: RealCluster, script: string, task: Task): Promise<Work<Result>> =>
-  countingCpu(pidsOf(cluster), () => runLoad<Task, Result>(script, task));
+export const loadCluster = async <Task, Result>(
+  cluster: RealCluster,
+  script: string,
+  task: Task,
+): Promise<ClusterWork<Result>> => countingCpu(await nodesOf(cluster), () => runLoad<Task, Result>(script, task));
 
 export const transfer = (
   cluster: RealCluster,
   task: Pick<TransferTask, "verb" | "paths" | "sizeBytes"> & Partial<TransferTask>,
-): Promise<Work<TransferResult>> =>
+): Promise<ClusterWork<TransferResult>> =>
   loadCluster<TransferTask, TransferResult>(cluster, "load/transfer.ts", {
     url: cluster.url,
     bytesPerSecond: 0,

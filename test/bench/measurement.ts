@@ -4,6 +4,9 @@ import type { PeakWatch } from "./peak-watch.ts";
 import type { Place, PlaceKind } from "./place.ts";
 import type { Sizes } from "./sizes.ts";
 
+/** The nodes that `config.json` lists. */
+export const AS_SHIPPED = { masters: 3, workers: 5, gateways: 1 } satisfies ClusterOptions;
+
 export interface Figure {
   /** Stable, for the JSON file and the aims; the same in both places. */
   id: string;
@@ -32,8 +35,11 @@ export interface Session extends AnySession {
 
 /** Of a measurement that needs clusters of its own making. */
 export interface ApartSession extends AnySession {
-  /** Starts a cluster for this one piece of work, and ends it. */
-  withCluster<T>(options: ClusterOptions, work: (cluster: RealCluster) => Promise<T>): Promise<T>;
+  /** Starts one cluster for each of `options`, all up at once, for this one piece of work, and ends them. */
+  withClusters<T, O extends ClusterOptions[]>(
+    options: [...O],
+    work: (...clusters: { [K in keyof O]: RealCluster }) => Promise<T>,
+  ): Promise<T>;
 }
 
 interface AnyMeasurement {
@@ -42,6 +48,8 @@ interface AnyMeasurement {
   title: string;
   /** `"memory"`: in memory alone, or on disk where there is no memory-backed folder. */
   where: "both" | "disk" | "memory";
+  /** Too long to be part of every run. */
+  onlyWhenNamed?: boolean;
 }
 export interface SharedMeasurement extends AnyMeasurement {
   run(session: Session): Promise<Figure[]>;

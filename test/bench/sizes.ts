@@ -1,4 +1,4 @@
-/** How much each measurement does: in full, or cut so that all of it takes less than a minute. */
+/** How much each measurement does: in full, or cut so that all of it takes a few minutes. */
 
 const MiB = 1 << 20;
 
@@ -11,6 +11,14 @@ export interface Sizes {
   created: number;
   stats: number;
   listPages: number;
+  /** Names in the directory that pages are asked of beside other work. */
+  pageNames: number;
+  idleMs: number;
+  /** Turns that two contenders take, and what each does in one. */
+  turns: number;
+  perTurn: { smallFiles: number; fileBytes: number };
+  /** Files whose bytes lie in the metadata. */
+  tinyFiles: number;
   /** Names in one directory. */
   largeDirectory: number;
   /** Leaders killed. */
@@ -27,6 +35,11 @@ export const FULL: Sizes = {
   created: 20_000,
   stats: 60_000,
   listPages: 300,
+  pageNames: 10_000,
+  idleMs: 30_000,
+  turns: 12,
+  perTurn: { smallFiles: 2000, fileBytes: 256 * MiB },
+  tinyFiles: 500_000,
   largeDirectory: 1_000_000,
   failovers: 5,
   parallelUploadBytes: 1024 * MiB,
@@ -40,6 +53,11 @@ export const QUICK: Sizes = {
   created: 2000,
   stats: 4000,
   listPages: 30,
+  pageNames: 2000,
+  idleMs: 3000,
+  turns: 2,
+  perTurn: { smallFiles: 200, fileBytes: 32 * MiB },
+  tinyFiles: 5000,
   largeDirectory: 20_000,
   failovers: 1,
   parallelUploadBytes: 8 * MiB,

@@ -10,7 +10,7 @@ export interface Section {
 
 const WIDTHS = { label: 48, value: 20 };
 
-function spelled(value: number | null, unit: string): string {
+export function spelled(value: number | null, unit: string): string {
   if (value === null) return "n/a";
   const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
   return `${value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
@@ -34,9 +34,11 @@ export function formatTable(sections: Section[], verdicts: Verdict[]): string {
   for (const section of sections) lines.push("", section.title, ...rows(section));
   const judged = verdicts.filter(({ reached }) => reached !== null);
   if (judged.length > 0) lines.push("", "Aims");
-  for (const { aim, value, unit, reached } of judged)
+  for (const { aim, value, unit, reached, byPercent } of judged) {
+    const by = `by ${Math.round(byPercent ?? 0)} %`;
     lines.push(
-      `  ${aim.padEnd(WIDTHS.label + 10)}${spelled(value, unit).padStart(WIDTHS.value - 8)}   ${reached ? "reached" : "not reached"}`,
+      `  ${aim.padEnd(WIDTHS.label + 18)}${spelled(value, unit).padStart(WIDTHS.value)}   ${reached ? "reached" : "not reached"}, ${by}`,
     );
+  }
   return lines.join("\n");
 }

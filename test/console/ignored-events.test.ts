@@ -32,7 +32,7 @@ const raftInput = {
   ...blankRaft({ voters: [["a", "b", "c"]], learners: [] }),
   ...{ durableIndex: 0, commitIndex: 0, leaderId: null, leaderHeardAt: Number.NEGATIVE_INFINITY },
   ...{ electionTimeoutMs: 0, isTransfer: false, votes: {}, progress: {}, termStartIndex: 0, readSeq: 0 },
-  ...{ waitingReads: [], transferTo: null, ports: { now: () => 0, random: () => 0, effects: [] } },
+  ...{ waitingReads: [], transferTo: null, ports: { now: () => 0, random: () => 0, mayLead: () => true, effects: [] } },
 };
 const unexpected: string[] = [];
 const worker = workerMachine.provide({

@@ -9,9 +9,10 @@ import { continueAs, currentCause, formatCause, parseCause, withCause } from "..
 import { HybridClock } from "../../actors/node/record/hybrid-clock.ts";
 import { payload } from "../../actors/node/record/payload.ts";
 import { Recorder } from "../../actors/node/record/recorder.ts";
+import { startRecording, stopRecording } from "../../actors/node/record/running-recorder.ts";
 import { recordId } from "../../actors/rules/record-id.ts";
 import { NodeRecords } from "../../databases/records.ts";
-import { uploadMachine } from "../../gateway/transfer/upload.machine.ts";
+import { UploadProgress } from "../../gateway/transfer/upload-progress.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const folders: string[] = [];
@@ -245,29 +246,36 @@ test("who waits for records gets them as soon as they are written", async () => 
   recorder.close();
 });
 
-test("of thousands of brief uploads a few are told, the others counted; one that fails is always told", async () => {
-  const { recorder, time, all } = record();
-  const upload = (id: string) =>
-    createActor(uploadMachine, {
-      id: `upload:${id}`,
-      input: { id, by: "system", path: id, lengthBytes: 1, startedAt: 0 },
-      inspect: recorder.inspect,
-      clock: time,
-    }).start();
-  for (let n = 0; n < 500; n++) {
-    const one = upload(`put-${n}`);
-    if (n === 300) one.send({ type: "FAILED", code: "TOO_FEW_REPLICAS", message: "1 of 2" });
-    else for (const type of ["BODY_ENDED", "COMMITTED"] as const) one.send({ type });
+test("of thousands of brief uploads a few are told, the others counted; one that fails or lasts is always told", () => {
+  const store = new NodeRecords(join(folder(), "records.db"), { keepRecords: 10_000 });
+  startRecording("gateway-1", store);
+  const told: StepRecord[] = [];
+  store.append = (records) => void told.push(...records);
+  try {
+    const upload = (id: string) => new UploadProgress({ id, by: "system", path: id, lengthBytes: 1, startedAt: 0 });
+    for (let n = 0; n < 500; n++) {
+      const one = upload(`put-${n}`);
+      one.tell({ type: "CHUNK_PLACED", workers: ["worker-1"] });
+      if (n === 300) one.tell({ type: "FAILED", code: "TOO_FEW_REPLICAS", message: "1 of 2" });
+      else for (const type of ["BODY_ENDED", "CHUNK_SEALED", "COMMITTED"] as const) one.tell({ type });
+      one.end();
+    }
+    const long = upload("put-long");
+    long.tell({ type: "CHUNK_PLACED", workers: ["worker-1"] });
+    expect(long.snapshot.value).toBe("writing");
+    long.watch();
+    for (const type of ["BODY_ENDED", "CHUNK_SEALED", "COMMITTED"] as const) long.tell({ type });
+    long.end();
+  } finally {
+    stopRecording();
   }
-  const long = upload("put-long");
-  time.pass(1100);
-  long.send({ type: "BODY_ENDED" });
-  const records = (await all()).filter(({ m }) => m === "upload");
+  const records = told.filter(({ m }) => m === "upload");
+  const statesOf = (id: string) => records.filter(({ s }) => s === id).map(({ v }) => v);
   expect(records.filter(({ k }) => k === "init").length).toBe(5 + 1 + 1);
-  expect(records.find(({ v }) => v === "failed")?.s).toBe("put-300");
-  expect(records.find(({ s }) => s === "put-long")?.v).toBe("committing");
+  expect(statesOf("put-0")).toEqual(["opening", "writing", "sealing", "committing", "done"]);
+  expect(statesOf("put-300")).toEqual(["writing", "failed"]);
+  expect(statesOf("put-long")).toEqual(["writing", "sealing", "committing", "done"]);
   expect(records.filter(({ k }) => k === "sum").reduce((sum, { d }) => sum + (d?.done as number), 0)).toBe(494);
-  recorder.close();
 });
 
 test("what goes on as a consequence leaves its caller as it was", () => {

@@ -5,6 +5,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { TINY_SINCE } from "../../actors/rules/decide/cluster-version.ts";
 import { openRecording } from "../../gateway/console/recording.ts";
 import { reportsOf } from "../../gateway/console/reports.ts";
 import { until } from "../support/fair-time.ts";
@@ -24,7 +25,7 @@ const { entries } = JSON.parse(readFileSync(join(LEFT, "listing.json"), "utf8"))
 const cluster = await RealCluster.start({
   masters: 3,
   workers: 4,
-  config: { chunkSizeBytes: 1 << 20, blockSizeBytes: 1 << 16 },
+  config: { chunkSizeBytes: 1 << 20, blockSizeBytes: 1 << 16, tinyFileBytes: 4096 },
   prepare: async ({ config }) => {
     mkdirSync(config.dataDirectory, { recursive: true });
     writeFileSync(join(config.dataDirectory, "cluster.secret"), SECRET, { mode: 0o600 });
@@ -66,6 +67,18 @@ test("the cluster goes on from there: new files come, old ones are replaced and 
   expect(put.status).toBe(200);
   expect(await (await fetch(cluster.fileUrl("large/three-and-a-half-chunks"))).text()).toBe("now short");
   expect((await fetch(cluster.fileUrl("inline/small.txt"), { method: "DELETE" })).status).toBe(204);
+});
+
+test("once all masters are of this program, a short file lies in the metadata, beside those of chunks", async () => {
+  await cluster.until("the version is raised", 20_000, async () => {
+    const { version = 0 } = (await cluster.view()) as { version?: number };
+    return version >= TINY_SINCE;
+  });
+  const path = "inline/tiny.txt";
+  expect((await fetch(cluster.fileUrl(path), { method: "PUT", body: "tiny" })).status).toBe(201);
+  const explained = await fetch(`${cluster.fileUrl(path)}?explain`);
+  expect((await explained.json()) as unknown).toMatchObject({ storage: "metadata", chunks: [] });
+  expect(await (await fetch(cluster.fileUrl(path))).text()).toBe("tiny");
 });
 
 test("an earlier program's recording opens, with its machines and their drawings, and its failover is told from it", async () => {

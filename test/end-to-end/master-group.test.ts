@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { MasterGroup } from "../../gateway/client/client.ts";
 import { runDfs } from "../support/command-line.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { expectOneHistory, WHOLE_LOG } from "../support/judge-load.ts";
+import { BOTH_KINDS, expectOneHistory, tinyOrLonger, WHOLE_LOG } from "../support/judge-load.ts";
 import { SEED, seeded } from "../support/random.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 import { RecordedLoad } from "../support/recorded-load.ts";
@@ -114,8 +114,15 @@ describe("who belongs to the masters", () => {
   });
 
   test(`20. a master whose disk was wiped is refused under its old id and joins under a new one; the load notices nothing wrong  SEED=${SEED}`, async () => {
-    cluster = await RealCluster.start({ masters: 3, workers: 3, gateways: 2, config: { raft: WHOLE_LOG } });
-    const load = new RecordedLoad({ gateways: cluster.config.gateways, random: seeded(SEED) }).start();
+    cluster = await RealCluster.start({
+      masters: 3,
+      workers: 3,
+      gateways: 2,
+      config: { ...BOTH_KINDS, raft: WHOLE_LOG },
+    });
+    const random = seeded(SEED);
+    const { gateways } = cluster.config;
+    const load = new RecordedLoad({ gateways, random, paddingBytes: tinyOrLonger(random) }).start();
     await cluster.until("all are known by their data", 10_000, async () => {
       const told = await fetch(`${cluster.url}/cluster/masters`).then((r) => r.json() as Promise<MasterGroup>);
       return told.masters.every(({ member, lag }) => member === "voter" && lag !== null);
@@ -161,7 +168,7 @@ describe("snapshots", () => {
   const raft = { heartbeatMs: 100, electionMs: 1000, keepEntries: 20, maxStaleMs: 5000 };
 
   test("22b. a follower that was away while the log was cut back gets the state whole, also when it is killed over it", async () => {
-    cluster = await RealCluster.start({ masters: 3, workers: 3, config: { raft } });
+    cluster = await RealCluster.start({ masters: 3, workers: 3, config: { ...BOTH_KINDS, raft } });
     const away = await follower();
     await cluster.kill(away);
     const load = writing("load", 8);
@@ -192,7 +199,7 @@ describe("snapshots", () => {
   });
 
   test("28c. a master that lost its applied state, with a log that cannot build it, takes the leader's", async () => {
-    cluster = await RealCluster.start({ masters: 3, workers: 3, config: { raft } });
+    cluster = await RealCluster.start({ masters: 3, workers: 3, config: { ...BOTH_KINDS, raft } });
     const load = writing("load", 8);
     const hurt = await follower();
     await cluster.until("many entries", 60_000, async () => ((await master(hurt))?.appliedIndex ?? 0) > 400);

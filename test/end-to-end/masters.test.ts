@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import type { MasterStatusAnswer } from "../../actors/messages/master.ts";
 import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
-import { expectOneHistory, WHOLE_LOG } from "../support/judge-load.ts";
+import { BOTH_KINDS, expectOneHistory, tinyOrLonger, WHOLE_LOG } from "../support/judge-load.ts";
 import { SEED, seeded } from "../support/random.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 import { RecordedLoad } from "../support/recorded-load.ts";
@@ -40,11 +40,19 @@ const roleOf = async (id: string): Promise<string | undefined> =>
 const MASTERS = ["master-1", "master-2", "master-3"];
 
 const startCluster = async () => {
-  cluster = await RealCluster.start({ masters: 3, workers: 3, gateways: 2, config: { raft: WHOLE_LOG } });
+  cluster = await RealCluster.start({
+    masters: 3,
+    workers: 3,
+    gateways: 2,
+    config: { ...BOTH_KINDS, raft: WHOLE_LOG },
+  });
 };
 
-const startLoad = (): RecordedLoad =>
-  new RecordedLoad({ gateways: cluster.config.gateways, random: seeded(SEED) }).start();
+function startLoad(): RecordedLoad {
+  const random = seeded(SEED);
+  const { gateways } = cluster.config;
+  return new RecordedLoad({ gateways, random, paddingBytes: tinyOrLonger(random) }).start();
+}
 
 const summary = (times: number[]): string => {
   const sorted = [...times].sort((a, b) => a - b).map(Math.round);

@@ -1,6 +1,6 @@
 /** Which combinations of workers chunks come to lie on: how many, how evenly, and what joins, deaths and repairs add. */
 import { describe, expect, test } from "bun:test";
-import { classifyReplicas } from "../../actors/rules/redundancy/classify.ts";
+import { KeptVerdicts } from "../../actors/rules/redundancy/kept-verdicts.ts";
 import { Layouts } from "../../actors/rules/redundancy/layouts.ts";
 import { choose } from "../../actors/rules/redundancy/placement.ts";
 import { type PlannedCopy, planRepairs, type RepairWorker } from "../../actors/rules/redundancy/repair-plan.ts";
@@ -91,16 +91,16 @@ class Chunks {
   readonly #isAlive = (id: string): boolean => this.workers.some((one) => one.id === id && one.liveness !== "dead");
 
   #plan() {
-    const byId = new Map(this.workers.map((one) => [one.id, one]));
+    const judged = new KeptVerdicts(2);
+    for (const one of this.workers)
+      judged.workerChanged(one.id, { ...one, liveness: one.liveness === "suspect" ? "live" : one.liveness });
     const rows = [...this.sets].map(([name, ids], n) => ({
       set: { id: n, scheme: copies(3), workers: name.split(","), chunkCount: ids.size },
       chunkIds: [...ids].sort((a, b) => a - b),
     }));
+    judged.reset(rows.map(({ set }) => set));
     return planRepairs({
-      judged: rows.map(({ set }) => ({
-        set,
-        verdict: classifyReplicas(set.workers, (id) => byId.get(id), set.scheme),
-      })),
+      judged,
       workers: this.workers,
       layouts: this.layouts,
       chunksOf: (setId, afterId, limit) =>

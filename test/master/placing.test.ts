@@ -1,6 +1,5 @@
 /** Where a leader puts chunks: under many askers at once, with too few zones, and when a chosen worker dies. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { betterZones } from "../../actors/rules/redundancy/classify.ts";
 import { ManualCluster } from "../support/manual-cluster.ts";
 
 let cluster: ManualCluster;
@@ -140,15 +139,6 @@ describe("fewer zones than copies", () => {
     for (const worker of cluster.workers) worker.beats = false;
     cluster.openOffice();
     expect((await cluster.state()).workers.map(({ zone }) => zone)).toEqual(["a", "b", "a", "c"]);
-  });
-
-  test("41e. a better zone for a copy is an open one without a copy, where two copies share one", () => {
-    const zoneOf = (id: string) => id[0];
-    const better = (holders: string[], open: string[]) => [...betterZones(holders, zoneOf, new Set(open))];
-    expect(better(["a1", "a2", "b1"], ["a", "b", "c"])).toEqual(["c"]);
-    expect(better(["a1", "b1", "c1"], ["a", "b", "c", "d"])).toEqual([]);
-    expect(better(["a1", "a2", "b1"], ["a", "b"])).toEqual([]);
-    expect(better([], ["a"])).toEqual([]);
   });
 });
 

@@ -141,6 +141,7 @@ test("of a step that breaks an invariant, and of what waited for its flush, noth
       defer: (callback) => deferred.push(callback),
       apply: () => left.push("applied"),
       proposed: () => {},
+      mayLead: () => true,
       readReady: () => {},
       leaderChanged: (leaderId) => left.push(`leader ${leaderId}`),
       sendSnapshot: () => {},

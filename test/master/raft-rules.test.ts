@@ -11,7 +11,7 @@ import {
   raisesTerm,
   startElection,
 } from "../../actors/rules/raft/election.ts";
-import { append, emptyLog, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
+import { append, emptyLog, entriesToKeep, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 import { beginWatch, planChange, watchLearner } from "../../actors/rules/raft/membership.ts";
 import { beat, confirmReads, read } from "../../actors/rules/raft/reads.ts";
 import {
@@ -451,4 +451,21 @@ test("a read is confirmed by a quorum that echoes its position, not by an earlie
   expect(confirmReads(asked)).toEqual({});
   const echoed = { ...asked, progress: { ...asked.progress, b: { ...asked.progress.b, readSeq: 1 } } } as RaftState;
   expect(confirmReads(echoed).effects).toEqual([{ kind: "readReady", id: 7, index: 4 }]);
+});
+
+test("of a log of long entries fewer are kept: all of them lie in memory", () => {
+  const logOf = (count: number, bytes: number): LogTail =>
+    append(
+      emptyLog(),
+      Array.from({ length: count }, (_, n) => ({
+        index: n + 1,
+        term: 1,
+        kind: "command",
+        data: new Uint8Array(bytes),
+      })),
+    );
+  expect(entriesToKeep(logOf(2000, 100), 1000, 32 << 20)).toBeNull();
+  expect(entriesToKeep(logOf(2001, 100), 1000, 32 << 20)).toBe(1000);
+  expect(entriesToKeep(logOf(64, 1 << 20), 1000, 32 << 20)).toBeNull();
+  expect(entriesToKeep(logOf(65, 1 << 20), 1000, 32 << 20)).toBe(32);
 });

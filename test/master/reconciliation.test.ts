@@ -14,7 +14,16 @@ type Parts = ConstructorParameters<typeof Reconciliation>[0];
 function leaderOf(dfs: MetadataHarness) {
   const leader = { leads: true };
   const metadata: MetadataPort = {
-    ...{ queries: dfs.queries, term: 1, appliedIndex: 1, logTime: 0, members: () => ["master-1"] },
+    version: 4,
+    voters: () => [],
+    ...{
+      queries: dfs.queries,
+      term: 1,
+      appliedIndex: 1,
+      logTime: 0,
+      members: () => ["master-1"],
+      watchSets: () => () => {},
+    },
     row: (name, where) => dfs.metadata.row(name, where),
     rows: (name, where) => dfs.metadata.rows(name, where),
     ask: (question) => dfs.metadata.ask(question),
@@ -31,6 +40,7 @@ function leaderOf(dfs: MetadataHarness) {
     workers: { get: () => worker, livenessOf: () => "live", noteCompared: () => {} } as unknown as Parts["workers"],
     steward: {
       state: "steady",
+      verdicts: { setsOn: () => dfs.queries.replicaSets().map(({ id }) => id) },
       repairs: { isTargetOf: () => false },
       markReplicas: async () => {},
     } as unknown as Parts["steward"],

@@ -1,6 +1,6 @@
 /** What a round of repair plans, from plain data: the order of need, where copies go, and why something waits. */
 import { describe, expect, test } from "bun:test";
-import { classifyReplicas } from "../../actors/rules/redundancy/classify.ts";
+import { KeptVerdicts } from "../../actors/rules/redundancy/kept-verdicts.ts";
 import { Layouts } from "../../actors/rules/redundancy/layouts.ts";
 import {
   type PlannedCopy,
@@ -30,11 +30,12 @@ function view(
   const rows = sets.map(({ holders, chunks = 1, wanted = 3 }, n) => ({
     ...{ id: n + 1, scheme: copies(wanted), workers: holders, chunkCount: chunks },
   }));
+  const judged = new KeptVerdicts(2);
+  for (const one of workers)
+    judged.workerChanged(one.id, { ...one, liveness: one.liveness === "suspect" ? "live" : one.liveness });
+  judged.reset(rows);
   return {
-    judged: rows.map((set) => ({
-      set,
-      verdict: classifyReplicas(set.workers, (id) => workers.find((one) => one.id === id), set.scheme),
-    })),
+    judged,
     workers,
     layouts: new Layouts(workers, 0),
     chunksOf: (setId, afterId, limit) =>
@@ -119,7 +120,9 @@ describe("copies that are missing", () => {
   test("a worker at which copies failed a moment ago gets none", () => {
     const workers = ["a", "b", "d"].map((id) => worker(id)).concat(dead("c"));
     const of = view(workers, [{ holders: ["a", "b", "c"] }], { resting: new Set(["d"]) });
-    expect(planRepairs(of)).toEqual({ steps: [], waiting: new Map([[1, "no worker can take a copy now"]]) });
+    expect(planRepairs(of)).toEqual({
+      ...{ steps: [], waiting: new Map([[1, "no worker can take a copy now"]]), othersWait: null },
+    });
   });
 
   test("two chunks of one round do not count on the same free space", () => {
@@ -157,6 +160,18 @@ describe("copies that lie unwell", () => {
     ];
     const [spread] = copiesOf(view(workers, [{ holders: ["a", "b", "c"] }]));
     expect(spread).toMatchObject({ purpose: "spread", targetId: "d" });
+  });
+
+  test("41e. none moves between zones where no two copies share one, or where no other zone has room", () => {
+    const workers = [
+      worker("a", { zone: "x" }),
+      worker("b", { zone: "x" }),
+      worker("c", { zone: "y" }),
+      worker("d", { zone: "z", condition: "full" }),
+      worker("e", { zone: "w" }),
+    ];
+    expect(copiesOf(view(workers, [{ holders: ["a", "c", "e"] }]))).toEqual([]);
+    expect(copiesOf(view(workers.slice(0, 4), [{ holders: ["a", "b", "c"] }]))).toEqual([]);
   });
 
   for (const [claim, difference, moved] of [

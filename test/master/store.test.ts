@@ -1,4 +1,5 @@
 /** Each store of the metadata, judged by the one suite of what a store must do. */
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -56,5 +57,24 @@ test("two stores that applied the same log hold the same state, whatever happene
   }));
   expect(second).toEqual(first as NonNullable<typeof first>);
   for (const { metadata } of lived) metadata.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("what was applied since a copy began does not count as durable before the copy is made", () => {
+  const folder = mkdtempSync(join(tmpdir(), "dfs-store-"));
+  const dfs = new LogRunner(new SqliteMetadata(fileIn(folder)));
+  dfs.register();
+  const { index: before } = dfs.metadata.makeDurable();
+  expect(before).toBe(dfs.metadata.applied().index);
+  dfs.accept({ type: "MAKE_DIRECTORY", path: "a" });
+  const copying = new Database(fileIn(folder), { readonly: true });
+  copying.exec("BEGIN");
+  copying.query("SELECT * FROM totals").get();
+  dfs.accept({ type: "MAKE_DIRECTORY", path: "b" });
+  expect(dfs.metadata.makeDurable().index).toBe(before);
+  copying.exec("COMMIT");
+  copying.close(true);
+  expect(dfs.metadata.makeDurable().index).toBe(before + 2);
+  dfs.metadata.close();
   rmSync(folder, { recursive: true, force: true });
 });

@@ -221,13 +221,15 @@ test("the cluster's state has the gateway's own account, and a worker's mode can
 
 test("metrics count requests by route and tell redundancy, or that no leader answers", async () => {
   const { call, data } = start();
-  await call("PUT", "/files/one", { body: "of one chunk" });
+  await call("PUT", "/files/one", { body: "of one chunk".repeat(1000) });
+  await call("PUT", "/files/tiny", { body: "of no chunk" });
   await call("GET", "/files/some/name");
   const text = await (await call("GET", "/metrics")).text();
   expect(text).toContain(
     'dfs_gateway_http_requests_total{method="GET",route="/files/{path}",status="404",gateway="gateway-1"} 1',
   );
   expect(text).toContain('dfs_cluster_chunks_full{gateway="gateway-1"} 1');
+  expect(text).toContain('dfs_cluster_tiny_file_bytes{gateway="gateway-1"} 11');
   expect(text).toContain('dfs_gateway_leader_reachable{gateway="gateway-1"} 1');
   expect(text).toMatch(/process_resident_memory_bytes\{.*\} \d{6,}/);
   data.refusal = new Refusal("NO_LEADER", "gone");

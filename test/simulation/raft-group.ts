@@ -225,7 +225,7 @@ export class RaftGroup {
       { heartbeatMs: this.knobs.heartbeatMs, electionMs: this.knobs.electionMs },
       {
         clock,
-        random: this.world.random(`${master.id}/${incarnation}`),
+        ...{ random: this.world.random(`${master.id}/${incarnation}`), mayLead: () => true },
         send: (message) => this.#send(master, message),
         flush: (write, done) => this.#flush(master, incarnation, write, done),
         defer: (callback) => void this.world.schedule(0, () => this.#happens(master, incarnation, callback)),

@@ -72,6 +72,18 @@ export function eventfulLife(dfs: LogRunner): number[] {
   run({ type: "NOOP" });
   note();
   run({ type: "SET_CLUSTER_VERSION", version: 4 });
+  dfs.accept(dfs.putTiny("tiny/one", Buffer.from("first")));
+  dfs.accept(dfs.putTiny("tiny/one", Buffer.from("second")));
+  run({ type: "COPY_PATH", from: "tiny", to: "tiny too", overwrite: false, condition });
+  run({ type: "DELETE_PATH", path: "tiny", recursive: true, condition });
+  const [garbage, shared] = [dfs.chunk(["w1", "w2"]), dfs.chunk(["w1", "w2"])];
+  dfs.accept(dfs.put("later/one", [garbage]));
+  dfs.accept(dfs.put("later/two", [shared]));
+  run({ type: "COPY_PATH", from: "later/two", to: "later/three", overwrite: false, condition });
+  run({ type: "DELETE_PATH", path: "later/one", recursive: false, condition });
+  run({ type: "DELETE_PATH", path: "later/two", recursive: false, condition });
+  for (let n = 0; n < 4; n++) run({ type: "REAP_DELETED" });
+  run({ type: "FORGET_GARBAGE", items: [{ workerId: "w1", chunkId: garbage.chunkId }] });
   dfs.accept(dfs.put("placed/one", [dfs.chunk()]));
   dfs.accept(dfs.put("placed/two", [dfs.chunk()]));
   run({

@@ -15,6 +15,7 @@ import { listenOptions, SERVER_OPTIONS } from "../../actors/node/http/server-opt
 import { sharedSecret } from "../../actors/node/identity/signature.ts";
 import { createLogger } from "../../actors/node/log.ts";
 import { type AnswerOf, type Handlers, type MessageOf, mailbox } from "../../actors/node/messaging/mailbox.ts";
+import { PROGRAM_VERSION } from "../../actors/rules/decide/cluster-version.ts";
 import { openBackend } from "../../gateway/backend.ts";
 import type { DownloadPatience } from "../../gateway/transfer/downloads.ts";
 import { CLUSTER_ID, ManualCluster, SECRET } from "./manual-cluster.ts";
@@ -98,7 +99,14 @@ export class GatewayCluster extends ManualCluster {
     for (const worker of this.workers) worker.capacityBytes = 1 << 30;
     await this.pass(SETTLING_MS);
     this.startMaster();
+    if (this.config.tinyFileBytes !== 0) await this.takeTinyFiles();
     return this;
+  }
+
+  /** As masters of this program do that are as many as a file wants copies: here one stands for three. */
+  async takeTinyFiles(): Promise<void> {
+    await this.propose({ type: "SET_CLUSTER_VERSION", version: PROGRAM_VERSION });
+    this.engine.voters = () => ["master-1", "master-2", "master-3"];
   }
 
   override async stop(): Promise<void> {

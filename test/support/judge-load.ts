@@ -13,6 +13,10 @@ const UNDECIDED_AT_MOST = 0.01;
 /** `config.raft` of clusters whose masters' logs are read at the end: nothing of them is cut off. */
 export const WHOLE_LOG = { heartbeatMs: 60, electionMs: 600, keepEntries: 1_000_000, maxStaleMs: 5000 };
 
+/** Files lie in the metadata and on workers, by turns, if the load's files have the lengths below. */
+export const BOTH_KINDS = { tinyFileBytes: 2048 };
+export const tinyOrLonger = (random: () => number) => (): number => (random() < 0.5 ? 0 : BOTH_KINDS.tinyFileBytes);
+
 /**
  * Stops the load and all masters. Expects that no acknowledged change is lost, that none took effect twice, that no strong
  * read was stale, that the masters' logs are the same, and that each promise of "nothing happened" was kept.

@@ -1,5 +1,5 @@
 /** A metadata engine of a group of one, on real files, that leads as soon as it is started. */
-import { RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
+import { type EngineOptions, RaftMetadata } from "../../actors/master/group/raft-metadata.ts";
 import type { Clock } from "../../actors/node/clock.ts";
 import { until } from "./fair-time.ts";
 
@@ -27,6 +27,7 @@ export function loneEngine(
   keepEntries = 10_000,
   clock?: Clock,
   onFailure: (cause: unknown) => void = fail,
+  more: Partial<EngineOptions> = {},
 ): RaftMetadata {
   const configuration = { voters: [["master-1"]], learners: [] };
   return new RaftMetadata({
@@ -42,6 +43,7 @@ export function loneEngine(
     neededFrom: () => Number.POSITIVE_INFINITY,
     onFailure,
     clock,
+    ...more,
   });
 }
 

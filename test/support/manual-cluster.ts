@@ -49,7 +49,7 @@ export class ManualCluster {
   protected constructor({ zones = ["a", "b", "c"], config = {}, prefix = "w" }: Options) {
     this.#prefix = prefix;
     const shipped = loadConfig();
-    const small = { blockSizeBytes: 1 << 16, inlineChunkBytes: 512 };
+    const small = { blockSizeBytes: 1 << 16, inlineChunkBytes: 512, tinyFileBytes: 0 };
     this.config = { ...shipped, ...small, trash: { ...shipped.trash, deleteGraceMs: 0 }, ...config, workers: [] };
     this.engine = loneEngine(this.#folder, CLUSTER_ID);
     const ports = freePorts(zones.length + 1);

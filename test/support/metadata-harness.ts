@@ -38,9 +38,18 @@ export class MetadataHarness extends LogRunner<SqliteMetadata> {
       ],
       ["a file's chunks exist", ask("SELECT chunk_id FROM file_chunks WHERE chunk_id NOT IN (SELECT id FROM chunks)")],
       [
-        "a file is as long as its chunks",
+        "a file is as long as its chunks, or as its bytes here",
         ask(`SELECT e.key, e.size FROM entries e WHERE e.key NOT LIKE '%/' AND e.size <>
-             (SELECT coalesce(sum(c.length), 0) FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id WHERE f.file_id = e.id)`),
+             (SELECT coalesce(sum(c.length), 0) FROM file_chunks f JOIN chunks c ON c.id = f.chunk_id WHERE f.file_id = e.id) +
+             (SELECT coalesce(sum(length(bytes)), 0) FROM contents WHERE file_id = e.id)`),
+      ],
+      [
+        "bytes are of a file that is there",
+        ask("SELECT file_id FROM contents WHERE file_id NOT IN (SELECT id FROM entries)"),
+      ],
+      [
+        "the totals count the bytes of tiny files",
+        ask("SELECT tiny_bytes FROM totals WHERE tiny_bytes <> (SELECT coalesce(sum(length(bytes)), 0) FROM contents)"),
       ],
       [
         "a name is a file or a directory",

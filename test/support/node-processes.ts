@@ -40,6 +40,7 @@ export class NodeProcesses {
         chunkSizeBytes: 1 << 20,
         blockSizeBytes: 1 << 16,
         inlineChunkBytes: 1 << 14,
+        tinyFileBytes: 0,
         heartbeatMs: 100,
         suspectAfterMs: 400,
         deadAfterMs: 1200,

@@ -16,7 +16,8 @@ const SMALL = { blockSizeBytes: 4096, chunkSizeBytes: 65536, inlineChunkBytes: 4
 
 /** Over a cluster of its own, which `end` takes away; `clear` takes away all that tests have left in it. */
 export async function restGateway({ token, config = {} }: { token?: string; config?: Partial<Config> } = {}) {
-  const cluster = await new GatewayCluster({ workers: 3, config }).up();
+  const { tinyFileBytes } = configJson;
+  const cluster = await new GatewayCluster({ workers: 3, config: { tinyFileBytes, ...config } }).up();
   const data: LooseBackend = looseBackend(cluster.data);
   const rest = restGatewayOver(data, { token });
   const end = async (): Promise<void> => {

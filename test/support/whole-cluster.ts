@@ -68,6 +68,7 @@ export class WholeCluster {
       blockSizeBytes: BLOCK,
       readAheadBytes: 6 * BLOCK,
       inlineChunkBytes: 1024,
+      tinyFileBytes: 0,
       heartbeatMs: 20,
       safeModeMs: 2000,
       trash: { keepMs: 3_600_000, deleteGraceMs: 0 },

@@ -27,6 +27,11 @@ test("an empty file goes straight to its commit", () => {
   expect(after(ended).value).toBe("committing");
 });
 
+test("a tiny file that the metadata does not take is written to workers after all", () => {
+  expect(after(ended, placed).value).toBe("writing");
+  expect(after(ended, placed, ended, sealed, { type: "COMMITTED" }).value).toBe("done");
+});
+
 test("the next chunk is written while the one before seals, and the commit waits for all seals", () => {
   expect(after(placed, placed, sealed).value).toBe("writing");
   expect(after(placed, placed, sealed, ended).value).toBe("sealing");

@@ -5,11 +5,13 @@ import { Disk } from "../../actors/worker/store/disk.ts";
 import { FlushQueue } from "../../actors/worker/store/flush-queue.ts";
 import { OpenChunk } from "../../actors/worker/store/open-chunk.ts";
 import { DirectorySync } from "../../actors/worker/store/shelves/directory-sync.ts";
+import { DirectWrites, PartFile } from "../../actors/worker/store/shelves/part-file.ts";
 import { randomBytes, temporaryFolder, until } from "./support.ts";
 
+const buffered = (path: string) => new PartFile(path, new DirectWrites(false));
 const failing = (code: string) => Object.assign(new Error(code), { code });
 
-test("a full disk is no broken disk, and a broken one takes nothing until a trial write succeeds", () => {
+test("a full disk is no broken disk, and a broken one takes nothing until a trial write succeeds", async () => {
   using folder = temporaryFolder();
   mkdirSync(join(folder.path, "parts"));
   const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
@@ -20,11 +22,11 @@ test("a full disk is no broken disk, and a broken one takes nothing until a tria
     expect(disk.refusal(failing(code))).toMatchObject({ code: "READ_ONLY" });
     expect(disk.space(0).condition).toBe("readOnly");
     expect(() => disk.admit(0)).toThrow("refuses writes");
-    expect(disk.probe()).toBeTrue();
+    expect(await disk.probe()).toBeTrue();
     expect(disk.space(0).condition).toBe("normal");
   }
   rmSync(join(folder.path, "parts"), { recursive: true });
-  expect(disk.probe()).toBeFalse();
+  expect(await disk.probe()).toBeFalse();
   expect(disk.space(0).condition).toBe("readOnly");
 });
 
@@ -54,7 +56,7 @@ test("what is no fault of the disk is passed on as it is", () => {
   expect(disk.space(0).condition).toBe("normal");
 });
 
-test("F4. an error that no list knows is the disk's, until a trial write has shown that the disk is well", () => {
+test("F4. an error that no list knows is the disk's, until a trial write has shown that the disk is well", async () => {
   using folder = temporaryFolder();
   mkdirSync(join(folder.path, "parts"));
   const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
@@ -70,7 +72,7 @@ test("F4. an error that no list knows is the disk's, until a trial write has sho
   ]) {
     expect(disk.refusal(failing(code))).toMatchObject({ code: "READ_ONLY" });
     expect(disk.space(0).condition).toBe("readOnly");
-    expect(disk.probe()).toBeTrue();
+    expect(await disk.probe()).toBeTrue();
   }
   for (const code of ["ERR_INVALID_ARG_TYPE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_MISUSE"]) {
     const ours = failing(code);
@@ -79,12 +81,12 @@ test("F4. an error that no list knows is the disk's, until a trial write has sho
   }
 });
 
-test("F4. a damaged index is not mended by a trial write: the worker takes nothing, and says what to do", () => {
+test("F4. a damaged index is not mended by a trial write: the worker takes nothing, and says what to do", async () => {
   using folder = temporaryFolder();
   mkdirSync(join(folder.path, "parts"));
   const disk = new Disk({ directory: folder.path, reservedBytes: 0 });
   expect(disk.refusal(failing("SQLITE_CORRUPT"))).toMatchObject({ code: "READ_ONLY" });
-  expect(disk.probe()).toBeFalse();
+  expect(await disk.probe()).toBeFalse();
   expect(disk.space(0).condition).toBe("readOnly");
   expect(disk.failure).toContain("put chunk-index.db aside");
 });
@@ -111,30 +113,33 @@ test("free space below the reserve makes a worker full", () => {
 test("big chunks are flushed while they are written, and what is left is counted", async () => {
   using folder = temporaryFolder();
   const flushes = new FlushQueue();
-  const chunk = new OpenChunk(1, 1 << 20, join(folder.path, "1.part"), 0);
+  const chunk = new OpenChunk(1, 1 << 20, buffered(join(folder.path, "1.part")), 0);
   const block = randomBytes(1 << 20);
   for (let n = 0; n < 18; n++) {
-    chunk.write(n, block, n);
-    flushes.wrote(chunk, block.length);
+    chunk.claim(n, block.length);
+    flushes.wrote(chunk, await chunk.write(n, block, n));
   }
   await until(() => flushes.unflushedBytes === 2 << 20);
   expect(Bun.peek.status(flushes.room())).toBe("fulfilled");
   await flushes.leave(chunk);
   expect(flushes.unflushedBytes).toBe(0);
-  chunk.close();
+  await chunk.part.close();
 });
 
 test("too many unflushed bytes make writers wait for a flush", async () => {
   using folder = temporaryFolder();
   const flushes = new FlushQueue();
-  const chunks = Array.from({ length: 20 }, (_, n) => new OpenChunk(n + 1, 4096, join(folder.path, `${n}.part`), 0));
+  const chunks = Array.from(
+    { length: 20 },
+    (_, n) => new OpenChunk(n + 1, 4096, buffered(join(folder.path, `${n}.part`)), 0),
+  );
   for (const chunk of chunks) flushes.wrote(chunk, 8 << 20); // each below the step, all together above the limit
   expect(flushes.unflushedBytes).toBe(160 << 20);
   await flushes.room();
   expect(flushes.unflushedBytes).toBe(152 << 20);
   for (const chunk of chunks) {
     await flushes.leave(chunk);
-    chunk.close();
+    await chunk.part.close();
   }
   expect(flushes.unflushedBytes).toBe(0);
 });

@@ -35,15 +35,15 @@ const mistakes: Record<string, (opened: Opened) => Promise<unknown>> = {
     await store.recheck(-1);
   },
   "store: bytes being written are not negative, and none without a chunk": async ({ store }) => {
-    const { write: grow } = OpenChunk.prototype;
-    using _ = spyOn(OpenChunk.prototype, "write").mockImplementation(function (this: OpenChunk, ...block) {
+    const { claim: grow } = OpenChunk.prototype;
+    using _ = spyOn(OpenChunk.prototype, "claim").mockImplementation(function (this: OpenChunk, ...block) {
       return grow.apply(this, block) + 1;
     });
     write(store, 1, content);
     await store.abort(1);
   },
   "store: bytes being written are the sum of the open chunks": async ({ store }) => {
-    using _ = spyOn(OpenChunk.prototype, "write").mockReturnValue(5);
+    using _ = spyOn(OpenChunk.prototype, "claim").mockReturnValue(5);
     write(store, 1, content);
     await store.audit(false);
   },
@@ -60,6 +60,16 @@ const mistakes: Record<string, (opened: Opened) => Promise<unknown>> = {
     await store.lostFiles();
   },
 };
+
+test("totals that the index remembers wrongly are found by a count of its rows", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await put(store, 1, content);
+  await store.audit(true);
+  index.transaction(true, () => index.storeTotals({ chunkCount: 2, sealedBytes: 1, trashBytes: 0 }));
+  expect(await store.audit(true).catch(({ claim }) => claim)).toBe("store: totals are the sums of the rows");
+  index.close();
+});
 
 test("every invariant of the store has its mistake here", () => {
   const declared = [...declaredInvariants().keys()].filter((claim) => claim.startsWith("store: "));

@@ -1,4 +1,5 @@
 /** Opens what a master's data directory holds, and says in an operator's words why it cannot be gone on with. */
+import { totalmem } from "node:os";
 import { LogDamaged } from "../../../databases/master-log.ts";
 import { rebuildState, StateMissing } from "../../../databases/metadata/backup.ts";
 import { DatabaseRefused } from "../../../databases/sqlite.ts";
@@ -11,6 +12,15 @@ import { longWork, RECOVERY_LIMIT_MS } from "../../node/watchdog/current-work.ts
 import { CannotApply } from "../../rules/decide/decision.ts";
 import { leadersState } from "./fetch-state.ts";
 import { type EngineOptions, RaftMetadata } from "./raft-metadata.ts";
+
+const MOST_CACHE_BYTES = 2 ** 31;
+
+/** A share of the machine's memory, or of what this process may use of it. Other connections to the state take 2 MB each. */
+function usualCacheBytes(): number {
+  const allowed = process.constrainedMemory();
+  const bytes = allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
+  return Math.min(MOST_CACHE_BYTES, Math.floor(bytes / 8));
+}
 
 interface Parts {
   config: Config;
@@ -56,6 +66,7 @@ function open({ config, nodeId, clusterId, dataDirectory, founders, group, log }
       genesis: { clusterId, nodeId, configuration: founders },
       timings: config.raft,
       keepEntries: config.raft.keepEntries,
+      cacheBytes: config.raft.cacheBytes ?? usualCacheBytes(),
       onFailure: (cause) => stop(cause, nodeId, log),
     });
     const { nodeId: theirs, clusterId: of } = metadata.identity;

@@ -10,8 +10,9 @@ import type { Outcome } from "../metadata-port.ts";
 /** Commands that may wait for their commit, and their length as encoded; more are refused. */
 const MAX_PENDING = 20_000;
 const MAX_PENDING_BYTES = 64 << 20;
-/** Entries proposed at once: more would hold up the event loop. */
+/** Entries proposed at once, and their length: more would hold up the event loop. */
 const MAX_BATCH = 512;
+const MAX_BATCH_BYTES = 1 << 20;
 
 type Kind = "command" | "configuration";
 
@@ -98,9 +99,19 @@ export class Proposals {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#hand(this.#queue.splice(0, MAX_BATCH), "command");
+      this.#hand(this.#queue.splice(0, this.#nextBatch()), "command");
       if (this.#queue.length > 0) this.#schedule();
     });
+  }
+
+  /** How many of those that wait are proposed together: one at least. */
+  #nextBatch(): number {
+    let bytes = 0;
+    const beyond = this.#queue.findIndex(({ data }, n) => {
+      bytes += data.length;
+      return n === MAX_BATCH || (n > 0 && bytes > MAX_BATCH_BYTES);
+    });
+    return beyond === -1 ? this.#queue.length : beyond;
   }
 
   #hand(pending: Pending[], kind: Kind): void {

@@ -26,6 +26,8 @@ export interface RaftDriverPorts {
   clock: Clock;
   /** Uniform in [0, 1). */
   random(): number;
+  /** Its files are known to be whole: it may stand for election. */
+  mayLead(): boolean;
   send(message: RaftMessage): void;
   /** Makes a write durable, then calls `done`, at once or later; or throws. Never called while another is under way. */
   flush(write: LogWrite, done: (error?: unknown) => void): void;
@@ -112,7 +114,12 @@ export class RaftDriver {
       readSeq: 0,
       waitingReads: [],
       transferTo: null,
-      ports: { now: () => ports.clock.now(), random: () => ports.random(), effects: this.#effects },
+      ports: {
+        now: () => ports.clock.now(),
+        random: () => ports.random(),
+        mayLead: () => ports.mayLead(),
+        effects: this.#effects,
+      },
     };
     this.actor = createActor(machine, {
       id: `raft:${id}`,

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { type Genesis, LogDamaged, type MasterIdentity, MasterLog } from "../../../databases/master-log.ts";
 import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
 import type { AppliedEntry, MetadataStore, Queries } from "../../../databases/metadata/store.ts";
+import { isDamage } from "../../../databases/sqlite.ts";
 import type { Command, CommandResult, ValueOf } from "../../messages/commands.ts";
 import { type ErrorCode, Refusal } from "../../messages/errors.ts";
 import { MAX_TERM, type NodeId } from "../../messages/primitives.ts";
@@ -19,18 +20,22 @@ import { type Clock, systemClock } from "../../node/clock.ts";
 import type { Deciding } from "../../rules/decide/decision.ts";
 import { type Proposal, RULES, type Rules } from "../../rules/decide/exactly-once.ts";
 import type { Reads } from "../../rules/decide/state.ts";
+import { entriesToKeep } from "../../rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../../rules/raft/membership.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 import type { RaftTimings } from "../../rules/raft/state.ts";
-import type { MetadataPort, Outcome } from "../metadata-port.ts";
+import type { MetadataPort, Outcome, TouchedSets } from "../metadata-port.ts";
 import { decodeCommand, encodeCommand, NOOP } from "./entry-data.ts";
 import { LogTime } from "./log-time.ts";
 import { Proposals } from "./proposals.ts";
 import { RaftDriver } from "./raft-driver.ts";
 import { ReadConfirmations } from "./read-confirmations.ts";
-import { dropOtherGenerations, openState, statePath } from "./state-files.ts";
+import { Soundness } from "./soundness.ts";
+import { dropOtherGenerations, openState, stateBytes, statePath } from "./state-files.ts";
 
 const APPLIED_AT_ONCE = 256;
+/** Of the log, whatever `keepEntries` says: all of it lies in memory too. */
+const KEPT_BYTES = 32 << 20;
 const COMPACTED_AT_ONCE = 5_000;
 /** Entries held at most for masters that fetch a snapshot. */
 const MAX_HELD = 1_000_000;
@@ -51,6 +56,10 @@ export interface EngineOptions {
   neededFrom(): number;
   /** What commands do; of this program, unless a test plants another. */
   rules?: Rules;
+  /** Memory for pages of the applied state; see `config.ts`. */
+  cacheBytes?: number;
+  /** A larger state that was not closed in order is checked beside its use. */
+  checkedAtOnceBytes?: number;
   /** A flush, an apply or an invariant failed: must end the process, for a failed flush is never retried (P9). */
   onFailure(cause: unknown): void;
   /** Left out: this machine's own. */
@@ -69,6 +78,8 @@ export class RaftMetadata implements MetadataPort {
   readonly #proposals: Proposals;
   readonly #reads: ReadConfirmations;
   readonly #logTime: LogTime;
+  readonly #soundness: Soundness;
+  readonly #setWatchers = new Set<(touched: TouchedSets) => void>();
   #appliedIndex = 0;
   #closed = false;
 
@@ -76,7 +87,7 @@ export class RaftMetadata implements MetadataPort {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.rules = options.rules ?? RULES;
-    const { dataDirectory, genesis, clock = systemClock } = options;
+    const { dataDirectory, genesis, cacheBytes, checkedAtOnceBytes, clock = systemClock } = options;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
     this.identity = this.#log.identity;
     this.incarnation = this.#log.incarnation;
@@ -87,8 +98,21 @@ export class RaftMetadata implements MetadataPort {
         `the stored term, ${recovered.term}, is one that no election reaches. Stop all masters, and start each of them once with --reset-term`,
       );
     }
-    const path = statePath(dataDirectory, recovered.stateGeneration);
-    this.#store = openState(path, this.rules, recovered, () => this.#log.close());
+    const file = this.#log.stateFile;
+    this.#log.noteStateOpened();
+    const found = { dataDirectory, rules: this.rules, cacheBytes, file, checkedAtOnceBytes };
+    const { store, isWhole } = openState(found, recovered, () => this.#log.close());
+    this.#store = store;
+    this.#soundness = new Soundness(
+      {
+        ...{ log: this.#log, clock },
+        readThrough: () => this.#store.damage(),
+        onDamaged: (cause) => options.onFailure(cause),
+      },
+      statePath(dataDirectory, recovered.stateGeneration),
+      isWhole,
+    );
+    this.#store.onSetsTouched = (touched) => this.#setsTouched(touched);
     dropOtherGenerations(dataDirectory, recovered.stateGeneration);
     const applied = this.#store.applied();
     this.#appliedIndex = applied.index;
@@ -119,6 +143,7 @@ export class RaftMetadata implements MetadataPort {
       {
         clock,
         random: Math.random,
+        mayLead: () => this.#soundness.isWhole,
         send: options.send,
         flush: (write, done) => {
           this.#log.write(write);
@@ -138,6 +163,12 @@ export class RaftMetadata implements MetadataPort {
 
   start(): void {
     this.raft.start();
+    this.#soundness.start();
+  }
+
+  /** The applied state is known to be whole. Until then this master follows and votes, and does not lead. */
+  get isWhole(): boolean {
+    return this.#soundness.isWhole;
   }
 
   /** The applied state. */
@@ -161,8 +192,26 @@ export class RaftMetadata implements MetadataPort {
     return this.#store.ask(question);
   }
 
+  watchSets(listener: (touched: TouchedSets) => void): () => void {
+    this.#setWatchers.add(listener);
+    return () => this.#setWatchers.delete(listener);
+  }
+
+  #setsTouched(touched: TouchedSets): void {
+    for (const listener of this.#setWatchers) listener(touched);
+  }
+
   members(): NodeId[] {
     return membersOf(this.raft.state.configuration);
+  }
+
+  voters(): NodeId[] {
+    const [smallest = []] = this.raft.state.configuration.voters.toSorted((a, b) => a.length - b.length);
+    return smallest;
+  }
+
+  get version(): number {
+    return this.#store.version;
   }
 
   get term(): number {
@@ -229,12 +278,21 @@ export class RaftMetadata implements MetadataPort {
     for (let at = 0; at < entries.length; at += APPLIED_AT_ONCE) {
       const slice = entries.slice(at, at + APPLIED_AT_ONCE);
       for (const { index } of slice) this.#proposals.committed(index);
-      const results = this.#store.apply(slice.map((entry) => this.#applicable(entry)));
+      const results = this.#applySlice(slice);
       for (const [n, { index, term }] of slice.entries())
         this.#proposals.applied(index, term, results[n] as CommandResult);
       this.#appliedIndex = (slice.at(-1) as RaftEntry).index;
     }
     this.#reads.applied();
+  }
+
+  #applySlice(slice: readonly RaftEntry[]): CommandResult[] {
+    try {
+      return this.#store.apply(slice.map((entry) => this.#applicable(entry)));
+    } catch (cause) {
+      if (isDamage(cause)) this.#soundness.damaged((cause as Error).message);
+      throw cause;
+    }
   }
 
   #applicable(entry: RaftEntry): AppliedEntry {
@@ -275,8 +333,9 @@ export class RaftMetadata implements MetadataPort {
   }
 
   #compact(): boolean {
-    const { keepEntries, neededFrom } = this.#options;
-    if (this.#log.lastIndex - this.#log.baseIndex <= 2 * keepEntries) return false;
+    const { neededFrom } = this.#options;
+    const keepEntries = entriesToKeep(this.raft.state.log, this.#options.keepEntries, KEPT_BYTES);
+    if (keepEntries === null) return false;
     const { index } = this.#store.makeDurable();
     const before = this.#log.baseIndex;
     const held = Math.max(neededFrom(), this.#log.lastIndex - MAX_HELD);
@@ -296,12 +355,13 @@ export class RaftMetadata implements MetadataPort {
   adoptSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void {
     const { snapshotIndex: index, snapshotTerm: term, configuration } = offer;
     const generation = this.#log.stateGeneration + 1;
-    const fresh = new SqliteMetadata(statePath(this.#options.dataDirectory, generation), this.rules);
+    const path = statePath(this.#options.dataDirectory, generation);
+    // Its checksum was that of the leader's copy, which was written row by row: there is nothing more to look for.
+    const fresh = new SqliteMetadata(path, this.rules, this.#options.cacheBytes);
     const applied = fresh.applied();
-    const damage = fresh.damage();
-    if (damage || applied.index !== index || applied.term !== term) {
+    if (applied.index !== index || applied.term !== term) {
       fresh.close();
-      throw new LogDamaged(`the snapshot is not the one that was offered: ${damage ?? `at ${applied.index}`}`);
+      throw new LogDamaged(`the snapshot is not the one that was offered: it is at ${applied.index}`);
     }
     this.raft.flushNow();
     const old = this.#store;
@@ -313,6 +373,9 @@ export class RaftMetadata implements MetadataPort {
       throw cause;
     }
     this.#store = fresh;
+    fresh.onSetsTouched = (touched) => this.#setsTouched(touched);
+    this.#soundness.replaced(path);
+    this.#setsTouched("all");
     this.#appliedIndex = applied.index;
     this.#logTime.reset(applied);
     old.close();
@@ -325,8 +388,14 @@ export class RaftMetadata implements MetadataPort {
     this.#proposals.close(stopping());
     this.#reads.close(stopping());
     this.raft.stop();
-    this.#store.makeDurable();
+    const { isWhole } = this.#soundness;
+    this.#soundness.close();
+    const { index } = this.#store.makeDurable();
+    const isFlushed = index === this.#store.applied().index;
     this.#store.close();
+    const generation = this.#log.stateGeneration;
+    const bytes = stateBytes(statePath(this.#options.dataDirectory, generation));
+    if (isWhole && isFlushed) this.#log.noteStateClosed({ generation, index, bytes });
     this.#log.close();
   }
 }

@@ -63,6 +63,8 @@ export interface RaftPorts {
   now(): number;
   /** Uniform in [0, 1). */
   random(): number;
+  /** Its files are known to be whole: it may stand for election. */
+  mayLead(): boolean;
   effects: Effect[];
 }
 
@@ -101,7 +103,7 @@ export const raftMachine = raftSetup
   .extend({
     guards: {
       isOnlyVoter: ({ context }) => votersOf(context.configuration).join() === context.id,
-      mayCampaign: ({ context }) => mayCampaign(context),
+      mayCampaign: ({ context }) => mayCampaign(context) && context.ports.mayLead(),
       hasVoteQuorum: ({ context }) => hasVoteQuorum(context),
       isVoteLost: ({ context }) => isVoteLost(context),
       isSticky: ({ context, event }) => isRpc(event) && isSticky(context, event, false),
@@ -199,7 +201,7 @@ export const raftMachine = raftSetup
     states: {
       booting: {
         description: "Its files are read; a group of one needs no election timeout.",
-        always: [{ guard: "isOnlyVoter", target: "candidate" }, { target: "follower" }],
+        always: [{ guard: and(["isOnlyVoter", "mayCampaign"]), target: "candidate" }, { target: "follower" }],
       },
       follower: {
         description:
@@ -219,7 +221,11 @@ export const raftMachine = raftSetup
             reenter: true,
             actions: "followSnapshotOffer",
           },
-          "rpc.timeoutNow": { guard: "isSameTerm", target: "candidate", actions: "markTransfer" },
+          "rpc.timeoutNow": {
+            guard: and(["isSameTerm", "mayCampaign"]),
+            target: "candidate",
+            actions: "markTransfer",
+          },
           "rpc.*": {
             guard: "raisesTermUnopposed",
             actions: ["adoptTerm", "handleAgain"],

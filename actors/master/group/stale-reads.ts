@@ -19,7 +19,8 @@ export function staleReads(metadata: RaftMetadata, freshness: Freshness, maxStal
     STAT: ({ path }) => ({ ...bounded(), entry: metadata.queries.stat(path) }),
     LOCATE: ({ path, etag, offset, limit }) => {
       const age = bounded();
-      const { entry, chunks } = metadata.queries.locate(path, offset, limit);
+      const located = metadata.queries.locate(path, offset, limit);
+      const { entry, chunks } = located;
       if (etag !== null && (entry?.kind !== "file" || entry.etag !== etag))
         throw new Refusal("PRECONDITION_FAILED", `${path} was replaced or deleted while it was read`);
       const holders = new Set(chunks.flatMap(({ workerIds }) => workerIds));
@@ -27,7 +28,7 @@ export function staleReads(metadata: RaftMetadata, freshness: Freshness, maxStal
         .rows("workers", {})
         .filter(({ id }) => holders.has(id))
         .map(({ id, url, zone, liveness, mode }) => ({ id, url, zone, state: mode === "active" ? liveness : mode }));
-      return { ...age, entry, chunks, workers };
+      return { ...age, ...located, workers };
     },
     LIST: ({ prefix, delimiter, after, minIndex, limit }) => {
       const age = bounded();

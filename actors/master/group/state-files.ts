@@ -1,20 +1,42 @@
 /** The files of the applied state: where each generation lies, and which of them may be gone on with. */
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { LogDamaged, type RecoveredLog } from "../../../databases/master-log.ts";
+import { LogDamaged, type RecoveredLog, type StateFile } from "../../../databases/master-log.ts";
 import { StateMissing } from "../../../databases/metadata/backup.ts";
 import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
+import { isDamage } from "../../../databases/sqlite.ts";
 import type { Rules } from "../../rules/decide/exactly-once.ts";
+
+const ENDS = ["", "-wal", "-shm"];
+/** What a state that was not closed is read through for at once: it takes a tenth of a second. */
+const CHECKED_AT_ONCE_BYTES = 32 << 20;
+
+export interface FoundState {
+  dataDirectory: string;
+  rules: Rules;
+  cacheBytes?: number;
+  /** What is known of the file. */
+  file: StateFile;
+  /** Left out: `CHECKED_AT_ONCE_BYTES`. */
+  checkedAtOnceBytes?: number;
+}
+
+export interface OpenState {
+  store: SqliteMetadata;
+  /** It was closed in order, is new, or was read through now. */
+  isWhole: boolean;
+}
 
 /**
  * Opens the applied state and judges it by the log. A state that the log can build anew is put
- * aside if it is damaged.
+ * aside if it is damaged. A large one that was not closed is not read through here: that is `soundness.ts`'s to do.
  *
  * @throws LogDamaged if the two are not of one master; StateMissing if only a leader's state can help
  */
-export function openState(path: string, rules: Rules, log: RecoveredLog, closeLog: () => void): SqliteMetadata {
+export function openState(found: FoundState, log: RecoveredLog, closeLog: () => void): OpenState {
   const last = log.baseIndex + log.entries.length;
-  const judged = openUndamaged(path, rules);
+  const opened = openUndamaged(found, log.stateGeneration);
+  const judged = opened.store;
   const { index, term } = judged.applied();
   const own = index === log.baseIndex ? log.baseTerm : log.entries[index - log.baseIndex - 1]?.term;
   const refuse = (error: LogDamaged): never => {
@@ -38,33 +60,44 @@ export function openState(path: string, rules: Rules, log: RecoveredLog, closeLo
         `the applied state ends with term ${term} at entry ${index}, the log has term ${own} there: these files are not of one master`,
       ),
     );
-  return judged;
+  return opened;
 }
 
-function openUndamaged(path: string, rules: Rules): SqliteMetadata {
-  let metadata: SqliteMetadata | null = null;
+function openUndamaged({ dataDirectory, ...found }: FoundState, generation: number): OpenState {
+  const { rules, cacheBytes, file, checkedAtOnceBytes = CHECKED_AT_ONCE_BYTES } = found;
+  const path = statePath(dataDirectory, generation);
+  const bytes = stateBytes(path);
+  const open = () => new SqliteMetadata(path, rules, cacheBytes);
+  let store: SqliteMetadata | null = null;
   try {
-    metadata = new SqliteMetadata(path, rules);
-    if (metadata.damage() === null) return metadata;
+    if (bytes === 0) return { store: open(), isWhole: true };
+    if (file.damagedGeneration !== generation) {
+      store = open();
+      const { closed } = file;
+      const isClosed =
+        closed?.generation === generation && closed.index === store.applied().index && closed.bytes === bytes;
+      if (isClosed) return { store, isWhole: true };
+      if (bytes > checkedAtOnceBytes) return { store, isWhole: false };
+      if (store.damage() === null) return { store, isWhole: true };
+    }
   } catch (cause) {
     if (!isDamage(cause)) throw cause;
   }
-  metadata?.close();
-  for (const end of ["", "-wal", "-shm"])
-    if (existsSync(`${path}${end}`)) renameSync(`${path}${end}`, `${path}.damaged${end}`);
-  return new SqliteMetadata(path, rules);
+  store?.close();
+  for (const end of ENDS) if (existsSync(`${path}${end}`)) renameSync(`${path}${end}`, `${path}.damaged${end}`);
+  return { store: open(), isWhole: true };
 }
 
-/** Not: in use by another process, or of a newer program. */
-const isDamage = (cause: unknown): boolean => /malformed|not a database|corrupt/i.test((cause as Error).message);
+/** Of the file and what is still to be copied into it; 0: there is none. */
+export const stateBytes = (path: string): number =>
+  ["", "-wal"].reduce((sum, end) => sum + (statSync(path + end, { throwIfNoEntry: false })?.size ?? 0), 0);
 
 /** What a crash left of a state that was replaced, or of one that was never adopted. */
 export function dropOtherGenerations(dataDirectory: string, generation: number): void {
   const folder = join(dataDirectory, "state");
   const names = existsSync(folder) ? readdirSync(folder) : [];
   for (const name of names) if (name !== String(generation)) rmSync(join(folder, name), { recursive: true });
-  if (generation > 0)
-    for (const end of ["", "-wal", "-shm"]) rmSync(`${statePath(dataDirectory, 0)}${end}`, { force: true });
+  if (generation > 0) for (const end of ENDS) rmSync(`${statePath(dataDirectory, 0)}${end}`, { force: true });
 }
 
 /** The first generation lies beside the log; each snapshot installed brings another. */

@@ -1,8 +1,11 @@
 /** What gateways ask a leader: commands, and questions about names. Every answer includes all that was acknowledged before. */
+import type { ClientCommand } from "../../messages/commands.ts";
+import type { Config } from "../../messages/config.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { MasterMailbox } from "../../messages/master.ts";
 import type { NodeId } from "../../messages/primitives.ts";
 import type { AnswerOf, MessageOf } from "../../node/messaging/mailbox.ts";
+import { TINY_SINCE } from "../../rules/decide/cluster-version.ts";
 import type { MetadataPort, Outcome } from "../metadata-port.ts";
 import type { Placing } from "./placing.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
@@ -10,12 +13,23 @@ import type { WorkerRegistry } from "./worker-registry.ts";
 type Asked<T extends keyof typeof MasterMailbox> = MessageOf<typeof MasterMailbox, T>;
 type Answered<T extends keyof typeof MasterMailbox> = Promise<AnswerOf<typeof MasterMailbox, T>>;
 
+/** Where config.json says nothing. */
+const TINY_TOTAL_BYTES = 2 ** 31;
+
 export class ClientRequests {
   readonly #metadata: MetadataPort;
   readonly #workers: WorkerRegistry;
   readonly #placing: Placing;
 
-  constructor(metadata: MetadataPort, workers: WorkerRegistry, placing: Placing) {
+  readonly #tinyTotalBytes: number;
+
+  constructor(
+    config: Pick<Config, "tinyTotalBytes">,
+    metadata: MetadataPort,
+    workers: WorkerRegistry,
+    placing: Placing,
+  ) {
+    this.#tinyTotalBytes = config.tinyTotalBytes ?? TINY_TOTAL_BYTES;
     this.#metadata = metadata;
     this.#workers = workers;
     this.#placing = placing;
@@ -34,10 +48,24 @@ export class ClientRequests {
         ...{ sender, what: command.type, allowed: [client] },
       });
     const { seq, lowestUnacked, idempotencyKey } = proposal;
-    const outcome = await this.#metadata.execute({ command, sessionId, seq, lowestUnacked, idempotencyKey });
+    const taken = this.#withRoom(command);
+    const outcome = await this.#metadata.execute({ command: taken, sessionId, seq, lowestUnacked, idempotencyKey });
     if (command.type === "SET_WORKER_MODE" && outcome.result.ok)
       await this.#workers.setMode(command.workerId, command.mode);
     return outcome;
+  }
+
+  /**
+   * What this leader knows goes into the log with the bytes of a tiny file, so that all masters judge alike.
+   *
+   * @throws VERSION_TOO_LOW: below that version no log holds such a command, so an earlier try had no effect either
+   */
+  #withRoom(command: ClientCommand): ClientCommand {
+    if (command.type !== "PUT_FILE" || command.content === undefined) return command;
+    const { version } = this.#metadata;
+    if (version < TINY_SINCE)
+      throw new Refusal("VERSION_TOO_LOW", `Tiny files need cluster version ${TINY_SINCE}; it is ${version}`);
+    return { ...command, room: { masters: this.#metadata.voters().length, totalBytes: this.#tinyTotalBytes } };
   }
 
   async stat({ path }: Asked<"STAT">): Answered<"STAT"> {
@@ -48,11 +76,12 @@ export class ClientRequests {
   /** @throws PRECONDITION_FAILED if the file is another version than the one that is being read */
   async locate({ path, etag, offset, limit }: Asked<"LOCATE">): Answered<"LOCATE"> {
     await this.#metadata.confirmRead();
-    const { entry, chunks } = this.#metadata.queries.locate(path, offset, limit);
+    const located = this.#metadata.queries.locate(path, offset, limit);
+    const { entry, chunks } = located;
     const changed = etag !== null && (entry?.kind !== "file" || entry.etag !== etag);
     if (changed) throw new Refusal("PRECONDITION_FAILED", `${path} was replaced or deleted while it was read`);
     const holders = new Set(chunks.flatMap(({ workerIds }) => workerIds));
-    return { entry, chunks, workers: this.#placing.addresses(holders), index: this.#metadata.appliedIndex };
+    return { ...located, workers: this.#placing.addresses(holders), index: this.#metadata.appliedIndex };
   }
 
   async list({ prefix, delimiter, after, limit }: Asked<"LIST">): Answered<"LIST"> {

@@ -9,6 +9,8 @@ import type { Orders } from "./orders.ts";
 import type { WorkerRegistry } from "./worker-registry.ts";
 
 const EVERY_MS = 1_000;
+/** Slices of deleted things, one after the other; then all else that is due has its turn. */
+const REAPED_IN_A_ROW = 128;
 const SESSION_IDLE_MS = 3_600_000;
 const TRASHED_AT_ONCE = 500;
 
@@ -44,7 +46,7 @@ export class Housekeeping {
     this.#isBusy = true;
     housekeeping.begins();
     try {
-      for (let round = 0; round < 64 && metadata.row("graveyard", {}); round++) {
+      for (let round = 0; round < REAPED_IN_A_ROW && metadata.row("graveyard", {}); round++) {
         const { more } = await metadata.propose({ type: "REAP_DELETED" });
         if (!more) break;
       }
@@ -52,7 +54,10 @@ export class Housekeeping {
         const { more } = await metadata.propose({ type: "EXPIRE", sessionIdleMs: SESSION_IDLE_MS });
         if (!more) break;
       }
-      for (const worker of workers.all()) if (workers.livenessOf(worker) === "live") void this.#emptyGarbage(worker.id);
+      for (const id of metadata.queries.workersWithGarbage()) {
+        const worker = workers.get(id);
+        if (worker && workers.livenessOf(worker) === "live") void this.#emptyGarbage(id);
+      }
     } catch (err) {
       log.warn({ event: "chores-failed", err }, "housekeeping failed; it will be tried again");
     } finally {

@@ -52,7 +52,7 @@ export class Office {
     const shared = { ...parts, workers, steward };
     const reconciliation = new Reconciliation(shared);
     const reports = new Reports({ ...shared, placing });
-    const clients = new ClientRequests(metadata, workers, placing);
+    const clients = new ClientRequests(config, metadata, workers, placing);
     const told = new WorkerReports({ ...shared, reconciliation });
     this.workers = workers;
     this.steward = steward;

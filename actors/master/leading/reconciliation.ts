@@ -47,7 +47,7 @@ export class Reconciliation {
     // A list that a deposed leader judged would miss what its successor granted: the list is older than this round.
     if (message.chunks !== null) await metadata.confirmRead();
     const decidedAt = metadata.appliedIndex;
-    const expected = metadata.queries.inventory(workerId, fromId, toId);
+    const expected = metadata.queries.inventory(steward.verdicts.setsOn(workerId), fromId, toId);
     const { count, digest } = inventoryDigest(expected);
     if (count === message.count && digest === message.digest) {
       workers.noteCompared(worker, fromId, toId);
@@ -102,7 +102,10 @@ export class Reconciliation {
     if (metadata.row("garbage", { workerId, chunkId: held.chunkId })) return "keep";
     const chunk = metadata.row("chunk", { chunkId: held.chunkId });
     if (!chunk) return this.isGranted(held.chunkId) ? "keep" : "trash";
-    if (chunk.crc32 !== held.crc32 || chunk.lengthBytes !== held.lengthBytes) return "trash";
+    const isSame = chunk.crc32 === held.crc32 && chunk.lengthBytes === held.lengthBytes;
+    // What the metadata counts is never trashed, whatever list it was missed in.
+    if (isSame && chunk.workers.includes(workerId)) return "keep";
+    if (!isSame) return "trash";
     if (steward.repairs.isTargetOf(held.chunkId, workerId)) return "keep";
     const counting = chunk.workers.flatMap((id) => {
       const other = this.#parts.workers.get(id);

@@ -3,8 +3,8 @@ import type { Static } from "@sinclair/typebox";
 import type { Config } from "../../messages/config.ts";
 import type { ClusterStateAnswer, Explain, ExplainAnswer } from "../../messages/questions.ts";
 import type { Clock } from "../../node/clock.ts";
-import { indispensable, type JudgedSet, redundancyOf } from "../../rules/redundancy/classify.ts";
-import { piecesOf } from "../../rules/redundancy/scheme.ts";
+import { isTiny } from "../../rules/decide/contents.ts";
+import type { Tally } from "../../rules/redundancy/tally.ts";
 import type { MetadataPort } from "../metadata-port.ts";
 import type { Placing } from "./placing.ts";
 import type { Steward } from "./steward.ts";
@@ -37,18 +37,13 @@ export class Reports {
   }
 
   clusterState(): ClusterStateAnswer {
-    const { config, nodeId, clusterId, metadata, workers, steward, clock } = this.#parts;
-    const judged = steward.judge();
+    const { nodeId, clusterId, metadata, workers, steward, clock } = this.#parts;
+    const { tally } = steward.verdicts.now();
     const totals = metadata.row("totals", {});
-    const expectedOn = new Map<string, number>();
-    for (const { set } of judged)
-      for (const id of set.workers) expectedOn.set(id, (expectedOn.get(id) ?? 0) + set.chunkCount);
-    const isSure = (id: string): boolean => workers.get(id)?.condition !== "readOnly";
-    const { atRisk, unknown } = withoutEach(judged, config.minReplicas, isSure);
-    const redundancy = redundancyOf(judged);
     const now = clock.now();
     const answer: ClusterStateAnswer = {
       clusterId,
+      version: metadata.version,
       leader: nodeId,
       term: metadata.term,
       masters: this.#parts.masters(),
@@ -61,7 +56,7 @@ export class Reports {
           url: worker.url,
           zone: worker.zone,
           state: workers.stateOf(worker, {
-            expected: expectedOn.get(worker.id) ?? 0,
+            expected: tally.expectedOn(worker.id),
             freed: worker.mode === "draining" ? metadata.queries.garbageCountOf(worker.id) : 0,
           }),
           mode: worker.mode,
@@ -69,39 +64,40 @@ export class Reports {
           capacityBytes: worker.capacityBytes,
           freeBytes: worker.heardAt === null ? null : worker.freeBytes,
           trashBytes: worker.heardAt === null ? null : worker.trashBytes,
-          chunks: expectedOn.get(worker.id) ?? 0,
+          chunks: tally.expectedOn(worker.id),
           lastHeardMs: worker.heardAt === null ? null : Math.round(now - worker.heardAt),
-          chunksAtRiskIfStopped: atRisk.get(worker.id) ?? 0,
-          chunksUnknownIfStopped: unknown.get(worker.id) ?? 0,
+          chunksAtRiskIfStopped: tally.atRiskWithout(worker.id),
+          chunksUnknownIfStopped: tally.unknownWithout(worker.id),
         })),
-      files: { files: totals?.files ?? 0, directories: totals?.directories ?? 0, bytes: totals?.bytes ?? 0 },
-      redundancy,
+      files: {
+        files: totals?.files ?? 0,
+        directories: totals?.directories ?? 0,
+        bytes: totals?.bytes ?? 0,
+        tinyBytes: totals?.tinyBytes ?? 0,
+      },
+      redundancy: tally.redundancy(),
       repairs: steward.repairs.inSight(),
-      repairQueue: judged
-        .filter(({ verdict }) => verdict.need === "copy")
-        .reduce((sum, { set }) => sum + set.chunkCount, 0),
+      repairQueue: tally.needing("copy"),
       garbage: metadata.queries.garbageCount(),
       reasons: [],
     };
     const gravest = ["error", "warning", "info"];
-    answer.reasons = [...this.#reasons(answer, judged)].sort(
+    answer.reasons = [...this.#reasons(answer, tally)].sort(
       (a, b) => gravest.indexOf(a.severity) - gravest.indexOf(b.severity),
     );
     return answer;
   }
 
-  *#reasons(state: ClusterStateAnswer, judged: JudgedSet[]): Generator<Reason> {
+  *#reasons(state: ClusterStateAnswer, tally: Tally): Generator<Reason> {
     const { config, steward } = this.#parts;
-    const chunksWith = (test: (judged: JudgedSet) => boolean) =>
-      judged.filter(test).reduce((sum, { set }) => sum + set.chunkCount, 0);
-    const lost = chunksWith(({ verdict }) => verdict.need === "lost");
+    const lost = tally.needing("lost");
     if (lost > 0)
       yield {
         code: "CHUNKS_UNREACHABLE",
         severity: "error",
         message: `${counted(lost)} no copy on a worker that is alive`,
       };
-    const short = chunksWith(({ verdict }) => verdict.need === "copy");
+    const short = tally.needing("copy");
     if (short > 0)
       yield {
         code: "CHUNKS_SHORT",
@@ -115,14 +111,13 @@ export class Reports {
         severity: "warning",
         message: `${counted(unknown)} copies on workers that this leader has not heard: how many are good is not known`,
       };
-    const extra = chunksWith(({ verdict }) => verdict.need === "trim");
+    const extra = tally.needing("trim");
     if (extra > 0) yield { code: "CHUNKS_EXTRA", severity: "info", message: `${counted(extra)} a copy too many` };
-    const crowded = chunksWith(({ verdict }) => steward.shareAZone(verdict));
-    if (crowded > 0)
+    if (tally.crowded > 0)
       yield {
         code: "CHUNKS_SHARE_ZONE",
         severity: "info",
-        message: `${counted(crowded)} two copies in one zone: there are fewer zones with room than copies`,
+        message: `${counted(tally.crowded)} two copies in one zone: there are fewer zones with room than copies`,
       };
     for (const { id, state: workerState, lastHeardMs } of state.workers)
       if (workerState !== "live")
@@ -165,6 +160,7 @@ export class Reports {
     const { queries } = metadata;
     const found = queries.fileChunks(request.path, request.fromIndex, request.limit + 1);
     if (!found) return { file: null, chunks: [], now: null, next: null };
+    if (isTiny(found.file)) return { file: found.file, chunks: [], masters: metadata.voters(), now: null, next: null };
     const chunks = found.chunks.slice(0, request.limit).map((chunk) => {
       const reasons = queries.reasonsOf(chunk.id);
       const describe = (id: string, state: ExplainAnswer["chunks"][number]["replicas"][number]["state"]) => {
@@ -203,20 +199,4 @@ export class Reports {
       next: found.chunks.length > request.limit ? request.fromIndex + request.limit : null,
     };
   }
-}
-
-/** For each worker, chunks that would have fewer than `minReplicas` copies without it, and those that perhaps would. */
-function withoutEach(judged: readonly JudgedSet[], minReplicas: number, isSure: (id: string) => boolean) {
-  const atRisk = new Map<string, number>();
-  const unknown = new Map<string, number>();
-  for (const { set, verdict } of judged) {
-    const needed = Math.min(minReplicas, piecesOf(set.scheme));
-    const needing = new Set(indispensable(verdict.durable, isSure, needed));
-    for (const id of verdict.durable) {
-      const isKnown = verdict.heard.filter((other) => other !== id).length >= needed;
-      const count = needing.has(id) ? atRisk : isKnown ? null : unknown;
-      count?.set(id, (count.get(id) ?? 0) + set.chunkCount);
-    }
-  }
-  return { atRisk, unknown };
 }

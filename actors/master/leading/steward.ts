@@ -1,6 +1,6 @@
 /**
- * Keeps every chunk at its factor: looks at all of them, by replica set, and has done what `rules/redundancy/repair-plan.ts`
- * plans. The host of the `steward` machine; copies are carried out in `repairs.ts`.
+ * Keeps every chunk at its factor: knows what each replica set needs (`verdicts.ts`), and has done what
+ * `rules/redundancy/repair-plan.ts` plans. The host of the `steward` machine; copies are carried out in `repairs.ts`.
  *
  * There is no queue of broken chunks to lose or to outgrow memory: replica sets say how many chunks are how badly off,
  * and each round plans anew from the worst.
@@ -14,7 +14,7 @@ import { inspector } from "../../node/record/inspector.ts";
 import { recorder } from "../../node/record/running-recorder.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import type { ReplicaSetRow } from "../../rules/decide/rows.ts";
-import { classifyReplicas, type JudgedSet, redundancyOf, type Verdict } from "../../rules/redundancy/classify.ts";
+import { classifyReplicas, type Verdict } from "../../rules/redundancy/classify.ts";
 import { massSilence } from "../../rules/redundancy/mass-silence.ts";
 import {
   type PlannedCopy,
@@ -27,10 +27,13 @@ import { Housekeeping } from "./housekeeping.ts";
 import type { Orders } from "./orders.ts";
 import { Repairs } from "./repairs.ts";
 import { stewardMachine } from "./steward.machine.ts";
+import { Verdicts } from "./verdicts.ts";
 import { PULSE_MS, type WorkerRegistry } from "./worker-registry.ts";
 
 /** How often the record says how many chunks have how many copies, if it changed. */
 const SAMPLE_MS = 200;
+/** Between rounds that are asked for, the leader has this many times as long for other things as the last one took. */
+const REST_PER_ROUND = 4;
 
 const patrolling = declareWork("steward");
 
@@ -51,20 +54,23 @@ export class Steward {
   readonly #term: number;
   readonly #machine: Actor<typeof stewardMachine>;
   readonly repairs: Repairs;
+  readonly verdicts: Verdicts;
   readonly #housekeeping: Housekeeping;
   readonly #stopSampling: (() => void) | undefined;
   #timer: unknown;
   #isNudged = false;
+  #lastRound = { endedAt: Number.NEGATIVE_INFINITY, tookMs: 0 };
   /** Why repairs wait. */
   #silence: string | null = null;
   /** Silent workers whose return has been waited for long enough. */
   #givenUp = new Set<NodeId>();
-  /** By replica set, why the last round began no copy of its next chunk. */
-  #waiting: RepairPlan["waiting"] = new Map();
+  /** Why the last round began no copies of some sets. */
+  #waits: Pick<RepairPlan, "waiting" | "othersWait"> = { waiting: new Map(), othersWait: null };
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#term = parts.metadata.term;
+    this.verdicts = new Verdicts(parts);
     this.repairs = new Repairs(parts);
     this.repairs.onEnd = () => this.nudge();
     this.#housekeeping = new Housekeeping(parts);
@@ -82,7 +88,7 @@ export class Steward {
     });
     this.#machine.start();
     this.#tickOn();
-    this.#stopSampling = recorder()?.sample("redundancy", SAMPLE_MS, () => redundancyOf(this.judge()));
+    this.#stopSampling = recorder()?.sample("redundancy", SAMPLE_MS, () => this.verdicts.now().tally.redundancy());
   }
 
   get state(): string {
@@ -94,18 +100,10 @@ export class Steward {
     return this.state === "paused" ? this.#silence : null;
   }
 
-  /** Every replica set with its verdict, as the workers are now. */
-  judge(): JudgedSet[] {
-    return this.#parts.metadata.queries
-      .replicaSets()
-      .filter((set) => set.chunkCount > 0)
-      .map((set) => ({ set, verdict: this.#classify(set) }));
-  }
-
-  #plan(judged: readonly JudgedSet[]): RepairPlan {
+  #plan(): RepairPlan {
     const { config, metadata, workers, random = Math.random } = this.#parts;
     return planRepairs({
-      judged,
+      judged: this.verdicts.now(),
       workers: workers.seenByRepair(),
       layouts: workers.layouts,
       chunksOf: (setId, afterId, limit) => metadata.queries.chunksOfSet(setId, afterId, limit),
@@ -117,7 +115,8 @@ export class Steward {
 
   /** What is being done for a chunk, or why nothing is yet, in words; null: nothing is amiss. */
   repairOf(chunkId: ChunkId, setId: number): string | null {
-    const waits = this.#waiting.get(setId);
+    const isShort = this.verdicts.now().get(setId)?.verdict.need === "copy";
+    const waits = this.#waits.waiting.get(setId) ?? (isShort ? this.#waits.othersWait : null) ?? undefined;
     return this.repairs.stateOf(chunkId) ?? (waits === undefined ? null : `waits: ${waits}`);
   }
 
@@ -130,35 +129,42 @@ export class Steward {
     return classifyReplicas(holders, lookUp, scheme);
   }
 
-  shareAZone({ lasting }: Verdict): boolean {
-    return new Set(lasting.map((id) => this.#parts.workers.get(id)?.zone)).size < lasting.length;
-  }
-
   /** Something may have become better or worse: look soon. */
   nudge(): void {
     if (this.#isNudged) return;
     this.#isNudged = true;
-    // After a turn of the event loop: what a round does may ask for the next one.
-    setImmediate(() => this.#tick());
+    const { endedAt, tookMs } = this.#lastRound;
+    const restMs = endedAt + Math.min(PULSE_MS, REST_PER_ROUND * tookMs) - this.#parts.clock.now();
+    // After a turn of the event loop at least: what a round does may ask for the next one.
+    if (restMs > 0) this.#parts.clock.setTimeout(() => this.#tick(), restMs);
+    else setImmediate(() => this.#tick());
   }
 
   #tickOn(): void {
     this.#timer = this.#parts.clock.setTimeout(() => {
       this.#tickOn();
       this.#tick();
+      this.#compare();
     }, PULSE_MS);
+  }
+
+  #compare(): void {
+    if (this.#machine.getSnapshot().status !== "stopped") this.verdicts.compare();
   }
 
   #tick(): void {
     patrolling.begins();
     this.#isNudged = false;
     if (this.#machine.getSnapshot().status === "stopped") return;
+    const beganAt = this.#parts.clock.now();
     if (this.#parts.workers.pulse()) this.#machine.send({ type: "LEADER_WAS_LATE" });
     try {
       this.#patrol();
     } catch (err) {
       this.#parts.log.error({ event: "steward-failed", err }, "steward's round failed");
     }
+    const endedAt = this.#parts.clock.now();
+    this.#lastRound = { endedAt, tookMs: endedAt - beganAt };
   }
 
   #patrol(): void {
@@ -168,11 +174,11 @@ export class Steward {
     this.#watchForMassSilence();
     this.repairs.cancelPointless((chunk) => this.#classify(chunk));
     if (this.state === "safeMode" || this.state === "paused") return;
-    const judged = this.judge();
-    const isTrouble = judged.some(({ verdict }) => verdict.need === "copy" || verdict.need === "trim");
+    const { tally } = this.verdicts.now();
+    const isTrouble = tally.needing("copy") > 0 || tally.needing("trim") > 0;
     this.#machine.send({ type: isTrouble || this.repairs.size > 0 ? "TROUBLE" : "ALL_WELL" });
-    const { steps, waiting } = this.#plan(judged);
-    this.#waiting = waiting;
+    const { steps, ...waits } = this.#plan();
+    this.#waits = waits;
     for (const step of steps) this.#begin(step);
     this.#housekeeping.tick(clock.now());
   }
@@ -221,6 +227,7 @@ export class Steward {
   stop(): void {
     this.#parts.clock.clearTimeout(this.#timer);
     this.#stopSampling?.();
+    this.verdicts.stop();
     this.repairs.stop();
     this.#machine.stop();
   }

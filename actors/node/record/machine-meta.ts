@@ -4,8 +4,6 @@ import type { AnyStateMachine } from "xstate";
 export interface MachineMeta {
   /** Events that ordinary life brings to a state with no use for them. */
   mayComeLate?: readonly string[];
-  /** Thousands of its actors may begin and end in a second: most of those that are brief are only counted. */
-  comesInCrowds?: boolean;
   /** What follows the colon in its actors' ids, if that is not a name: the number of a chunk. */
   about?: "chunk";
 }

@@ -5,6 +5,7 @@
 import type { AnyStateMachine, InspectionEvent } from "xstate";
 import type { MachineStatesAnswer, MachinesAnswer, RecordsAfter, RecordsAnswer } from "../../messages/records.ts";
 import { clock } from "./cause.ts";
+import { Crowd } from "./crowd.ts";
 import { Notes } from "./notes.ts";
 import { payload } from "./payload.ts";
 import type { RecorderParts } from "./record-store.ts";
@@ -16,6 +17,7 @@ export class Recorder {
   readonly #writer: RecordWriter;
   readonly #steps: StepWatch;
   readonly #notes: Notes;
+  readonly #crowd: Crowd;
   readonly #intervals: unknown[] = [];
   #closed = false;
 
@@ -24,6 +26,7 @@ export class Recorder {
     this.#writer = writer;
     this.#steps = new StepWatch(writer);
     this.#notes = new Notes(writer);
+    this.#crowd = new Crowd(writer);
     const { previous } = parts.store;
     if (previous && !(previous.m === "process" && previous.e === "stopped"))
       writer.emitProcess("crashed", "down", payload({ boot: previous.b, lastRecordAt: previous.l ?? previous.t }));
@@ -49,6 +52,16 @@ export class Recorder {
   /** Draws these machines for those who ask, also before the first of them runs. */
   knows(...machines: AnyStateMachine[]): void {
     this.#steps.knows(...machines);
+  }
+
+  /** @see Crowd.takesOneMore */
+  takesOneMore(machine: string): boolean {
+    return !this.#closed && this.#crowd.takesOneMore(machine);
+  }
+
+  /** One that is only counted has come to its good end. */
+  passedBy(machine: string): void {
+    this.#crowd.done(machine);
   }
 
   /** @see Notes.refused */
@@ -91,6 +104,7 @@ export class Recorder {
   #everySecond(): void {
     this.#steps.everySecond();
     this.#notes.everySecond();
+    this.#crowd.tally();
     const lost = this.#writer.takeDropped();
     if (lost > 0) this.#writer.emitProcess("lost", "running", { lost }, "gap");
   }
@@ -105,6 +119,7 @@ export class Recorder {
     for (const timer of this.#intervals) this.#writer.timers.clearInterval(timer);
     this.#steps.end();
     this.#notes.end();
+    this.#crowd.tally();
     this.#writer.emitProcess("stopped", "stopped", payload({}));
     this.flush();
     this.#closed = true;

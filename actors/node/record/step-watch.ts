@@ -10,7 +10,6 @@ import { recordId } from "../../rules/record-id.ts";
 import { currentContext, type TraceContext } from "../trace/trace-context.ts";
 import { clock, continueAs } from "./cause.ts";
 import { chartOf, edgeIdOf, eventName, valueText } from "./chart.ts";
-import { Crowd } from "./crowd.ts";
 import { contextOf, watchedOf } from "./kept-context.ts";
 import { metaOf } from "./machine-meta.ts";
 import { payload } from "./payload.ts";
@@ -56,13 +55,11 @@ interface Track {
 
 export class StepWatch {
   readonly #writer: RecordWriter;
-  readonly #crowd: Crowd;
   readonly #tracks = new Map<AnyActorRef, Track>();
   readonly #charts = new Map<string, Chart>();
 
   constructor(writer: RecordWriter) {
     this.#writer = writer;
-    this.#crowd = new Crowd(writer);
   }
 
   /** Draws these machines for those who ask, also before the first of them runs. */
@@ -80,7 +77,6 @@ export class StepWatch {
   }
 
   everySecond(): void {
-    this.#crowd.everySecond();
     const now = this.#writer.now();
     for (const [actor, track] of this.#tracks) {
       track.repeats.flush(false);
@@ -120,8 +116,6 @@ export class StepWatch {
   #onEvent(actor: AnyActorRef & { logic?: AnyStateMachine }, event: Step["event"]): void {
     const { logic: machine } = actor;
     if (!machine || !("root" in machine)) return;
-    const isKnown = this.#tracks.has(actor);
-    if (!isKnown && metaOf(machine).comesInCrowds && this.#crowd.leavesOut(actor, machine.id)) return;
     this.#trackOf(actor, machine).steps.push(stepOf(event));
   }
 
@@ -177,10 +171,7 @@ export class StepWatch {
 
   #onSnapshot(actor: AnyActorRef, snapshot: AnyMachineSnapshot, eventType: string): void {
     const track = this.#tracks.get(actor);
-    if (!track) {
-      this.#crowd.stepped(actor, snapshot);
-      return;
-    }
+    if (!track) return;
     // A stop has no event before it.
     const step = track.steps.shift() ?? stepOf({ type: eventType });
     const context = (snapshot.context ?? {}) as Record<string, unknown>;

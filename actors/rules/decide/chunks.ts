@@ -5,15 +5,18 @@ import type { CommandOf } from "../../messages/commands.ts";
 import { areOfOneGroup } from "../chunk-id.ts";
 import { combineCrc32 } from "../crc32.ts";
 import { copies, type Scheme } from "../redundancy/scheme.ts";
-import { ACCOUNTS_SHARED_SINCE, GROUPS_BOUNDED_SINCE } from "./cluster-version.ts";
+import { ACCOUNTS_SHARED_SINCE, BURIED_SINCE, GROUPS_BOUNDED_SINCE } from "./cluster-version.ts";
+import { dropContents } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
-import type { ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
+import type { BuriedChunkRow, ChunkRow, EntryRow, FileChunkRow, GrantRow, WorkerRow } from "./rows.ts";
 import { asSet, type Write } from "./state.ts";
 
 /** Grants of one moment are placed by the same view of the workers, and refer to the same account of it. */
 const ACCOUNT_SHARED_MS = 60_000;
 /** Files with more chunks than this leave the namespace at once and are freed in slices afterwards. */
 const FREED_AT_ONCE = 16;
+/** Chunks that one REAP_DELETED frees. */
+const FREED_IN_A_SLICE = 256;
 
 // ── grants ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,11 +155,16 @@ export function* freeFiles(files: EntryRow[], env: Environment): Deciding<Write[
   let bytes = 0;
   for (const file of files) {
     bytes += file.sizeBytes;
-    if (file.chunkCount > FREED_AT_ONCE) writes.push(["bury", { id: file.id, kind: "file" }]);
+    if (file.chunkCount > FREED_AT_ONCE || (file.chunkCount > 0 && env.version >= BURIED_SINCE))
+      writes.push(["bury", { id: file.id, kind: "file" }]);
     else if (file.chunkCount > 0)
       chunks.push(...(yield* read("fileChunks", { fileId: file.id, limit: FREED_AT_ONCE })));
   }
-  writes.push(["addTotals", { files: -files.length, directories: 0, bytes: -bytes }], ...freeChunks(chunks, env));
+  writes.push(
+    ["addTotals", { files: -files.length, directories: 0, bytes: -bytes }],
+    ...freeChunks(chunks, env),
+    ...dropContents(files),
+  );
   return writes;
 }
 
@@ -187,9 +195,59 @@ export function freeChunks(rows: FileChunkRow[], env: Environment): Write[] {
   return writes;
 }
 
-export function forgetGarbage(command: CommandOf<"FORGET_GARBAGE">): Decision {
+/**
+ * Frees the chunks of files that were buried, up to a slice of them. What no file holds any longer goes by lists: one
+ * statement for many chunks.
+ */
+export function* freeBuried(env: Environment): Deciding<Write[]> {
+  const all = (yield* read("buriedFiles", { limit: FREED_IN_A_SLICE })).map(({ id }) => id);
+  const chunks = yield* read("chunksOfFiles", { fileIds: all, limit: FREED_IN_A_SLICE });
+  const isAll = chunks.length < FREED_IN_A_SLICE;
+  // The slice may end within a file, which keeps its place for the next one.
+  const rest = isAll ? Number.POSITIVE_INFINITY : (chunks.at(-1)?.fileId ?? 0);
+  const fileIds = all.filter((id) => id < rest);
+  const writes: Write[] = [];
+  if (fileIds.length > 0) writes.push(["dropFileChunks", { fileIds }], ["unburyAll", { ids: fileIds }]);
+  for (const row of chunks) if (row.fileId === rest) writes.push(["dropFileChunk", row]);
+  const gone: BuriedChunkRow[] = [];
+  for (const [chunkId, rows] of Map.groupBy(chunks, ({ id }) => id)) {
+    const [row] = rows as [BuriedChunkRow];
+    if (row.refs > rows.length) writes.push(["addRef", { chunkId, delta: -rows.length }]);
+    else gone.push(row);
+  }
+  if (gone.length > 0) writes.push(...(yield* dropChunks(gone, env)));
+  return writes;
+}
+
+function* dropChunks(chunks: readonly BuriedChunkRow[], env: Environment): Deciding<Write[]> {
+  const all = chunks.map(({ id }) => id);
+  const writes: Write[] = [
+    ["dropChunks", { chunkIds: all }],
+    ["dropFaultsOfChunks", { chunkIds: all }],
+    ["dropReasonsOfChunks", { chunkIds: all }],
+  ];
+  for (const [setId, rows] of Map.groupBy(chunks, ({ setId }) => setId)) {
+    const set = yield* readOne("replicaSet", { setId });
+    const chunkIds = rows.map(({ id }) => id);
+    writes.push(
+      ["shrinkSetBy", { setId, count: rows.length }],
+      ["putGarbageOf", { workerIds: set?.workers ?? [], chunkIds, freedAt: env.logTime }],
+    );
+  }
+  return writes;
+}
+
+export function forgetGarbage({ items }: CommandOf<"FORGET_GARBAGE">, env: Environment): Decision {
+  if (env.version < BURIED_SINCE)
+    return accepted(
+      null,
+      items.map((item) => ["dropGarbage", item]),
+    );
+  const byWorker = Map.groupBy(items, ({ workerId }) => workerId);
   return accepted(
     null,
-    command.items.map((item) => ["dropGarbage", item]),
+    [...byWorker].map(
+      ([workerId, freed]): Write => ["dropGarbageOf", { workerId, chunkIds: freed.map(({ chunkId }) => chunkId) }],
+    ),
   );
 }

@@ -13,6 +13,10 @@ export const PROGRAM_VERSION = 4;
 export const HASHED_SINCE = 2;
 /** From this version on, a file whose type or metadata cannot travel in headers is refused. Older logs hold such files. */
 export const HEADERS_CHECKED_SINCE = 3;
+/** From this version on, a PUT_FILE may hold the bytes of a tiny file. */
+export const TINY_SINCE = 4;
+/** From this version on, the chunks of every file that is deleted or replaced are freed afterwards, many files at once. */
+export const BURIED_SINCE = 4;
 /** From this version on, grants share the accounts of their placements, and these are dropped in time. */
 export const ACCOUNTS_SHARED_SINCE = 4;
 /** From this version on, a grant that would reach into another group's ids is refused. */

@@ -77,7 +77,7 @@ function* dispatch(command: Command, env: Environment): Deciding<Decision> {
     case "DROP_REPLICA":
       return yield* dropReplica(command, env);
     case "FORGET_GARBAGE":
-      return forgetGarbage(command);
+      return forgetGarbage(command, env);
     case "EXPIRE":
       return yield* expire(command, env);
     case "REAP_DELETED":

@@ -3,7 +3,7 @@
  * time. The same holds, for a day, for an end client's own idempotency key.
  */
 import type { Command } from "../../messages/commands.ts";
-import { knownSince, PROGRAM_VERSION } from "./cluster-version.ts";
+import { knownSince, PROGRAM_VERSION, TINY_SINCE } from "./cluster-version.ts";
 import { decide } from "./decide.ts";
 import { type Deciding, type Decision, type Environment, readOne, refused } from "./decision.ts";
 import type { Write } from "./state.ts";
@@ -38,6 +38,7 @@ const OF_ONE_ATTEMPT = new Set([
   "CHUNK_ALREADY_COMMITTED",
   "TOO_FEW_REPLICAS",
   "UPLOAD_OFFSET_MISMATCH",
+  "CONTENT_NOT_TAKEN",
 ]);
 /** A session in use is noted as such at least this often. */
 const TOUCHED_EVERY_MS = 5 * 60_000;
@@ -67,7 +68,7 @@ function* decideOnce(proposal: Proposal, env: Environment): Deciding<Decision> {
 
 function* decideKeyed(command: Command, key: string | null, env: Environment): Deciding<Decision> {
   if (key === null) return yield* decide(command, env);
-  const fingerprint = fingerprintOf(command);
+  const fingerprint = fingerprintOf(command, env);
   const earlier = yield* readOne("keyedOutcome", { key });
   if (earlier)
     return earlier.fingerprint === fingerprint
@@ -85,7 +86,9 @@ function* decideKeyed(command: Command, key: string | null, env: Environment): D
 }
 
 /** What makes two requests the same one: what they ask for, not where the bytes of this attempt happen to lie. */
-function fingerprintOf(command: Command): string {
+function fingerprintOf(command: Command, env: Environment): string {
   const { chunks: _, ...rest } = { chunks: null, ...command };
-  return JSON.stringify(rest);
+  if (env.version < TINY_SINCE) return JSON.stringify(rest);
+  const { content: _bytes, room: _room, ...asked } = { content: null, room: null, ...rest };
+  return JSON.stringify(asked);
 }

@@ -4,8 +4,9 @@ import type { WriteCondition } from "../../messages/primitives.ts";
 import { formatCrc32 } from "../crc32.ts";
 import { keptHeadersProblem } from "../file-headers.ts";
 import { pathProblem } from "../path.ts";
-import { addStoredChunks, freeChunks, freeFiles } from "./chunks.ts";
-import { HEADERS_CHECKED_SINCE } from "./cluster-version.ts";
+import { addStoredChunks, freeBuried, freeChunks, freeFiles } from "./chunks.ts";
+import { BURIED_SINCE, HEADERS_CHECKED_SINCE, TINY_SINCE } from "./cluster-version.ts";
+import { copyContent, isTiny, keepContent } from "./contents.ts";
 import { accepted, type Deciding, type Decision, type Environment, RefusedCommand, read, readOne } from "./decision.ts";
 import type { EntryRow, FileAttributes } from "./rows.ts";
 import type { Write } from "./state.ts";
@@ -215,6 +216,11 @@ export function* putFile(command: CommandOf<"PUT_FILE">, env: Environment): Deci
     ids,
     env,
   );
+  const { content } = command;
+  if (content && env.version >= TINY_SINCE) {
+    const kept = yield* keepContent(fileId, content, command);
+    return accepted({ file: linked.file, created: linked.created }, [...linked.writes, ...kept, ...ids.writes()]);
+  }
   const stored = yield* addStoredChunks(fileId, command.chunks, { offset: 0, index: 0 }, command, env);
   if (stored.endOffset !== command.sizeBytes)
     throw new RefusedCommand(
@@ -338,12 +344,10 @@ function* copyEntry(
       createdAt: env.wallTime,
       modifiedAt: env.wallTime,
     };
-    writes.push(
-      fileEntry(parent, name, id, info),
-      ["copyFileChunks", { fromFileId: row.id, toFileId: id }],
-      ["addRefs", { fileId: row.id }],
-      ["addTotals", { files: 1, directories: 0, bytes: row.sizeBytes }],
-    );
+    writes.push(fileEntry(parent, name, id, info));
+    if (isTiny(row)) writes.push(...copyContent(row, id));
+    else writes.push(["copyFileChunks", { fromFileId: row.id, toFileId: id }], ["addRefs", { fileId: row.id }]);
+    writes.push(["addTotals", { files: 1, directories: 0, bytes: row.sizeBytes }]);
     return info;
   }
   writes.push(directoryEntry(parent, name, id, env), ["addTotals", ONE_DIRECTORY]);
@@ -358,6 +362,7 @@ function* copyEntry(
 export function* reapDeleted(env: Environment): Deciding<Decision> {
   const dead = yield* readOne("graveyard", {});
   if (!dead) return accepted({ more: false }, []);
+  if (dead.kind === "file" && env.version >= BURIED_SINCE) return accepted({ more: true }, yield* freeBuried(env));
   if (dead.kind === "file") {
     const chunks = yield* read("fileChunks", { fileId: dead.id, limit: REAPED_AT_ONCE });
     return accepted({ more: true }, chunks.length === 0 ? [["unbury", dead]] : freeChunks(chunks, env));

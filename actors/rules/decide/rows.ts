@@ -98,6 +98,8 @@ export interface TotalsRow {
   files: number;
   directories: number;
   bytes: number;
+  /** Of them, those of tiny files, which lie here. */
+  tinyBytes: number;
   nextChunkId: number;
   nextNodeId: number;
 }
@@ -118,6 +120,12 @@ export interface OutcomeRow {
 
 export interface KeyedOutcomeRow extends OutcomeRow {
   fingerprint: string;
+}
+
+/** A chunk of a file that is gone. */
+export interface BuriedChunkRow extends Pick<ChunkRow, "id" | "refs" | "setId"> {
+  fileId: number;
+  offset: number;
 }
 
 /** A name that is gone, with contents that are freed in slices. */

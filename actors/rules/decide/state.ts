@@ -7,6 +7,7 @@ import type { CommandResult } from "../../messages/commands.ts";
 import type { NodeId, PlacementDecision, WorkerMode, WriteCondition } from "../../messages/primitives.ts";
 import type { Scheme } from "../redundancy/scheme.ts";
 import type {
+  BuriedChunkRow,
   BuriedRow,
   ChunkRow,
   EntryRow,
@@ -48,6 +49,7 @@ export interface Reads {
   worker: [where: { workerId: string }, row: WorkerRow];
   workers: [where: Everything, row: WorkerRow];
   replicaSets: [where: Everything, row: ReplicaSetRow];
+  replicaSet: [where: { setId: number }, row: ReplicaSetRow];
   garbage: [where: { workerId: string; chunkId: number }, row: { chunkId: number }];
   faults: [where: { chunkId: number }, row: { workerId: NodeId }];
   /** The first chunk of a file that lies on fewer workers than that. */
@@ -59,6 +61,10 @@ export interface Reads {
   idleSessions: [where: { before: number; limit: number }, row: { id: number }];
   mark: [where: Everything, row: { index: number; hash: number }];
   graveyard: [where: Everything, row: BuriedRow];
+  /** Files at the beginning of the graveyard, before its first directory. */
+  buriedFiles: [where: { limit: number }, row: BuriedRow];
+  /** By file and offset. */
+  chunksOfFiles: [where: { fileIds: readonly number[]; limit: number }, row: BuriedChunkRow];
 }
 
 /** A replica set, named by what it is. */
@@ -75,6 +81,12 @@ export interface Writes {
   dropEntry: { parent: number; key: string };
   /** Adds to the counts of files, directories and bytes. */
   addTotals: { files: number; directories: number; bytes: number };
+  /** Adds to the bytes of tiny files. */
+  addTinyBytes: { bytes: number };
+  /** The state's hash knows the bytes by the CRC-32 in the file's entry. */
+  putContent: { fileId: number; bytes: Uint8Array };
+  copyContent: { fromFileId: number; toFileId: number };
+  dropContent: { fileId: number };
   takeNodeIds: { count: number };
   takeChunkIds: { count: number };
   /** Makes a set of no chunks, if there is none. */
@@ -83,18 +95,24 @@ export interface Writes {
   addToSet: SetName;
   /** Counts one chunk less. */
   shrinkSet: { setId: number };
+  /** Counts so many less. */
+  shrinkSetBy: { setId: number; count: number };
   renameSet: { setId: number; workers: readonly NodeId[] };
   dropEmptySets: Everything;
   /** A chunk that one file holds, in a set that is there. */
   putChunk: SetName & { id: number; lengthBytes: number; crc32: number };
   moveChunkToSet: SetName & { chunkId: number };
   dropChunk: { chunkId: number };
+  dropChunks: { chunkIds: readonly number[] };
+  dropFaultsOfChunks: { chunkIds: readonly number[] };
+  dropReasonsOfChunks: { chunkIds: readonly number[] };
   addRef: { chunkId: number; delta: number };
   /** One more file holds each chunk of this one. */
   addRefs: { fileId: number };
   putFileChunk: { fileId: number; offset: number; index: number; chunkId: number };
   copyFileChunks: { fromFileId: number; toFileId: number };
   dropFileChunk: { fileId: number; offset: number };
+  dropFileChunks: { fileIds: readonly number[] };
   putGrant: { id: number; count: number; gatewayId: string; expiresAt: number; decision: PlacementDecision };
   /** As `putGrant`, with an account that other grants may share. */
   putPlacedGrant: {
@@ -126,6 +144,7 @@ export interface Writes {
   dropUpload: { uploadId: number };
   bury: BuriedRow;
   unbury: { id: number };
+  unburyAll: { ids: readonly number[] };
   putWorker: WorkerRow;
   setLiveness: { workerId: string; liveness: "live" | "dead" };
   setMode: { workerId: string; mode: WorkerMode };
@@ -139,7 +158,10 @@ export interface Writes {
   putReason: { chunkId: number; workerId: string; reason: string };
   dropReasons: { chunkId: number };
   putGarbage: { workerId: string; chunkId: number; freedAt: number };
+  /** Each chunk on each worker. */
+  putGarbageOf: { workerIds: readonly NodeId[]; chunkIds: readonly number[]; freedAt: number };
   dropGarbage: { workerId: string; chunkId: number };
+  dropGarbageOf: { workerId: string; chunkIds: readonly number[] };
   putSession: { id: number; clientId: string; lastActiveAt: number };
   touchSession: { sessionId: number; lastActiveAt: number; lowestSeq: number };
   dropSession: { sessionId: number };

@@ -54,6 +54,21 @@ export function compact(log: LogTail, index: number): LogTail {
   };
 }
 
+/**
+ * How much of a log stays when it is cut back: at most so many entries, and no more bytes.
+ *
+ * @returns null while it is not twice as long yet
+ */
+export function entriesToKeep({ entries, length }: LogTail, most: number, mostBytes: number): number | null {
+  let bytes = 0;
+  let kept = 0;
+  for (let n = length - 1; n >= 0 && bytes <= 2 * mostBytes; n--) {
+    bytes += (entries[n] as RaftEntry).data.length;
+    if (bytes <= mostBytes && kept < most) kept++;
+  }
+  return length > 2 * most || bytes > 2 * mostBytes ? kept : null;
+}
+
 /** The last index at or before `index` whose term is not above `term`: whole terms are skipped in one probe. */
 export function lastIndexNotAbove(log: LogTail, index: number, term: number): { index: number; term: number } {
   let at = Math.min(index, lastIndex(log));

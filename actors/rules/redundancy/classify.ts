@@ -14,12 +14,16 @@ export interface Verdict {
    */
   need: "healthy" | "lost" | "copy" | "trim";
   /** Workers whose copies count: not dead, not removed. */
-  durable: NodeId[];
+  durable: readonly NodeId[];
   /** Of these, the ones that this leader has heard. Of the others it knows only what the log says. */
-  heard: NodeId[];
+  heard: readonly NodeId[];
   /** Of these, the ones that stay: not draining. */
-  lasting: NodeId[];
+  lasting: readonly NodeId[];
 }
+
+/** The very list where all pass: most do, and verdicts are many. */
+const those = (ids: readonly NodeId[], pass: (id: NodeId) => boolean): readonly NodeId[] =>
+  ids.every(pass) ? ids : ids.filter(pass);
 
 /**
  * @param holders the workers of one replica set
@@ -31,12 +35,12 @@ export function classifyReplicas(
   scheme: Scheme,
 ): Verdict {
   const wanted = piecesOf(scheme);
-  const durable = holders.filter((id) => {
+  const durable = those(holders, (id) => {
     const worker = lookUp(id);
     return worker !== undefined && worker.liveness !== "dead" && worker.mode !== "removed";
   });
-  const heard = durable.filter((id) => lookUp(id)?.liveness !== "unknown");
-  const lasting = durable.filter((id) => lookUp(id)?.mode !== "draining");
+  const heard = those(durable, (id) => lookUp(id)?.liveness !== "unknown");
+  const lasting = those(durable, (id) => lookUp(id)?.mode !== "draining");
   const need =
     durable.length === 0 ? "lost" : lasting.length < wanted ? "copy" : durable.length > wanted ? "trim" : "healthy";
   return { need, durable, heard, lasting };
@@ -53,53 +57,22 @@ export function indispensable(durable: readonly NodeId[], isSure: (id: NodeId) =
   return durable.filter((id) => sure.filter((other) => other !== id).length < needed);
 }
 
-/**
- * Zones to which a copy can move so that no two copies share one: empty if none do, or if every zone with room has one.
- *
- * @param lasting the workers that hold the copies
- * @param open zones with a worker that takes a copy now
- */
-export function betterZones(
-  lasting: readonly NodeId[],
-  zoneOf: (id: NodeId) => string | undefined,
-  open: ReadonlySet<string>,
-): Set<string> {
-  const taken = new Set(lasting.map(zoneOf));
-  if (taken.size === lasting.length) return new Set();
-  return new Set([...open].filter((zone) => !taken.has(zone)));
-}
-
 /** Many chunks that live on the same workers, with what they all need. */
 export interface JudgedSet {
-  set: { id: number; scheme: Scheme; workers: NodeId[]; chunkCount: number };
-  verdict: Verdict;
+  readonly set: { id: number; scheme: Scheme; workers: readonly NodeId[]; chunkCount: number };
+  readonly verdict: Verdict;
 }
 
+/**
+ * Counted from chunks, never from tasks: how many have all their copies on workers that are heard, and how many fewer. A
+ * chunk whose number depends on workers that this leader has not heard is neither, but unknown.
+ */
 export type Redundancy = {
   chunks: number;
   full: number;
   below: Record<string, number>;
   unknown: number;
 };
-
-/**
- * Counted from chunks, never from tasks: how many have all their copies on workers that are heard, and how many fewer. A
- * chunk whose number depends on workers that this leader has not heard is neither, but unknown.
- */
-export function redundancyOf(judged: readonly JudgedSet[]): Redundancy {
-  let chunks = 0;
-  let full = 0;
-  let unknown = 0;
-  const below: Record<string, number> = { "0": 0, "1": 0, "2": 0 };
-  for (const { set, verdict } of judged) {
-    chunks += set.chunkCount;
-    const good = verdict.heard.length;
-    if (good >= piecesOf(set.scheme)) full += set.chunkCount;
-    else if (verdict.durable.length > good) unknown += set.chunkCount;
-    else below[good] = (below[good] ?? 0) + set.chunkCount;
-  }
-  return { chunks, full, below, unknown };
-}
 
 /**
  * Which copy to give up when there are too many: one on a draining worker first, then one whose zone another copy

@@ -4,11 +4,12 @@
  * being carried out.
  *
  * The order is the order of need: chunks with the fewest good copies first; then copies too many; then copies that share a
- * zone; and only when nothing is missing, the evenness of the workers.
+ * zone; and only when nothing is missing, the evenness of the workers. A round looks at a bounded number of sets, and costs
+ * next to nothing while nothing is amiss.
  */
 import type { SealedChunk } from "../../messages/chunk.ts";
 import type { ChunkId, NodeId } from "../../messages/primitives.ts";
-import { betterZones, chooseTrim, type JudgedSet, type Verdict } from "./classify.ts";
+import { chooseTrim, type JudgedSet, type Verdict } from "./classify.ts";
 import type { Layouts } from "./layouts.ts";
 import { type Candidate, choose, evensOut, neighbours, rejection } from "./placement.ts";
 import { piecesOf } from "./scheme.ts";
@@ -17,6 +18,8 @@ import { piecesOf } from "./scheme.ts";
 const LOOKED_AT = 64;
 const MOST_PAGES = 16;
 const TRIMMED_PER_ROUND = 32;
+/** Sets looked at per kind of need: the first ones, and as many from a random place behind them. */
+const MOST_SETS = 64;
 /**
  * A chunk goes to one of so many workers near its other copies; while these are busy it waits, so that repairs do not
  * spread a set's chunks over ever more combinations. The last copy of a chunk waits less.
@@ -34,9 +37,21 @@ export interface RepairWorker extends Candidate {
   isSure: boolean;
 }
 
+/** All replica sets with their verdicts, sorted by what is to be done for them. */
+export interface JudgedSets {
+  /** Those that lack a copy, from the fewest good ones. */
+  lacking(): Iterable<JudgedSet>;
+  /** Those with copies more than wanted. */
+  overfull(): Iterable<JudgedSet>;
+  /** Healthy ones with two copies in a zone, by the zones that their copies are in. */
+  crowded(): Iterable<{ zones: ReadonlySet<string>; sets: Iterable<JudgedSet> }>;
+  /** Those on a worker. */
+  on(workerId: NodeId): Iterable<JudgedSet>;
+}
+
 /** Everything that a plan depends on. */
 export interface RepairView {
-  judged: readonly JudgedSet[];
+  judged: JudgedSets;
   workers: readonly RepairWorker[];
   /** Of these workers. */
   layouts: Layouts;
@@ -83,19 +98,34 @@ export interface RepairPlan {
   steps: (PlannedCopy | PlannedDrop)[];
   /** By replica set, why its next chunk gets no copy in this round, in words. */
   waiting: ReadonlyMap<number, string>;
+  /** The same of the sets that the round did not come to; null: it came to all. */
+  othersWait: string | null;
 }
 
 export function planRepairs(view: RepairView): RepairPlan {
   const round = new Round(view);
-  const toCopy = view.judged
-    .filter(({ verdict }) => verdict.need === "copy")
-    .sort((a, b) => a.verdict.durable.length - b.verdict.durable.length || a.set.id - b.set.id);
-  const toTrim = view.judged.filter(({ verdict }) => verdict.need === "trim");
-  for (const judged of toCopy) restore(round, judged);
-  trim(round, toTrim);
+  const lacking = [...view.judged.lacking()];
+  let seen = 0;
+  for (const judged of someOf(lacking, view.random)) {
+    seen++;
+    if (!restore(round, judged)) break;
+  }
+  const overfull = [...view.judged.overfull()];
+  trim(round, someOf(overfull, view.random));
   spread(round);
-  if (toCopy.length === 0 && toTrim.length === 0) even(round);
-  return { steps: round.steps, waiting: round.waiting };
+  if (lacking.length === 0 && overfull.length === 0) even(round);
+  const { steps, waiting } = round;
+  const othersWait = round.isFull ? allSlots(round) : "others come first, a few in each round: many chunks lack a copy";
+  return { steps, waiting, othersWait: seen < lacking.length ? othersWait : null };
+}
+
+/** What cannot be helped now, at the front of many, must neither hide the rest nor cost a look at all of them. */
+function* someOf(judged: readonly JudgedSet[], random: () => number): Generator<JudgedSet> {
+  yield* judged.slice(0, MOST_SETS);
+  const behind = judged.length - MOST_SETS;
+  if (behind <= 0) return;
+  const from = Math.floor(random() * behind);
+  for (let n = 0; n < Math.min(MOST_SETS, behind); n++) yield judged[MOST_SETS + ((from + n) % behind)] as JudgedSet;
 }
 
 /** What a round has planned so far, and what that leaves of the workers' room and time. */
@@ -106,17 +136,26 @@ class Round {
   /** Space that the plan takes is reserved here, so that two chunks do not count on the same. */
   readonly workers: RepairWorker[];
   readonly #byId: Map<NodeId, RepairWorker>;
-  readonly #underWay: { sourceId: NodeId | undefined; targetId: NodeId }[];
+  /** Copies under way, in all and by worker. */
+  #underWay = 0;
+  readonly #from = new Map<NodeId | undefined, number>();
+  readonly #to = new Map<NodeId, number>();
 
   constructor(view: RepairView) {
     this.view = view;
     this.workers = view.workers.map((worker) => ({ ...worker }));
     this.#byId = new Map(this.workers.map((worker) => [worker.id, worker]));
-    this.#underWay = [...view.underWay];
+    for (const { sourceId, targetId } of view.underWay) this.#begin(sourceId, targetId);
+  }
+
+  #begin(sourceId: NodeId | undefined, targetId: NodeId): void {
+    this.#underWay++;
+    this.#from.set(sourceId, this.#copiesFrom(sourceId) + 1);
+    this.#to.set(targetId, this.#copiesTo(targetId) + 1);
   }
 
   get size(): number {
-    return this.#underWay.length;
+    return this.#underWay;
   }
 
   get isFull(): boolean {
@@ -129,12 +168,12 @@ class Round {
 
   readonly zoneOf = (id: NodeId): string | undefined => this.#byId.get(id)?.zone;
 
-  #copiesFrom(id: NodeId): number {
-    return this.#underWay.filter(({ sourceId }) => sourceId === id).length;
+  #copiesFrom(id: NodeId | undefined): number {
+    return this.#from.get(id) ?? 0;
   }
 
   #copiesTo(id: NodeId): number {
-    return this.#underWay.filter(({ targetId }) => targetId === id).length;
+    return this.#to.get(id) ?? 0;
   }
 
   /**
@@ -174,7 +213,7 @@ class Round {
       return near === null ? "no worker can take a copy now" : "the workers that may take a copy beside it are busy";
     target.reservedBytes += chunk.lengthBytes;
     target.chunkCount++;
-    this.#underWay.push({ sourceId: sourceIds[0], targetId: target.id });
+    this.#begin(sourceIds[0], target.id);
     this.steps.push({
       ...{ do: "copy", purpose, chunk, sourceIds, reason },
       ...{ targetId: target.id, goodCopies: durable.length },
@@ -183,30 +222,35 @@ class Round {
   }
 }
 
-/** Chunks of one set that lack a copy. */
-function restore(round: Round, { set, verdict }: JudgedSet): void {
+/** Chunks of one set that lack a copy. @returns whether there is a slot left for another set */
+function restore(round: Round, { set, verdict }: JudgedSet): boolean {
   const wanted = piecesOf(set.scheme);
   const missing = set.workers.filter((id) => !verdict.lasting.includes(id));
   const because = missing.map((id) => `${id} is ${round.worker(id)?.state ?? "gone"}`).join(", ");
   const reason = `${verdict.lasting.length} of ${wanted} copies${because ? `: ${because}` : " were made"}`;
+  const wait = (why: string) => {
+    round.waiting.set(set.id, why);
+    return !round.isFull;
+  };
   let after = 0;
   for (let page = 0; page < MOST_PAGES; page++) {
     const chunks = round.isFull ? null : round.view.chunksOf(set.id, after, LOOKED_AT);
-    if (chunks === null) return void round.waiting.set(set.id, allSlots(round));
+    if (chunks === null) return wait(allSlots(round));
     for (const chunk of chunks) {
       after = chunk.chunkId;
       if (round.view.isTaken(chunk.chunkId)) continue;
       const obstacle = round.isFull ? allSlots(round) : round.copy(chunk, verdict, { purpose: "redundancy", reason });
-      if (obstacle !== null) return void round.waiting.set(set.id, obstacle);
+      if (obstacle !== null) return wait(obstacle);
     }
-    if (chunks.length < LOOKED_AT) return;
+    if (chunks.length < LOOKED_AT) return true;
   }
+  return true;
 }
 
 const allSlots = (round: Round): string => `${round.size} copies are under way, as many as are allowed`;
 
 /** Copies that are more than wanted: one goes if enough proven ones stay. */
-function trim(round: Round, judged: readonly JudgedSet[]): void {
+function trim(round: Round, judged: Iterable<JudgedSet>): void {
   let left = TRIMMED_PER_ROUND;
   for (const { set, verdict } of judged) {
     const wanted = piecesOf(set.scheme);
@@ -236,17 +280,17 @@ function spread(round: Round): void {
   if (round.isFull) return;
   const anything = { count: 1, sizeBytes: 0, exclude: new Set<NodeId>(), holders: new Set<NodeId>() };
   const taking = round.workers.filter((worker) => worker.liveness === "live" && rejection(worker, anything) === null);
-  const open = new Set(taking.map(({ zone }) => zone));
   const reason = "two of its copies share a zone, and another zone has room";
-  for (const { set, verdict } of round.view.judged) {
-    if (verdict.need !== "healthy") continue;
-    const better = betterZones(verdict.lasting, round.zoneOf, open);
-    if (better.size === 0) continue;
-    const among = new Set(taking.filter(({ zone }) => better.has(zone)).map(({ id }) => id));
-    for (const chunk of round.view.chunksOf(set.id, 0, LOOKED_AT)) {
-      if (round.isFull) return;
-      if (round.view.isTaken(chunk.chunkId)) continue;
-      if (round.copy(chunk, verdict, { purpose: "spread", reason, among }) !== null) break;
+  for (const { zones, sets } of round.view.judged.crowded()) {
+    const better = taking.filter(({ zone }) => !zones.has(zone));
+    if (better.length === 0) continue;
+    const among = new Set(better.map(({ id }) => id));
+    for (const { set, verdict } of someOf([...sets], round.view.random)) {
+      for (const chunk of round.view.chunksOf(set.id, 0, LOOKED_AT)) {
+        if (round.isFull) return;
+        if (round.view.isTaken(chunk.chunkId)) continue;
+        if (round.copy(chunk, verdict, { purpose: "spread", reason, among }) !== null) break;
+      }
     }
   }
 }
@@ -260,24 +304,28 @@ const nameOf = (workerIds: readonly NodeId[]): string => [...workerIds].sort().j
 function even(round: Round): void {
   const { maxConcurrent } = round.view.limits;
   if (round.size >= Math.max(1, maxConcurrent / 2)) return;
-  const byUse = round.workers
-    .filter(({ mode, liveness }) => mode === "active" && liveness === "live")
-    .sort((a, b) => usedShare(b) - usedShare(a));
-  const [fullest] = byUse;
-  const emptiest = byUse.at(-1);
+  const able = round.workers.filter(({ mode, liveness }) => mode === "active" && liveness === "live");
+  const most = (isMore: (a: number, b: number) => boolean) =>
+    able.reduce<RepairWorker | null>(
+      (best, one) => (best && !isMore(usedShare(one), usedShare(best)) ? best : one),
+      null,
+    );
+  const fullest = most((a, b) => a > b);
+  const emptiest = most((a, b) => a <= b);
   if (!fullest || !emptiest || usedShare(fullest) - usedShare(emptiest) < UNEVEN_SHARE) return;
   if (emptiest.condition !== "normal") return;
   const reason = `${fullest.id} is ${percent(usedShare(fullest))} full, ${emptiest.id} ${percent(usedShare(emptiest))}`;
-  const movable = round.view.judged.filter(({ verdict: { durable } }) => {
-    if (!durable.includes(fullest.id) || durable.includes(emptiest.id)) return false;
+  const movable = [...round.view.judged.on(fullest.id)].filter(({ verdict: { durable } }) => {
     const others = durable.filter((id) => id !== fullest.id).map(round.zoneOf);
-    return !others.includes(emptiest.zone) || fullest.zone === emptiest.zone;
+    const isMoved = durable.includes(fullest.id) && !durable.includes(emptiest.id);
+    return isMoved && (!others.includes(emptiest.zone) || fullest.zone === emptiest.zone);
   });
   // First those that will share their workers with others afterwards.
-  const inUse = new Set(round.view.judged.map(({ verdict }) => nameOf(verdict.durable)));
+  const inUse = new Set([...round.view.judged.on(emptiest.id)].map(({ verdict }) => nameOf(verdict.durable)));
   const afterwards = ({ durable }: Verdict) => nameOf(durable.map((id) => (id === fullest.id ? emptiest.id : id)));
   const isNew = ({ verdict }: JudgedSet): number => (inUse.has(afterwards(verdict)) ? 0 : 1);
-  for (const { set, verdict } of movable.sort((a, b) => isNew(a) - isNew(b))) {
+  const some = [...someOf(movable, round.view.random)].sort((a, b) => isNew(a) - isNew(b));
+  for (const { set, verdict } of some) {
     const chunk = round.view
       .chunksOf(set.id, 0, LOOKED_AT)
       .find(({ chunkId, lengthBytes }) => evensOut(fullest, emptiest, lengthBytes) && !round.view.isTaken(chunkId));

@@ -105,7 +105,7 @@ export class Checking {
     let restored = 0;
     for (const { chunkId } of this.#parts.index.toRecheck(this.#parts.now(), afterMs, RECHECKED_AT_ONCE)) {
       const now = this.#parts.index.find(chunkId);
-      const row = now?.state === "quarantined" ? this.#parts.shelves.of(now).identify(now) : null;
+      const row = now?.state === "quarantined" ? await this.#parts.shelves.of(now).identify(now) : null;
       const flaw = row === null ? bad("neither its row nor its bytes say what it is") : await this.#flawOf(row, atOnce);
       if (row !== null && flaw === null && (await this.#restore(row))) restored++;
       else if (flaw?.kind === "missing") await this.#settling.settle(chunkId);

@@ -24,6 +24,7 @@ import { DirectorySync } from "./shelves/directory-sync.ts";
 import type { Recovered } from "./shelves/file-recovery.ts";
 import { FileShelf } from "./shelves/file-shelf.ts";
 import { InlineShelf } from "./shelves/inline-shelf.ts";
+import { DirectWrites } from "./shelves/part-file.ts";
 import { Shelves } from "./shelves/shelves.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import { Trash } from "./trash.ts";
@@ -35,6 +36,8 @@ export interface StoreOptions {
   disk: Disk;
   log: Logger;
   now?: () => number;
+  /** Blocks go past the page cache where the file system takes that. */
+  writesDirect?: boolean;
   /** Opens a chunk file to read it back; the file system's own, if absent. */
   openFile?(path: string): Promise<FileHandle>;
 }
@@ -52,13 +55,15 @@ export class ChunkStore {
 
   constructor(index: ChunkIndex, options: StoreOptions) {
     const { directory, inlineChunkBytes, disk, log, now = Date.now } = options;
-    const { openFile = (path) => openHandle(path, "r") } = options;
+    const { openFile = (path) => openHandle(path, "r"), writesDirect = true } = options;
+    const directWrites = new DirectWrites(writesDirect);
     const folders = new ChunkFolders(directory);
     folders.make();
     const directories = new DirectorySync();
-    const files = new FileShelf({ index, folders, directories, disk, log, now, openFile });
+    const files = new FileShelf({ index, folders, directories, disk, log, now, openFile, directWrites });
     const shelves = new Shelves(files, new InlineShelf(index), inlineChunkBytes);
-    const inventory = new Inventory(index, now, (chunkId) => this.#open.isBeingWritten(chunkId));
+    const isBeingWritten = (chunkId: ChunkId) => this.#open.isBeingWritten(chunkId);
+    const inventory = new Inventory(index, now, isBeingWritten, (error) => disk.indexFailed(error));
     this.folders = folders;
     this.commits = inventory.commits;
     this.#parts = { index, inventory, shelves, disk, log, now };
@@ -73,7 +78,7 @@ export class ChunkStore {
   /** Makes index and files agree. To be called once, before anything else. */
   async recover(): Promise<Recovered> {
     const found = await this.#parts.shelves.file.recover();
-    this.#parts.inventory.recount();
+    this.#parts.inventory.learnTotals();
     return found;
   }
 
@@ -202,6 +207,12 @@ export class ChunkStore {
     return this.#guarded(() => this.#trash.sweep(keepMs, isShort));
   }
 
+  /** Gives back to the file system a little of what the index does not need any more. */
+  async shrinkIndex(): Promise<void> {
+    const { index } = this.#parts;
+    if (this.#guarded(() => index.isLoose)) await this.#guarded(() => this.commits.add(false, () => index.shrink()));
+  }
+
   // ── what is reported to the leader ─────────────────────────────────────────────────────────────────────────────
 
   get usedBytes(): number {
@@ -216,6 +227,7 @@ export class ChunkStore {
   /** Awaits seals under way, throws other open chunks away, commits the changes that wait, and closes the index. */
   async close(): Promise<void> {
     await this.#open.close();
+    await this.commits.quiet();
     this.commits.flush();
     this.#parts.index.close();
   }

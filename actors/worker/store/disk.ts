@@ -1,5 +1,6 @@
 /** What the disk can still take, and what its errors mean. */
-import { closeSync, fsyncSync, openSync, statfsSync, unlinkSync, writeSync } from "node:fs";
+import { statfsSync } from "node:fs";
+import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../messages/errors.ts";
 import type { WorkerCondition } from "../../messages/primitives.ts";
@@ -29,8 +30,8 @@ export class Disk {
   #options: DiskOptions;
   /** Set by the first error other than a full disk, until a probe succeeds. */
   failure: string | null = null;
-  /** A probe of the disk does not mend a damaged database. */
-  #isIndexDamaged = false;
+  /** A probe of the disk does not mend the database. */
+  #isIndexLost = false;
   #account: Account | null = null;
 
   constructor(options: DiskOptions) {
@@ -79,18 +80,18 @@ export class Disk {
   }
 
   /** Writes and flushes a small file. @returns whether that worked, and so ended the failure */
-  probe(): boolean {
-    if (this.#isIndexDamaged) return false;
+  async probe(): Promise<boolean> {
+    if (this.#isIndexLost) return false;
     const path = join(this.#options.directory, "parts", "probe");
     try {
-      const file = openSync(path, "w", 0o600);
+      const file = await open(path, "w", 0o600);
       try {
-        writeSync(file, new Uint8Array(4096));
-        fsyncSync(file);
+        await file.write(new Uint8Array(4096));
+        await file.sync();
       } finally {
-        closeSync(file);
+        await file.close();
       }
-      unlinkSync(path);
+      await unlink(path);
       this.failure = null;
       return true;
     } catch (error) {
@@ -104,6 +105,12 @@ export class Disk {
     this.failure = reason;
   }
 
+  /** The index takes no more changes in this process, and nothing is lost: the next start finds all of it. */
+  indexFailed(error: unknown): void {
+    this.#isIndexLost = true;
+    this.fail(`the index could not be flushed (${(error as Error).message}): start the worker again`);
+  }
+
   /** Turns an error of a store operation into the error for the sender. An error of the disk makes the worker read-only. */
   refusal(error: unknown): unknown {
     if (error instanceof Refusal) return error;
@@ -111,12 +118,12 @@ export class Disk {
     if (code === "ENOSPC" || code === "EDQUOT" || code === "SQLITE_FULL")
       return new Refusal("NO_SPACE", `The disk is full: ${message}`);
     if (!isSystemError(error)) return error;
-    this.#isIndexDamaged ||= /^SQLITE_(CORRUPT|NOTADB)/.test(code);
-    this.fail(
-      this.#isIndexDamaged
-        ? `${message}: stop the worker and put chunk-index.db aside; the next start makes it again from the chunk files`
-        : message,
-    );
+    if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
+      this.#isIndexLost = true;
+      this.fail(
+        `${message}: stop the worker and put chunk-index.db aside; the next start makes it again from the chunk files`,
+      );
+    } else if (!this.#isIndexLost) this.fail(message);
     return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
   }
 }

@@ -3,11 +3,7 @@
  * never holds enough dirty pages to stall a write, and with it the heartbeats. One flush at a time: there is one disk, and
  * the runtime's thread pool is small.
  */
-import { fdatasync } from "node:fs";
-import { promisify } from "node:util";
 import type { OpenChunk } from "./open-chunk.ts";
-
-export const fdatasyncAsync = promisify(fdatasync);
 
 /** A chunk is queued when it has this much that no flush has covered. */
 const FLUSH_STEP_BYTES = 16 << 20;
@@ -25,8 +21,9 @@ export class FlushQueue {
     return this.#unflushedBytes;
   }
 
-  /** Notes that `bytes` were written to the chunk. */
+  /** Notes that `bytes` of the chunk wait in the page cache. */
   wrote(chunk: OpenChunk, bytes: number): void {
+    if (bytes === 0) return;
     chunk.unflushedBytes += bytes;
     this.#unflushedBytes += bytes;
     this.#dirty.add(chunk);
@@ -75,7 +72,7 @@ export class FlushQueue {
       const covered = chunk.unflushedBytes;
       this.#dirty.delete(chunk);
       chunk.unflushedBytes = 0;
-      chunk.flushing = fdatasyncAsync(chunk.file).catch((error) => chunk.fail(error));
+      chunk.flushing = chunk.part.flush().catch((error) => chunk.fail(error));
       await chunk.flushing;
       chunk.flushing = null;
       this.#unflushedBytes -= covered;

@@ -51,7 +51,7 @@ export class FolderWatch {
     if (gone.length > 0)
       return disk.fail(`${named(gone)} vanished, which was a file system of its own: mount it again`);
     this.#changed = "";
-    disk.probe();
+    await disk.probe();
   }
 }
 

@@ -1,11 +1,21 @@
 /**
  * Many changes, one flush. Changes of the chunk index that arrive in one turn of the event loop share one transaction: in
  * practice, all that arrived while the commit before was under way. Each is answered after the commit.
+ *
+ * The event loop waits for a commit. So a commit brings no more bytes of chunks than a block has; more only while the disk is
+ * quick, for flushes cost. Between two commits everything else has its turn. What SQLite's log has gathered is copied into the
+ * database while no commit is made, and another thread flushes it.
  */
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
 
+/** Bytes of chunks in one commit, on any disk and on a quick one. */
+const [A_BLOCK, MOST_BYTES] = [512 << 10, 4 << 20];
+/** A disk is quick if its last commit took no longer than this. */
+const QUICK_MS = 20;
+
 interface Change {
+  bytes: number;
   durable: boolean;
   apply: () => void;
   undo: () => void;
@@ -15,32 +25,84 @@ interface Change {
 
 export class GroupCommit {
   #waiting: Change[] = [];
-  #index: ChunkIndex;
+  readonly #index: ChunkIndex;
+  readonly #beforeCommit: () => void;
+  readonly #checkpointFailed: (error: unknown) => void;
+  /** Bytes of chunks that the next commit brings at most. */
+  #allowedBytes = A_BLOCK;
+  #checkpoint: Promise<void> | null = null;
   /** Commits so far; changes per commit show how well the grouping works. */
   commits = 0;
   changes = 0;
 
-  constructor(index: ChunkIndex) {
+  /**
+   * @param beforeCommit is called at the end of each transaction, inside it
+   * @param checkpointFailed the index takes no more changes until the next start
+   */
+  constructor(index: ChunkIndex, beforeCommit = () => {}, checkpointFailed: (error: unknown) => void = () => {}) {
     this.#index = index;
+    this.#beforeCommit = beforeCommit;
+    this.#checkpointFailed = checkpointFailed;
   }
 
   /**
    * @param durable whether the answer promises that the change survives a power cut
    * @param apply a Refusal thrown before it changes anything concerns this change alone
+   * @param bytes that it brings, of a chunk
    * @param undo takes back what `apply` has changed in memory; called if the transaction fails, also when `apply` was not
    * @returns when the transaction is committed
    */
-  add(durable: boolean, apply: () => void, undo: () => void = () => {}): Promise<void> {
+  add(durable: boolean, apply: () => void, undo: () => void = () => {}, bytes = 0): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ durable, apply, undo, resolve, reject }) === 1) setImmediate(() => this.flush());
+      const change = { bytes, durable, apply, undo, resolve, reject };
+      if (this.#waiting.push(change) === 1) setImmediate(() => this.#takeTurn());
     });
   }
 
-  /** Commits what is waiting, now. */
+  /** Commits all that is waiting, now. */
   flush(): void {
-    const batch = this.#waiting;
-    if (batch.length === 0) return;
-    this.#waiting = [];
+    while (this.#waiting.length > 0) this.#commit(this.#nextBatch());
+  }
+
+  /** @returns once nothing is written in the background */
+  async quiet(): Promise<void> {
+    await this.#checkpoint;
+  }
+
+  #takeTurn(): void {
+    if (this.#waiting.length === 0 || this.#checkpoint) return;
+    const began = performance.now();
+    this.#commit(this.#nextBatch());
+    const isQuick = performance.now() - began <= QUICK_MS;
+    this.#allowedBytes = isQuick ? Math.min(MOST_BYTES, 2 * this.#allowedBytes) : A_BLOCK;
+    if (this.#index.isCheckpointDue) this.#beginCheckpoint();
+    else this.#plan();
+  }
+
+  #plan(): void {
+    if (this.#waiting.length > 0) setImmediate(() => this.#takeTurn());
+  }
+
+  #beginCheckpoint(): void {
+    this.#checkpoint = this.#index
+      .checkpoint()
+      .catch(this.#checkpointFailed)
+      .finally(() => {
+        this.#checkpoint = null;
+        this.#plan();
+      });
+  }
+
+  #nextBatch(): Change[] {
+    let bytes = 0;
+    const beyond = this.#waiting.findIndex((change, n) => {
+      bytes += change.bytes;
+      return bytes > this.#allowedBytes && n > 0;
+    });
+    return this.#waiting.splice(0, beyond === -1 ? this.#waiting.length : beyond);
+  }
+
+  #commit(batch: Change[]): void {
     const refused = new Map<Change, Refusal>();
     try {
       this.#index.transaction(
@@ -53,6 +115,7 @@ export class GroupCommit {
               if (!(error instanceof Refusal)) throw error;
               refused.set(change, error);
             }
+          this.#beforeCommit();
         },
       );
     } catch (error) {

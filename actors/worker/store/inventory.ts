@@ -13,6 +13,9 @@ const sealedIsNotWritten: Invariant = declareInvariant("store: a sealed chunk is
 
 const none = (): Totals => ({ chunkCount: 0, sealedBytes: 0, trashBytes: 0 });
 
+const isSame = (one: Totals, other: Totals): boolean =>
+  one.chunkCount === other.chunkCount && one.sealedBytes === other.sealedBytes && one.trashBytes === other.trashBytes;
+
 /** The rows inside a transaction. */
 export interface Rows {
   find(chunkId: ChunkId): ChunkRow | null;
@@ -28,30 +31,50 @@ export class Inventory {
   readonly #now: () => number;
   readonly #isBeingWritten: (chunkId: ChunkId) => boolean;
   #totals = none();
+  /** As the index has them; null: that is not known. */
+  #stored: Totals | null = null;
 
-  /** @param isBeingWritten whether blocks of a chunk are still awaited */
-  constructor(index: ChunkIndex, now: () => number, isBeingWritten: (chunkId: ChunkId) => boolean) {
+  /**
+   * @param isBeingWritten whether blocks of a chunk are still awaited
+   * @param indexFailed the index takes no more changes until the next start
+   */
+  constructor(
+    index: ChunkIndex,
+    now: () => number,
+    isBeingWritten: (chunkId: ChunkId) => boolean,
+    indexFailed: (error: unknown) => void,
+  ) {
     this.#index = index;
     this.#now = now;
     this.#isBeingWritten = isBeingWritten;
-    this.commits = new GroupCommit(index);
+    this.commits = new GroupCommit(index, () => this.#storeTotals(), indexFailed);
   }
 
   get totals(): Readonly<Totals> {
     return this.#totals;
   }
 
-  /** Counts all rows, at the start. */
-  recount(): void {
-    this.#totals = this.#index.totals();
+  /** At the start, once index and files agree. Rows are counted only if the index does not know their totals. */
+  learnTotals(): void {
+    this.#stored = this.#index.storedTotals();
+    this.#totals = { ...(this.#stored ?? this.#index.countTotals()) };
+    if (this.#stored === null) this.#index.transaction(false, () => this.#storeTotals());
+  }
+
+  /** To be called at the end of a transaction, inside it: the row of the totals changes with the rows that it sums up. */
+  #storeTotals(): void {
+    if (this.#stored !== null && isSame(this.#stored, this.#totals)) return;
+    this.#index.storeTotals(this.#totals);
+    this.#stored = { ...this.#totals };
   }
 
   /**
    * @param durable whether the change must survive a power cut
    * @param apply is called inside the transaction, and sees the rows as they are then
+   * @param bytes that it brings, of a chunk
    * @returns when the transaction is committed. If it fails, nothing has changed
    */
-  change(durable: boolean, apply: (rows: Rows) => void): Promise<void> {
+  change(durable: boolean, apply: (rows: Rows) => void, bytes = 0): Promise<void> {
     let counted = none();
     return this.commits.add(
       durable,
@@ -61,27 +84,38 @@ export class Inventory {
         this.#count(sums, 1);
         counted = sums;
       },
-      () => this.#count(counted, -1),
+      () => {
+        this.#count(counted, -1);
+        this.#stored = null;
+      },
+      bytes,
     );
   }
 
   /** As `change`, but before the call returns. Changes that wait for their commit are committed first. */
   changeNow(durable: boolean, apply: (rows: Rows) => void): void {
     this.commits.flush();
-    const sums = none();
-    this.#index.transaction(durable, () => apply(this.#counted(sums)));
-    this.#count(sums, 1);
+    const before = { ...this.#totals };
+    try {
+      this.#index.transaction(durable, () => {
+        const sums = none();
+        apply(this.#counted(sums));
+        this.#count(sums, 1);
+        this.#storeTotals();
+      });
+    } catch (error) {
+      this.#totals = before;
+      this.#stored = null;
+      throw error;
+    }
   }
 
-  /** Compares the totals with a count of all rows, which takes a while where there are very many. */
+  /** Compares the totals, and what the index says they are, with a count of all rows, which takes a while where there are very many. */
   async audit(): Promise<void> {
     await this.commits.add(false, () => {
-      const [rows, totals] = [this.#index.totals(), this.#totals];
-      const isSame =
-        rows.chunkCount === totals.chunkCount &&
-        rows.sealedBytes === totals.sealedBytes &&
-        rows.trashBytes === totals.trashBytes;
-      totalsAreSums.check(isSame, { rows, totals });
+      const [rows, stored, totals] = [this.#index.countTotals(), this.#index.storedTotals(), this.#totals];
+      const isStored = this.#stored === null || (stored !== null && isSame(stored, this.#stored));
+      totalsAreSums.check(isSame(rows, totals) && isStored, { rows, stored, totals });
     });
   }
 

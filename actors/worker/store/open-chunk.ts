@@ -1,24 +1,35 @@
 /** A chunk while its blocks arrive: a part file, and in memory the list of its blocks. It does not outlive the process. */
-import { closeSync, openSync, writeSync } from "node:fs";
 import { Refusal } from "../../messages/errors.ts";
 import type { ChunkId } from "../../messages/primitives.ts";
 import { blockCount } from "../../rules/byte-range.ts";
 import { formatChunkId } from "../../rules/chunk-id.ts";
 import { crc32OfBlocks } from "../../rules/crc32.ts";
+import type { PartFile } from "./shelves/part-file.ts";
 
 /** Offsets fit an unsigned 32-bit number, as does every length that a chunk may have. */
 export const MAX_CHUNK_BYTES = 2 ** 32;
 
+/** A block on its way into the file. */
+export interface BlockWrite {
+  crc32: number;
+  lengthBytes: number;
+  done: Promise<void>;
+}
+
 export class OpenChunk {
-  readonly file: number;
   lastTouchedAt: number;
-  writtenBytes = 0;
+  /** Of all blocks that are written or on their way. */
+  claimedBytes = 0;
   unflushedBytes = 0;
   /** Log index of the order to copy it to here; 0: a gateway writes it. */
   copyDecidedAt = 0;
   flushing: Promise<void> | null = null;
   /** Set while it is being sealed: as what, and when that is done. */
   sealing: { lengthBytes: number; crc32: number; done: Promise<void> } | null = null;
+  /** Set when it is thrown away: blocks that still wait for their turn are not written. */
+  isGivenUp = false;
+  /** By block number. */
+  readonly writes = new Map<number, BlockWrite>();
   #failure: Error | null = null;
   #crcs = new Uint32Array(16);
   /** 0: the block is not there. */
@@ -27,12 +38,10 @@ export class OpenChunk {
   constructor(
     readonly chunkId: ChunkId,
     readonly blockSizeBytes: number,
-    /** Where the bytes lie; moves when the chunk is sealed. */
-    public path: string,
+    readonly part: PartFile,
     now: number,
   ) {
     this.lastTouchedAt = now;
-    this.file = openSync(path, "w+", 0o600);
   }
 
   /** A flush failed: written bytes may be gone, and the kernel reports that only once. */
@@ -56,17 +65,37 @@ export class OpenChunk {
     return this.#crcs[block] as number;
   }
 
-  /** @returns by how many bytes the chunk grew */
-  write(block: number, bytes: Uint8Array, crc32: number): number {
-    const offset = block * this.blockSizeBytes;
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(this.file, bytes, done, bytes.length - done, offset + done);
+  /**
+   * Makes room in the account for a block that is about to be written. What the block was before does not count any more,
+   * since from now on its bytes may be anything.
+   *
+   * @returns by how many bytes the chunk grew
+   */
+  claim(block: number, lengthBytes: number): number {
     if (block >= this.#lengths.length) this.#grow(block + 1);
-    const growth = bytes.length - (this.#lengths[block] as number);
+    const growth = lengthBytes - (this.#lengths[block] as number);
+    this.#lengths[block] = 0;
+    this.claimedBytes += growth;
+    return growth;
+  }
+
+  /** A block could not be written. @returns by how many bytes the chunk grew */
+  disclaim(lengthBytes: number): number {
+    this.claimedBytes -= lengthBytes;
+    return -lengthBytes;
+  }
+
+  /** Writes a block for which room was claimed. @returns how many bytes wait for a flush */
+  async write(block: number, bytes: Uint8Array, crc32: number): Promise<number> {
+    const unflushedBytes = await this.part.write(bytes, block * this.blockSizeBytes);
     this.#lengths[block] = bytes.length;
     this.#crcs[block] = crc32;
-    this.writtenBytes += growth;
-    return growth;
+    return unflushedBytes;
+  }
+
+  /** @returns once no block is on its way to the file */
+  async quiet(): Promise<void> {
+    while (this.writes.size > 0) await Promise.allSettled([...this.writes.values()].map(({ done }) => done));
   }
 
   #grow(blocks: number): void {
@@ -99,7 +128,7 @@ export class OpenChunk {
           { block: n },
         );
     }
-    if (this.writtenBytes !== lengthBytes)
+    if (this.claimedBytes !== lengthBytes)
       throw new Refusal("CHUNK_INCOMPLETE", `Chunk ${name} has blocks beyond its length of ${lengthBytes} bytes`, {
         block: blocks,
       });
@@ -119,9 +148,5 @@ export class OpenChunk {
     let lengthBytes = 0;
     while (this.lengthOf(blocks) > 0) lengthBytes += this.lengthOf(blocks++);
     return { crcs: this.#crcs.slice(0, blocks), lengthBytes };
-  }
-
-  close(): void {
-    closeSync(this.file);
   }
 }

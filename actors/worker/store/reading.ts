@@ -144,7 +144,7 @@ function readOpen(chunk: OpenChunk, first: number, count: number): BlockRead {
   if (crcs.length === 0) throw new Refusal("INVALID_PARAMETER", `Block ${first} has not been written`);
   const start = first * blockSizeBytes;
   return {
-    body: Bun.file(chunk.path).slice(start, start + lengthBytes),
+    body: Bun.file(chunk.part.path).slice(start, start + lengthBytes),
     lengthBytes,
     crcs: Uint32Array.from(crcs),
     blockSizeBytes,

@@ -41,11 +41,12 @@ export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, opti
   const watch = new FolderWatch(store, disk, ground, options);
   while (!signal.aborted) {
     await attempt("folders-failed", () => watch.look());
-    if (disk.failure !== null && watch.isWhole && isProbeDue() && disk.probe())
+    if (disk.failure !== null && watch.isWhole && isProbeDue() && (await disk.probe()))
       log.info({ event: "disk-recovered" }, "the disk takes writes again");
     if (disk.failure === null) {
       // The sweep comes first, since it frees the space that the other chores may need.
       await attempt("sweep-failed", () => store.sweep(keepMs, () => disk.space(store.usedBytes).freeBytes === 0));
+      await attempt("shrink-failed", () => store.shrinkIndex());
       await attempt("catch-up-failed", () => store.catchUp());
       if (isRecheckDue()) await attempt("recheck-failed", () => store.recheck(recheckAfterMs));
       await attempt("audit-failed", () => store.audit(isAuditDue()));

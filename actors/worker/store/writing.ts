@@ -10,6 +10,7 @@ import { MAX_CHUNK_BYTES, OpenChunk } from "./open-chunk.ts";
 import { packCrcs, type Trailer, unpackCrcs } from "./shelves/chunk-file.ts";
 import { rowOf } from "./shelves/trailer.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
+import { WriteQueue } from "./write-queue.ts";
 
 const MAX_OPEN_CHUNKS = 1024;
 const STORED = Promise.resolve();
@@ -27,6 +28,7 @@ export class OpenChunks {
   /** Bytes of all chunks here, for the configured capacity. */
   readonly #usedBytes: () => number;
   readonly #open = new Map<ChunkId, OpenChunk>();
+  readonly #writes = new WriteQueue();
   readonly #givenUp: GivenUp;
   #openBytes = 0;
 
@@ -55,11 +57,12 @@ export class OpenChunks {
   }
 
   /**
-   * Stores one block; its CRC has been checked. The same block twice is one block.
+   * Stores one block; its CRC has been checked. The same block twice is one block. Its bytes must stay as they are until
+   * the promise has settled.
    *
    * @param copyDecidedAt log index of the order to copy this chunk, which may replace a trashed or quarantined copy; 0: a
    *   gateway writes it
-   * @returns once there is room for more: a writer waits while the disk is behind. The block is stored when the call returns
+   * @returns once the block is written, and there is room for more: a writer waits while the disk is behind
    * @throws CHUNK_SEALED, NO_SPACE, READ_ONLY, OVERLOADED, INVALID_PARAMETER
    */
   writeBlock(
@@ -91,17 +94,42 @@ export class OpenChunks {
         `Chunk ${formatChunkId(chunkId)} has blocks of ${chunk.blockSizeBytes} bytes, not ${blockSizeBytes}`,
       );
     if (chunk.has(block, crc32, bytes.length)) return STORED;
+    const before = chunk.writes.get(block);
+    if (before?.crc32 === crc32 && before.lengthBytes === bytes.length) return before.done;
     if (chunk.sealing)
       throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunkId)} is being sealed and does not change`);
+    // Two writes to one place at once would leave it to chance which one stays.
+    const again = () => this.writeBlock(chunkId, block, blockSizeBytes, bytes, crc32, copyDecidedAt);
+    if (before) return before.done.then(again, again);
     try {
       chunk.throwIfFailed();
       this.#parts.disk.claim(this.#usedBytes(), bytes.length);
-      this.#grow(chunk.write(block, bytes, crc32));
     } catch (error) {
       throw this.#parts.disk.refusal(error);
     }
-    this.flushes.wrote(chunk, bytes.length);
-    return this.flushes.room();
+    this.#grow(chunk.claim(block, bytes.length));
+    const done = this.#writes
+      .run(() => this.#write(chunk, block, bytes, crc32))
+      .catch((error) => this.#unwritten(chunk, bytes.length, error))
+      .finally(() => chunk.writes.delete(block));
+    chunk.writes.set(block, { crc32, lengthBytes: bytes.length, done });
+    return done.then(() => this.flushes.room());
+  }
+
+  async #write(chunk: OpenChunk, block: number, bytes: Uint8Array, crc32: number): Promise<void> {
+    if (chunk.isGivenUp)
+      throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(chunk.chunkId)} was given up meanwhile`);
+    this.flushes.wrote(chunk, await chunk.write(block, bytes, crc32));
+  }
+
+  /** A block could not be written; the chunk's others are not affected. @throws the error for the sender */
+  #unwritten(chunk: OpenChunk, lengthBytes: number, error: unknown): never {
+    if (this.#open.get(chunk.chunkId) === chunk) {
+      this.#grow(chunk.disclaim(lengthBytes));
+      // Without its file it could never take a block: the next one begins it anew.
+      if (chunk.part.isBroken) this.#takeOut(chunk);
+    }
+    throw this.#parts.disk.refusal(error);
   }
 
   /** The row of a chunk that is not being written. A sealed row whose bytes are gone becomes a missing one first. */
@@ -127,7 +155,7 @@ export class OpenChunks {
       throw new Refusal("OVERLOADED", `${this.#open.size} chunks are being written here already`);
     try {
       this.#parts.disk.admit(this.#usedBytes());
-      const chunk = new OpenChunk(chunkId, blockSizeBytes, this.#parts.shelves.file.part(chunkId), this.#parts.now());
+      const chunk = new OpenChunk(chunkId, blockSizeBytes, this.#parts.shelves.file.begin(chunkId), this.#parts.now());
       this.#open.set(chunkId, chunk);
       return chunk;
     } catch (error) {
@@ -158,23 +186,27 @@ export class OpenChunks {
     /** Set if blocks of the chunk came before: they are of no use any more. */
     let written: OpenChunk | undefined;
     try {
-      await this.#parts.inventory.change(true, (rows) => {
-        before = rows.find(chunkId);
-        if (before && !mayBeWritten(before, copyDecidedAt)) {
-          assertSame(before, expected);
-          return;
-        }
-        written = this.#open.get(chunkId);
-        if (written && !written.sealing) this.#takeOut(written);
-        this.#parts.shelves.inline.put(rows, { ...row, verifiedAt: sealedAt }, bytes);
-        stored = true;
-      });
+      await this.#parts.inventory.change(
+        true,
+        (rows) => {
+          before = rows.find(chunkId);
+          if (before && !mayBeWritten(before, copyDecidedAt)) {
+            assertSame(before, expected);
+            return;
+          }
+          written = this.#open.get(chunkId);
+          if (written && !written.sealing) this.#takeOut(written);
+          this.#parts.shelves.inline.put(rows, { ...row, verifiedAt: sealedAt }, bytes);
+          stored = true;
+        },
+        lengthBytes,
+      );
     } catch (error) {
       throw this.#parts.disk.refusal(error);
     } finally {
       if (written && !written.sealing) await this.#destroy(written);
     }
-    if (stored) this.#removeReplaced(before);
+    if (stored) await this.#removeReplaced(before);
   }
 
   /**
@@ -195,6 +227,10 @@ export class OpenChunks {
         throw new Refusal("CHUNK_SEALED", `Chunk ${formatChunkId(expected.chunkId)} is being sealed as something else`);
       return chunk.sealing.done;
     }
+    if (chunk.writes.size > 0) {
+      await chunk.quiet();
+      return this.seal(expected, blockSizeBytes);
+    }
     const blockCrcs = chunk.complete(expected.lengthBytes, blockSizeBytes, expected.crc32);
     const done = this.#finish(chunk, { ...expected, blockSizeBytes, blockCrcs, sealedAt: this.#parts.now() });
     chunk.sealing = { lengthBytes: expected.lengthBytes, crc32: expected.crc32, done };
@@ -205,7 +241,7 @@ export class OpenChunks {
     try {
       await this.flushes.leave(chunk);
       chunk.throwIfFailed();
-      await this.#parts.shelves.file.put(chunk, trailer);
+      await this.#parts.shelves.file.put(chunk.part, trailer);
       const row = rowOf(trailer, chunk.copyDecidedAt);
       let before: ChunkRow | null = null;
       // The trailer lacks `copyDecidedAt`; it must be durable, so that an older order to trash the copy is refused.
@@ -213,24 +249,20 @@ export class OpenChunks {
         before = rows.find(row.chunkId);
         rows.put(row);
       });
-      this.#removeReplaced(before);
+      await this.#removeReplaced(before);
     } catch (error) {
       // After a failed flush it is unknown what is on the disk: this copy is lost.
-      this.#parts.shelves.file.discard(chunk.path);
+      await this.#parts.shelves.file.discard(chunk.part.path);
       throw this.#parts.disk.refusal(error);
     } finally {
-      this.#forget(chunk);
+      this.#takeOut(chunk);
+      await chunk.part.close();
     }
-  }
-
-  #forget(chunk: OpenChunk): void {
-    this.#takeOut(chunk);
-    chunk.close();
   }
 
   #takeOut(chunk: OpenChunk): void {
     this.#open.delete(chunk.chunkId);
-    this.#grow(-chunk.writtenBytes);
+    this.#grow(-chunk.claimedBytes);
   }
 
   #grow(bytes: number): void {
@@ -242,12 +274,12 @@ export class OpenChunks {
   /** Checks the sum over all chunks being written. */
   audit(): void {
     let sum = 0;
-    for (const { writtenBytes } of this.#open.values()) sum += writtenBytes;
+    for (const { claimedBytes } of this.#open.values()) sum += claimedBytes;
     openBytesAreSum.check(sum === this.#openBytes, { sum, openBytes: this.#openBytes });
   }
 
-  #removeReplaced(before: ChunkRow | null): void {
-    if (before) this.#parts.shelves.of(before).removeReplaced(before);
+  async #removeReplaced(before: ChunkRow | null): Promise<void> {
+    if (before) await this.#parts.shelves.of(before).removeReplaced(before);
   }
 
   /**
@@ -269,10 +301,13 @@ export class OpenChunks {
     return true;
   }
 
+  /** The file is closed last: while a write or a flush is under way, its descriptor must not become another file's. */
   async #destroy(chunk: OpenChunk): Promise<void> {
-    this.#parts.shelves.file.discard(chunk.path);
+    chunk.isGivenUp = true;
+    await chunk.quiet();
     await this.flushes.leave(chunk);
-    chunk.close();
+    await this.#parts.shelves.file.discard(chunk.part.path);
+    await chunk.part.close();
   }
 
   /** The files of all open chunks are gone: these chunks can only be given up. */
@@ -287,7 +322,8 @@ export class OpenChunks {
     const idle: ChunkId[] = [];
     for (const chunk of this.#open.values()) {
       if (idle.length === limit) break;
-      if (!chunk.sealing && chunk.copyDecidedAt === 0 && chunk.lastTouchedAt < before) idle.push(chunk.chunkId);
+      if (!chunk.sealing && chunk.copyDecidedAt === 0 && chunk.writes.size === 0 && chunk.lastTouchedAt < before)
+        idle.push(chunk.chunkId);
     }
     return idle;
   }

@@ -34,7 +34,7 @@ const untilWhole = (cluster: RealCluster): Promise<number> =>
 
 async function runApart(session: ApartSession): Promise<Figure[]> {
   const { sizes, say } = session;
-  return session.withCluster({ masters: MASTERS, workers: 2 }, async (cluster) => {
+  return session.withClusters([{ masters: MASTERS, workers: 2 }], async (cluster) => {
     await untilWritten(cluster, "warm-up");
     const took: number[] = [];
     for (let n = 1; n <= sizes.failovers; n++) {

@@ -1,6 +1,7 @@
 /** Pages of 1000 names out of one directory that holds very many. */
 import { clusterIdOf } from "../../../actors/master/group/cluster-id.ts";
 import { loadSecret } from "../../../actors/node/identity/secret.ts";
+import type { ClusterOptions } from "../../support/real-cluster.ts";
 import { runLoad } from "../child-processes.ts";
 import { loadCluster } from "../cluster-work.ts";
 import type { FillDirectoryTask } from "../load/fill-directory.ts";
@@ -15,7 +16,7 @@ async function runApart(session: ApartSession): Promise<Figure[]> {
   const { sizes, say } = session;
   const { largeDirectory: names, listPages: pages } = sizes;
   let filling = 0;
-  const prepare: NonNullable<Parameters<ApartSession["withCluster"]>[0]["prepare"]> = async (cluster) => {
+  const prepare: NonNullable<ClusterOptions["prepare"]> = async (cluster) => {
     say(`${names.toLocaleString("en")} names go through decide`);
     const clusterId = clusterIdOf(loadSecret(cluster.config.dataDirectory, {}));
     const { seconds } = await runLoad<FillDirectoryTask, unknown>("load/fill-directory.ts", {
@@ -27,7 +28,7 @@ async function runApart(session: ApartSession): Promise<Figure[]> {
     });
     filling = seconds;
   };
-  return session.withCluster({ workers: 2, prepare }, async (cluster) => {
+  return session.withClusters([{ workers: 2, prepare }], async (cluster) => {
     const list = () =>
       loadCluster<ListPagesTask, ListPagesResult>(cluster, "load/list-pages.ts", {
         url: cluster.url,

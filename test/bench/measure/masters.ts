@@ -5,18 +5,18 @@
  */
 import { loadSecret } from "../../../actors/node/identity/secret.ts";
 import type { RealCluster } from "../../support/real-cluster.ts";
-import { loadCluster, type Work } from "../cluster-work.ts";
+import { type ClusterWork, loadCluster } from "../cluster-work.ts";
 import type { CommandPathResult, CommandPathTask } from "../load/command-path.ts";
 import type { ManyFilesResult, ManyFilesTask } from "../load/many-files.ts";
 import { type ApartMeasurement, type ApartSession, type Figure, figuresOf } from "../measurement.ts";
-import { cpuSeconds } from "../process-accounting.ts";
+import { eachOf, type NodeKind } from "../spent-cpu.ts";
 
 const CONCURRENCY = 128;
 const PAGE_READERS = 4;
 const PAGE_SIZE = 1000;
 const DIRECTORY = "bench/empty";
 
-interface Spent<Result> extends Work<Result> {
+interface Spent<Result> extends ClusterWork<Result> {
   count: number;
   perSecond: number;
   /** Milliseconds of CPU for one; null where the system does not tell. */
@@ -31,41 +31,27 @@ class Group {
   readonly #session: ApartSession;
   readonly #cluster: RealCluster;
   readonly #count: number;
-  readonly #leader: string;
   readonly #secret: string;
 
-  static async of(session: ApartSession, cluster: RealCluster, count: number): Promise<Group> {
-    const { leader } = await cluster.view();
-    if (leader === null) throw new Error("No master leads");
-    return new Group(session, cluster, count, leader);
-  }
-
-  private constructor(session: ApartSession, cluster: RealCluster, count: number, leader: string) {
+  constructor(session: ApartSession, cluster: RealCluster, count: number) {
     this.#session = session;
     this.#cluster = cluster;
     this.#count = count;
-    this.#leader = leader;
     this.#secret = loadSecret(cluster.config.dataDirectory, {});
   }
 
-  async #spend<Result>(count: number, work: () => Promise<Work<Result>>): Promise<Spent<Result>> {
-    const masters = this.#cluster.pids().filter(({ kind }) => kind === "master");
-    const cpuOf = () => new Map(masters.map(({ id, pid }) => [id, cpuSeconds([pid])]));
-    const before = cpuOf();
+  async #spend<Result>(count: number, work: () => Promise<ClusterWork<Result>>): Promise<Spent<Result>> {
     const done = await work();
-    const after = cpuOf();
-    const spent = (id: string): number | null => {
-      const [from, to] = [before.get(id) ?? null, after.get(id) ?? null];
-      return from === null || to === null ? null : (1000 * (to - from)) / count;
+    const each = (kind: NodeKind): number | null => {
+      const seconds = eachOf(done.spent, kind);
+      return seconds === null ? null : (1000 * seconds) / count;
     };
-    const others = masters.filter(({ id }) => id !== this.#leader).map(({ id }) => spent(id));
-    const sum = others.reduce((total, one) => (total === null || one === null ? null : total + one), 0);
     return {
       ...done,
       count,
       perSecond: count / done.seconds,
-      leaderMs: spent(this.#leader),
-      followerMs: sum === null || others.length === 0 ? null : sum / others.length,
+      leaderMs: each("leader"),
+      followerMs: each("follower"),
       loadMs: (1000 * done.cpuSeconds) / count,
     };
   }
@@ -159,8 +145,8 @@ async function runApart(session: ApartSession): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const masters of [1, 3])
     figures.push(
-      ...(await session.withCluster({ masters, workers: 2 }, async (cluster) =>
-        (await Group.of(session, cluster, masters)).figures(),
+      ...(await session.withClusters([{ masters, workers: 2 }], (cluster) =>
+        new Group(session, cluster, masters).figures(),
       )),
     );
   return figures;

@@ -3,6 +3,8 @@
  *
  *     bun straight-send.ts <file> <file> …      GET /0, GET /1, …
  */
+import { announce } from "./announce.ts";
+
 const files = process.argv.slice(2);
 
 const server = Bun.serve({
@@ -13,6 +15,4 @@ const server = Bun.serve({
     return file ? new Response(Bun.file(file)) : new Response(null, { status: 404 });
   },
 });
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(0));
-process.stdin.on("end", () => process.exit(0)).resume();
-console.log(server.port);
+announce(server);

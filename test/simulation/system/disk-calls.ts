@@ -91,6 +91,7 @@ export function installDisk(): void {
   called("fsync", "flush", flush(real.fsyncSync));
   called("fdatasync", "flush", flush(real.fdatasyncSync));
   called("open", "open", fs.openSync);
+  called("write", "open", fs.writeSync);
   called("close", "open", fs.closeSync);
 
   class Handle {

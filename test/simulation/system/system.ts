@@ -51,6 +51,7 @@ const everyLog = createLogger("simulated", loudness);
 export const BLOCK_BYTES = 16_384;
 export const CHUNK_BYTES = 65_536;
 const INLINE_BYTES = 4096;
+const TINY_BYTES = 512;
 
 export class System {
   readonly config: Config;
@@ -105,6 +106,7 @@ export class System {
       chunkSizeBytes: CHUNK_BYTES,
       blockSizeBytes: BLOCK_BYTES,
       inlineChunkBytes: INLINE_BYTES,
+      tinyFileBytes: TINY_BYTES,
       replicationFactor: Math.min(3, knobs.workers),
       heartbeatMs: 500,
       suspectAfterMs: 1500,
@@ -128,8 +130,9 @@ export class System {
       pauseMs: knobs.pauseMs,
       paddingBytes: () => {
         const chance = random();
-        // Into the workers' databases; into files; into several chunks.
-        if (chance < 0.5) return 0;
+        // Into the metadata; into the workers' databases; into files; into several chunks.
+        if (chance < 0.25) return 0;
+        if (chance < 0.5) return TINY_BYTES + random() * (INLINE_BYTES - 2 * TINY_BYTES);
         return chance < 0.85 ? INLINE_BYTES + random() * BLOCK_BYTES * 2 : CHUNK_BYTES + random() * CHUNK_BYTES;
       },
       random,

@@ -1,7 +1,7 @@
 /**
  * Where a worker's chunk files lie, and so what state they are in:
  *
- *     parts/         <id>.part        being written; worthless after a restart, since which blocks it has is lost
+ *     parts/         <id>.<n>.part    being written; worthless after a restart, since which blocks it has is lost
  *     chunks/ab/     <id>.chunk       sealed
  *     trash/         <id>.chunk       deleted, still readable
  *     quarantine/    <id>.chunk       found bad
@@ -41,8 +41,9 @@ export class ChunkFolders {
     return [dirname(this.#root), this.#root, join(this.#root, "chunks")];
   }
 
-  part(chunkId: ChunkId): string {
-    return join(this.#root, "parts", `${formatChunkId(chunkId)}.part`);
+  /** @param begun tells the file from others that were begun for the same chunk since the start */
+  part(chunkId: ChunkId, begun: number): string {
+    return join(this.#root, "parts", `${formatChunkId(chunkId)}.${begun}.part`);
   }
 
   file(chunkId: ChunkId, state: FiledState): string {

@@ -57,7 +57,7 @@ export async function recoverFiles(parts: Parts): Promise<Recovered> {
     for (const folder of new Set(strangers.map(({ chunkId, state }) => dirname(folders.file(chunkId, state)))))
       await directories.sync(folder);
     for (const { chunkId, state } of strangers) {
-      if (adopt(parts, chunkId, state)) found.adopted++;
+      if (await adopt(parts, chunkId, state)) found.adopted++;
       else {
         found.damaged++;
         if (state === "sealed") filed.set(chunkId, "quarantined");
@@ -86,6 +86,7 @@ function isSecond({ folders }: Parts, filed: Map<ChunkId, FiledState>, { chunkId
 function letRowsFollow({ index, now }: Parts, moved: readonly FoundFile[]): void {
   if (moved.length === 0) return;
   index.transaction(false, () => {
+    index.forgetTotals();
     for (const { chunkId, state } of moved) {
       // The copy may have been found bad before its file could be moved: it is the next one to be read back.
       if (state === "sealed") index.setVerified(chunkId, 0);
@@ -106,19 +107,23 @@ async function markMissing({ index, now }: Parts, filed: ReadonlyMap<ChunkId, Fi
     missing += lost.length;
     if (lost.length > 0)
       index.transaction(true, () => {
+        index.forgetTotals();
         for (const { chunkId } of lost) index.setState(chunkId, "missing", now());
       });
   }
 }
 
 /** Makes a row for a file without one: by its trailer, or else as damaged. @returns whether the trailer is good */
-function adopt(parts: Parts, chunkId: ChunkId, state: FiledState): boolean {
+async function adopt(parts: Parts, chunkId: ChunkId, state: FiledState): Promise<boolean> {
   const { index, folders } = parts;
-  const { value: trailer, flaw } = readTrailer(folders.file(chunkId, state));
+  const { value: trailer, flaw } = await readTrailer(folders.file(chunkId, state));
   const isWhole = trailer?.chunkId === chunkId;
   if (!isWhole) setAside(parts, chunkId, state, flaw);
   const row = isWhole ? { ...rowOf(trailer, 0), state, verifiedAt: 0 } : rowOfDamaged(chunkId, state);
-  index.transaction(false, () => index.put(row));
+  index.transaction(false, () => {
+    index.forgetTotals();
+    index.put(row);
+  });
   return isWhole;
 }
 

@@ -2,7 +2,7 @@
  * The shelf of chunk files. The folder that a file lies in is its chunk's state, so a move is a rename, and the row follows.
  * A chunk file gets its name after its bytes and trailer are flushed, so a file with a name is whole.
  */
-import { renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { renameSync, statSync } from "node:fs";
 import { type FileHandle, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ChunkIndex, ChunkRow, ChunkState } from "../../../../databases/chunk-index.ts";
@@ -10,13 +10,13 @@ import type { ChunkId } from "../../../messages/primitives.ts";
 import type { Logger } from "../../../node/log.ts";
 import { blockCount } from "../../../rules/byte-range.ts";
 import type { Disk } from "../disk.ts";
-import { fdatasyncAsync } from "../flush-queue.ts";
 import { turn } from "../pace.ts";
 import { encodeTrailer, type Trailer, trailerBytes } from "./chunk-file.ts";
 import type { ChunkFolders, FiledState } from "./chunk-folders.ts";
 import type { DirectorySync } from "./directory-sync.ts";
 import { type Recovered, recoverFiles } from "./file-recovery.ts";
 import { bad, type Flaw, flawed, good, MISSING, type Read } from "./flaw.ts";
+import { type DirectWrites, PartFile } from "./part-file.ts";
 import type { Bytes, ReadPace, Shelf } from "./shelf.ts";
 import { flawOfError, readTrailer, rowOf } from "./trailer.ts";
 
@@ -31,18 +31,12 @@ export interface FileShelfParts {
   now(): number;
   /** Opens a chunk file to read it back. */
   openFile(path: string): Promise<FileHandle>;
-}
-
-/** A chunk's file while it is written. */
-export interface PartFile {
-  /** Its descriptor. */
-  readonly file: number;
-  /** Where it lies; moves when the chunk is put on the shelf. */
-  path: string;
+  directWrites: DirectWrites;
 }
 
 export class FileShelf implements Shelf {
   readonly #parts: FileShelfParts;
+  #begun = 0;
 
   constructor(parts: FileShelfParts) {
     this.#parts = parts;
@@ -53,17 +47,15 @@ export class FileShelf implements Shelf {
     return recoverFiles(this.#parts);
   }
 
-  /** Where a chunk's file lies while it is written. */
-  part(chunkId: ChunkId): string {
-    return this.#parts.folders.part(chunkId);
+  /** Begins the file of a new chunk. Of two that are begun for one chunk, neither touches the other. */
+  begin(chunkId: ChunkId): PartFile {
+    return new PartFile(this.#parts.folders.part(chunkId, ++this.#begun), this.#parts.directWrites);
   }
 
   /** Ends a file and names it: bytes, trailer and name are durable, in this order, when that is done. */
   async put(part: PartFile, trailer: Trailer): Promise<void> {
-    const bytes = encodeTrailer(trailer);
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(part.file, bytes, done, bytes.length - done, trailer.lengthBytes + done);
-    await fdatasyncAsync(part.file);
+    await part.write(encodeTrailer(trailer), trailer.lengthBytes);
+    await part.flush();
     const path = this.#parts.folders.file(trailer.chunkId, "sealed");
     await rename(part.path, path);
     part.path = path;
@@ -71,9 +63,9 @@ export class FileShelf implements Shelf {
   }
 
   /** Removes a file that is of no use any more. One that cannot be removed does no harm: the next start deals with it. */
-  discard(path: string): void {
+  async discard(path: string): Promise<void> {
     try {
-      rmSync(path, { force: true });
+      await rm(path, { force: true });
     } catch (error) {
       const err = this.#parts.disk.refusal(error);
       this.#parts.log.warn({ event: "file-left-over", path, err }, "a file could not be removed");
@@ -108,7 +100,7 @@ export class FileShelf implements Shelf {
 
   async verify(row: ChunkRow, blockCrcs: Uint32Array, pace: ReadPace): Promise<Flaw | null> {
     const path = this.#parts.folders.file(row.chunkId, row.state as FiledState);
-    const { value: trailer, flaw } = readTrailer(path);
+    const { value: trailer, flaw } = await readTrailer(path);
     if (flaw) return flaw;
     if (trailer.chunkId !== row.chunkId || trailer.crc32 !== row.crc32) return bad("the file is of another chunk");
     const opened = await this.#parts.openFile(path).then(good, (error) => flawed(flawOfError(error)));
@@ -120,10 +112,10 @@ export class FileShelf implements Shelf {
     }
   }
 
-  identify(row: ChunkRow): ChunkRow | null {
+  async identify(row: ChunkRow): Promise<ChunkRow | null> {
     if (row.lengthBytes > 0) return row;
     // Its trailer could not be read when the file was found; it may tell now what it is.
-    const { value: trailer } = readTrailer(this.#parts.folders.file(row.chunkId, "quarantined"));
+    const { value: trailer } = await readTrailer(this.#parts.folders.file(row.chunkId, "quarantined"));
     return trailer?.chunkId === row.chunkId ? { ...rowOf(trailer, row.copyDecidedAt), state: "quarantined" } : null;
   }
 
@@ -174,8 +166,8 @@ export class FileShelf implements Shelf {
     await rm(this.#parts.folders.file(chunkId, state as FiledState), { force: true });
   }
 
-  removeReplaced({ chunkId, state }: ChunkRow): void {
-    if (state === "trash" || state === "quarantined") this.discard(this.#parts.folders.file(chunkId, state));
+  async removeReplaced({ chunkId, state }: ChunkRow): Promise<void> {
+    if (state === "trash" || state === "quarantined") await this.discard(this.#parts.folders.file(chunkId, state));
   }
 }
 

@@ -44,7 +44,7 @@ export class InlineShelf implements Shelf {
     return bytes.length === row.lengthBytes && Bun.hash.crc32(bytes) === row.crc32 ? null : bad("the bytes changed");
   }
 
-  identify(row: ChunkRow): ChunkRow {
+  async identify(row: ChunkRow): Promise<ChunkRow> {
     return row;
   }
 
@@ -60,5 +60,5 @@ export class InlineShelf implements Shelf {
 
   async remove(): Promise<void> {}
 
-  removeReplaced(): void {}
+  async removeReplaced(): Promise<void> {}
 }

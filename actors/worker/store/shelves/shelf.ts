@@ -29,7 +29,7 @@ export interface Shelf {
   verify(row: ChunkRow, blockCrcs: Uint32Array, pace: ReadPace): Promise<Flaw | null>;
 
   /** @returns what a quarantined chunk is, as its row or else its bytes tell; null if neither does */
-  identify(row: ChunkRow): ChunkRow | null;
+  identify(row: ChunkRow): Promise<ChunkRow | null>;
 
   /**
    * Looks for a chunk's bytes, and ends a move to quarantine that had failed.
@@ -51,5 +51,5 @@ export interface Shelf {
   remove(row: Pick<ChunkRow, "chunkId" | "state">): Promise<void>;
 
   /** A new copy has taken the place of one in trash or quarantine: what is left of the old one is destroyed. */
-  removeReplaced(row: ChunkRow): void;
+  removeReplaced(row: ChunkRow): Promise<void>;
 }

@@ -1,34 +1,30 @@
 /** Reads what chunk files say of themselves, and makes rows of it. */
-import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import type { ChunkRow } from "../../../../databases/chunk-index.ts";
 import { isSystemError } from "../disk.ts";
 import { decodeFooter, decodeTrailer, FOOTER_BYTES, packCrcs, type Trailer } from "./chunk-file.ts";
 import { bad, type Flaw, flawed, MISSING, type Read } from "./flaw.ts";
 
 /** @throws what the file system says of this process, and not of the copy */
-export function readTrailer(path: string): Read<Trailer> {
+export async function readTrailer(path: string): Promise<Read<Trailer>> {
   try {
-    return read(path);
+    const file = await open(path, "r");
+    return await read(file).finally(() => file.close());
   } catch (error) {
     return flawed(flawOfError(error));
   }
 }
 
-function read(path: string): Read<Trailer> {
-  const file = openSync(path, "r");
-  try {
-    const { size } = statSync(path);
-    const footerBytes = new Uint8Array(FOOTER_BYTES);
-    const got = readSync(file, footerBytes, 0, FOOTER_BYTES, Math.max(0, size - FOOTER_BYTES));
-    const footer = decodeFooter(footerBytes.subarray(0, got), size);
-    if (footer.flaw) return footer;
-    const { lengthBytes } = footer.value;
-    const crcBytes = new Uint8Array(size - lengthBytes - FOOTER_BYTES);
-    readSync(file, crcBytes, 0, crcBytes.length, lengthBytes);
-    return decodeTrailer(footer.value, crcBytes);
-  } finally {
-    closeSync(file);
-  }
+async function read(file: FileHandle): Promise<Read<Trailer>> {
+  const { size } = await file.stat();
+  const footerBytes = new Uint8Array(FOOTER_BYTES);
+  const { bytesRead } = await file.read(footerBytes, 0, FOOTER_BYTES, Math.max(0, size - FOOTER_BYTES));
+  const footer = decodeFooter(footerBytes.subarray(0, bytesRead), size);
+  if (footer.flaw) return footer;
+  const { lengthBytes } = footer.value;
+  const crcBytes = new Uint8Array(size - lengthBytes - FOOTER_BYTES);
+  await file.read(crcBytes, 0, crcBytes.length, lengthBytes);
+  return decodeTrailer(footer.value, crcBytes);
 }
 
 /** Errors of opening and reading that speak of this process and not of the copy. */

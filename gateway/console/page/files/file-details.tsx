@@ -88,7 +88,7 @@ export function FileDetails({ path, onClose }: { path: string; onClose: () => vo
             <dt>CRC-32</dt>
             <dd class="mono">{answer.crc32}</dd>
           </dl>
-          <h3>Where it is</h3>
+          {answer.chunks.length > 0 && <h3>Where it is</h3>}
           <ol class="chunks">
             {answer.chunks.map((chunk) => (
               <ChunkRow key={chunk.id} chunk={chunk} wanted={answer.replication} />
@@ -112,7 +112,8 @@ const goodOf = (chunk: ExplainedChunk): number =>
 const isWhole = ({ chunks, replication }: Answer): boolean => chunks.every((chunk) => goodOf(chunk) >= replication);
 
 function verdict(answer: Answer): string {
-  const { chunks, replication } = answer;
+  const { chunks, replication, masters } = answer;
+  if (masters) return `A tiny file: it lies in the metadata, on ${masters.join(", ")}.`;
   if (chunks.length === 0) return "An empty file: nothing that could be lost.";
   const short = chunks.filter((chunk) => goodOf(chunk) < replication);
   const lost = chunks.filter((chunk) => goodOf(chunk) === 0).length;

@@ -1,0 +1,207 @@
+/** The index of a worker's chunks as a database: its size, what it remembers of itself, and indexes of older programs. */
+import { Database } from "bun:sqlite";
+import { expect, spyOn, test } from "bun:test";
+import { copyFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { ChunkStore } from "../../actors/worker/store/chunk-store.ts";
+import { Disk } from "../../actors/worker/store/disk.ts";
+import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { openStore, put, read } from "./open-store.ts";
+import { BLOCK, crc32Of, randomBytes, silent, temporaryFolder, until } from "./support.ts";
+
+const content = randomBytes(2 * BLOCK + 100);
+const small = randomBytes(500);
+const page = randomBytes(4096);
+
+const sealInline = (store: Awaited<ReturnType<typeof openStore>>["store"], chunkId: number, bytes: Uint8Array) =>
+  store.sealWhole({ chunkId, lengthBytes: bytes.length, crc32: crc32Of(bytes) }, BLOCK, bytes);
+
+/** Some of each kind of what totals count. */
+async function fill({ store }: Awaited<ReturnType<typeof openStore>>): Promise<void> {
+  for (const chunkId of [1, 2, 3]) await put(store, chunkId, content);
+  for (const chunkId of [4, 5]) await sealInline(store, chunkId, small);
+  await store.trash([1, 4], 1);
+  await store.quarantine(2, "the test says so");
+}
+const FILLED = { chunkCount: 2, sealedBytes: content.length + 500, trashBytes: 2 * content.length + 500 };
+
+test("a start does not count rows: the totals lie in the index, whether the worker was stopped or killed", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await fill(first);
+  expect(first.store.totals).toMatchObject(FILLED);
+  first.index.close(); // as after a crash: nothing was told to stop
+  using count = spyOn(ChunkIndex.prototype, "countTotals");
+  const second = await openStore(folder.path);
+  expect(count).not.toHaveBeenCalled();
+  expect(second.store.totals).toMatchObject(FILLED);
+  await second.store.audit(true);
+  await second.store.close();
+});
+
+test("totals are counted again when a start has found rows and files at odds", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await fill(first);
+  first.index.transaction(true, () => first.index.setState(1, "sealed", 0)); // its file is in the trash
+  first.index.close();
+  const second = await openStore(folder.path);
+  expect(second.found.moved).toBe(1);
+  expect(second.store.totals).toMatchObject(FILLED);
+  await second.store.audit(true);
+  await second.store.close();
+});
+
+test("totals stay right when a transaction fails, and the next one writes them anew", async () => {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path);
+  await sealInline(store, 1, small);
+  using failing = spyOn(index, "put").mockImplementationOnce(() => {
+    throw Object.assign(new Error("disk I/O error"), { code: "SQLITE_IOERR_WRITE" });
+  });
+  expect(await sealInline(store, 2, small).catch(({ code }) => code)).toBe("READ_ONLY");
+  failing.mockRestore();
+  expect(index.storedTotals()).toEqual({ chunkCount: 1, sealedBytes: 500, trashBytes: 0 });
+  await store.trash([1], 1).catch(() => {}); // refused while the disk counts as failed
+  await store.audit(true);
+  await store.close();
+});
+
+test("an index of the program before is opened as it is, and its totals are counted once", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path);
+  await fill(first);
+  await first.store.close();
+  const old = new Database(first.index.path);
+  old.run("DROP TABLE totals; PRAGMA user_version = 1");
+  // As the program before made it.
+  old.run("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; PRAGMA page_size = 8192");
+  old.run("VACUUM");
+  old.close();
+  using count = spyOn(ChunkIndex.prototype, "countTotals");
+  for (const times of [1, 1]) {
+    const { store, index } = await openStore(folder.path);
+    expect(count).toHaveBeenCalledTimes(times);
+    expect(store.totals).toMatchObject(FILLED);
+    expect(await read(store, 5)).toEqual(small);
+    expect(index.isLoose).toBeFalse();
+    index.transaction(false, () => index.shrink());
+    await store.close();
+  }
+  const kept = new Database(first.index.path);
+  expect(kept.query("PRAGMA page_size").get()).toEqual({ page_size: 8192 });
+  kept.close();
+});
+
+test("a chunk of 4 KiB takes at most 5 KB of the index; what deleted ones took goes back to the file system, a bit at a time", async () => {
+  using folder = temporaryFolder();
+  const first = await openStore(folder.path, { inlineChunkBytes: 65_536 });
+  const chunkIds = Array.from({ length: 2000 }, (_, n) => n + 1);
+  await Promise.all(chunkIds.map((chunkId) => sealInline(first.store, chunkId, page)));
+  await first.store.close();
+  const full = statSync(first.index.path).size;
+  expect(full / chunkIds.length).toBeLessThan(5000);
+  const { store, index } = await openStore(folder.path);
+  expect(index.isLoose).toBeFalse();
+  await store.trash(chunkIds.slice(0, 1800), 1);
+  await store.sweep(0, () => false);
+  let calls = 0;
+  while (index.isLoose) {
+    await store.shrinkIndex();
+    calls++;
+  }
+  expect(calls).toBeGreaterThan(4);
+  expect(await read(store, 1999)).toEqual(page);
+  await store.audit(true);
+  await store.close();
+  expect(statSync(index.path).size).toBeLessThan(full / 4);
+});
+
+/** How many of 40 chunks of 64 KiB that come at once each commit brings, if every commit takes that long. */
+async function commitsOf(ms: number): Promise<number[]> {
+  using folder = temporaryFolder();
+  const { store, index } = await openStore(folder.path, { inlineChunkBytes: 65_536 });
+  const bytes = randomBytes(65_536);
+  const put = spyOn(index, "put");
+  const perCommit: number[] = [];
+  let now = 0;
+  using _ = spyOn(performance, "now").mockImplementation(() => now);
+  const { transaction } = index;
+  index.transaction = (durable, change) => {
+    const done = put.mock.calls.length;
+    transaction.call(index, durable, change);
+    perCommit.push(put.mock.calls.length - done);
+    now += ms;
+  };
+  await Promise.all(Array.from({ length: 40 }, (_, n) => sealInline(store, n + 1, bytes)));
+  expect(store.totals.chunkCount).toBe(40);
+  put.mockRestore();
+  await store.close();
+  return perCommit;
+}
+
+test("no commit brings more bytes of chunks than a block, unless the one before has shown that the disk is quick", async () => {
+  expect(await commitsOf(21)).toEqual([8, 8, 8, 8, 8]);
+  expect(await commitsOf(20)).toEqual([8, 16, 16]);
+});
+
+const MEGABYTE = randomBytes(1 << 20);
+
+/** A store whose index flushes by `flush` when its log is copied into it. */
+async function openFlushing(directory: string, flush: (call: number) => Promise<void>) {
+  let calls = 0;
+  const index = new ChunkIndex(directory, () => flush(++calls));
+  const disk = new Disk({ directory, reservedBytes: 0 });
+  const store = new ChunkStore(index, { directory, inlineChunkBytes: 1 << 20, disk, log: silent });
+  await store.recover();
+  return { store, index, disk, flushes: () => calls };
+}
+
+test("the log of the index is copied into it in time, while others are served and no change is made", async () => {
+  using folder = temporaryFolder();
+  const gate = Promise.withResolvers<void>();
+  const { store, index, flushes } = await openFlushing(folder.path, () => gate.promise);
+  const sealed = Array.from({ length: 17 }, (_, n) => sealInline(store, n + 1, MEGABYTE));
+  await until(() => flushes() === 1);
+  expect(index.find(1)?.state).toBe("sealed");
+  const late = sealInline(store, 100, small);
+  await Bun.sleep(20);
+  expect(index.find(100)).toBeNull();
+  gate.resolve();
+  await Promise.all([...sealed, late]);
+  expect(flushes()).toBe(2);
+  // The database alone, without its log, has what was copied.
+  using copy = temporaryFolder();
+  copyFileSync(index.path, join(copy.path, "chunk-index.db"));
+  const alone = new ChunkIndex(copy.path);
+  expect(crc32Of(alone.inlineBytes(10) ?? new Uint8Array())).toBe(crc32Of(MEGABYTE));
+  alone.close();
+  await store.close();
+});
+
+for (const [what, failing] of [
+  ["log", 1],
+  ["database", 2],
+] as const)
+  test(`when the ${what} cannot be flushed then, the worker takes nothing more, reads on, and the next start has everything`, async () => {
+    using folder = temporaryFolder();
+    const { store, index, disk } = await openFlushing(folder.path, async (call) => {
+      if (call === failing) throw Object.assign(new Error("input/output error"), { code: "EIO" });
+    });
+    await Promise.all(Array.from({ length: 16 }, (_, n) => sealInline(store, n + 1, MEGABYTE)));
+    await until(() => disk.failure !== null);
+    expect(disk.failure).toContain("start the worker again");
+    expect(await disk.probe()).toBeFalse();
+    expect(await sealInline(store, 100, small).catch(({ code }) => code)).toBe("READ_ONLY");
+    expect(() => index.transaction(true, () => {})).toThrow("could not be flushed");
+    expect(crc32Of(await read(store, 16))).toBe(crc32Of(MEGABYTE));
+    await store.close();
+    using copy = temporaryFolder();
+    for (const name of ["chunk-index.db", "chunk-index.db-wal"])
+      copyFileSync(join(folder.path, name), join(copy.path, name));
+    const again = await openStore(copy.path);
+    expect(again.store.totals).toMatchObject({ chunkCount: 16, sealedBytes: 16 << 20 });
+    for (let n = 1; n <= 16; n++) expect(await again.store.verify(n, null)).toBe("good");
+    await again.store.audit(true);
+    await again.store.close();
+  });
