@@ -142,6 +142,62 @@ describe("fewer zones than copies", () => {
   });
 });
 
+describe("more workers than a few", () => {
+  const zones = Array.from({ length: 12 }, (_, n) => `zone-${n}`);
+  const nameOf = (workerIds: string[]) => [...workerIds].sort().join();
+
+  test("chunks of one request go to the same workers a few at a time, all of them to combinations of the layouts", async () => {
+    await start({ zones });
+    for (const worker of cluster.workers) worker.capacityBytes = 1e12;
+    await cluster.pass(1000);
+    const placements: string[][] = [];
+    for (let n = 0; n < 10; n++) placements.push(...(await place({ count: 400 })).placements);
+    expect(placements).toHaveLength(4000);
+    for (let n = 0; n < placements.length; n += 8) expect(new Set(placements.slice(n, n + 8).map(nameOf)).size).toBe(1);
+    expect(new Set(placements.map(nameOf)).size).toBeLessThanOrEqual(8 * 12);
+    const { firstChunkId } = await place();
+    expect(cluster.engine.queries.placementOf(firstChunkId)?.rule).toContain("drawn from the layouts");
+  });
+
+  test("a run of chunks ends when one of its workers is full", async () => {
+    await start({ zones });
+    for (const worker of cluster.workers) worker.capacityBytes = 300;
+    await cluster.pass(1000);
+    const { placements } = await place({ count: 12 });
+    expect(placements).toHaveLength(12);
+    const times = new Map<string, number>();
+    for (const id of placements.flat()) times.set(id, (times.get(id) ?? 0) + 1);
+    expect(Math.max(...times.values())).toBeLessThanOrEqual(3);
+  });
+
+  test("a writer that loses a worker gets one of few others each time, so few combinations are added", async () => {
+    await start({ zones });
+    const { placements } = await place();
+    const [lost = "", ...rest] = placements[0] ?? [];
+    const given = new Set<string>();
+    for (let n = 0; n < 60; n++)
+      for (const id of ids((await replace({ exclude: [lost], holders: rest })).workers)) given.add(id);
+    expect(given.size).toBeGreaterThan(1);
+    expect(given.size).toBeLessThanOrEqual(3);
+  });
+
+  test("of a worker that died every chunk has its copies again, each on one of two workers per combination", async () => {
+    await start({ zones });
+    const [first] = (await place()).placements as [string[]];
+    const holders = first.map((id) => Number(id.slice(1)));
+    for (let n = 0; n < 6; n++) await cluster.file(`f${n}`, holders);
+    await cluster.pass(2000);
+    const dead = holders[0] as number;
+    cluster.w(dead).beats = false;
+    await cluster.until("all files have three copies elsewhere", () =>
+      Array.from({ length: 6 }, (_, n) => cluster.holders(`f${n}`).filter((id) => id !== `w${dead}`)).every(
+        (ids) => ids.length === 3,
+      ),
+    );
+    expect(new Set(cluster.copyOrders().map(({ target }) => target)).size).toBeLessThanOrEqual(2);
+  });
+});
+
 describe("a chosen worker that dies before the writer comes to it", () => {
   test("42. a writer whose chosen worker died gets another one, never the dead one, nor one that has the chunk", async () => {
     await start({ zones: ["a", "b", "c", "d", "e"] });

@@ -105,6 +105,18 @@ describe("copies that are missing", () => {
     expect(copiesOf(of).map(({ targetId }) => targetId)).toEqual(["f"]);
   });
 
+  test("a copy keeps away from the zones of the others, also of one that takes as many copies as it may", () => {
+    const workers = [worker("a", { zone: "one" }), worker("b"), worker("d", { zone: "one" }), worker("e"), dead("c")];
+    for (const chance of [0.1, 0.5, 0.9]) {
+      let turn = 0;
+      const of = view(workers, [{ holders: ["a", "b", "c"] }], {
+        underWay: Array(2).fill({ sourceId: "e", targetId: "a" }),
+        random: () => (turn++ % 2 === 0 ? chance : 1 - chance),
+      });
+      expect(copiesOf(of).map(({ targetId }) => targetId)).toEqual(["e"]);
+    }
+  });
+
   test("a worker at which copies failed a moment ago gets none", () => {
     const workers = ["a", "b", "d"].map((id) => worker(id)).concat(dead("c"));
     const of = view(workers, [{ holders: ["a", "b", "c"] }], { resting: new Set(["d"]) });

@@ -68,7 +68,7 @@ test("F17. in words: read back then, or written then and not read back since, or
 });
 
 test("why a chunk is there: as old masters told it, as it is told now, and not at all after thirty days", async () => {
-  await put("/files/f");
+  await put("/files/f", "x".repeat(70_000));
   const { operations } = gateway.data;
   const { explain } = operations;
   const [dead, able] = [

@@ -101,19 +101,16 @@ export function choose(
   if (workers.length <= FEW_WORKERS) return chooseFreely(workers, wish, random);
   if (wish.holders.size === 0)
     return chooseLayout(workers, layouts, wish, random) ?? chooseFreely(workers, wish, random);
+  const byId = new Map(workers.map((worker) => [worker.id, worker]));
   const chosen: NodeId[] = [];
   while (chosen.length < wish.count) {
     const next = { ...wish, count: 1, holders: new Set([...wish.holders, ...chosen]) };
-    const near = neighbours(workers, layouts, next, NEIGHBOURS);
-    const [id] = chooseFreely(near === null ? workers : [...near, ...holdersOf(workers, next)], next, random);
+    const [id] = chooseFreely(neighbours(byId, layouts, next, NEIGHBOURS) ?? workers, next, random);
     if (id === undefined) break;
     chosen.push(id);
   }
   return chosen;
 }
-
-const holdersOf = (workers: readonly Candidate[], { holders }: PlacementWish): Candidate[] =>
-  workers.filter(({ id }) => holders.has(id));
 
 /** A worker is drawn by its score, then one of the layouts that it leads by the scores of those who follow. */
 function chooseLayout(
@@ -158,21 +155,22 @@ function draw<T extends { score: number }>(from: readonly T[], random: () => num
  *
  * @returns null: any worker may, because there are few or the layouts name none
  */
-export function neighbours(
-  workers: readonly Candidate[],
+export function neighbours<Worker extends Candidate>(
+  workers: ReadonlyMap<NodeId, Worker>,
   layouts: Layouts,
   wish: PlacementWish,
   most: number,
-): Candidate[] | null {
-  if (workers.length <= FEW_WORKERS) return null;
-  const taking = new Map(workers.filter((worker) => rejection(worker, wish) === null).map((one) => [one.id, one]));
-  const taken = new Set(holdersOf(workers, wish).map(({ zone }) => zone));
+): Worker[] | null {
+  if (workers.size <= FEW_WORKERS) return null;
+  const taken = new Set([...wish.holders].map((id) => workers.get(id)?.zone));
   const isElsewhere = ({ zone }: Candidate): boolean => !taken.has(zone);
-  const isFar = [...taking.values()].some(isElsewhere);
-  const nearest = new Map<Candidate, number>();
+  const isAble = (worker: Candidate | undefined): boolean => worker !== undefined && rejection(worker, wish) === null;
+  const isFar = workers.values().some((worker) => isElsewhere(worker) && isAble(worker));
+  const nearest = new Map<Worker, number>();
   for (const { workerIds } of layouts.around([...wish.holders])) {
-    const present = workerIds.filter((id) => taking.has(id) || wish.holders.has(id));
-    const target = present.flatMap((id) => taking.get(id) ?? []).find((one) => !isFar || isElsewhere(one));
+    const present = workerIds.filter((id) => wish.holders.has(id) || isAble(workers.get(id)));
+    const others = present.flatMap((id) => (wish.holders.has(id) ? [] : (workers.get(id) ?? [])));
+    const target = others.find((worker) => !isFar || isElsewhere(worker));
     if (!target) continue;
     const needed = [...wish.holders, target.id].map((id) => present.indexOf(id));
     const distance = needed.includes(-1) ? workerIds.length + Math.max(...needed) : Math.max(...needed);
@@ -244,6 +242,7 @@ export function explain(
   const usual = usualChunks(taking, wish);
   const zones = new Set(taking.map(({ zone }) => zone));
   const spread = zones.size >= wish.count ? "each in a zone of its own" : `over ${zones.size} zones, fewer than copies`;
+  const from = workers.length > FEW_WORKERS ? "from the layouts " : "";
   const judged = workers
     .map((worker) => ({
       workerId: worker.id,
@@ -257,7 +256,7 @@ export function explain(
   for (const { reason } of judged) counts[reason] = (counts[reason] ?? 0) + 1;
   return {
     atLogTime: decidedAt,
-    rule: `${purpose}: ${wish.count} workers, ${spread}; drawn by free space and load`,
+    rule: `${purpose}: ${wish.count} workers, ${spread}; drawn ${from}by free space${usual === null ? "" : ", chunks"} and load`,
     candidates: [
       ...able.map(({ workerId, score }) => ({ workerId, score })),
       ...rejected.map(({ workerId, score, reason }) => ({ workerId, score, rejected: reason })),

@@ -194,15 +194,20 @@ class Round {
     if (sourceIds.length === 0) return "every worker that has it gives as many copies as it may";
     const { resting, layouts } = this.view;
     const wish = { count: 1, sizeBytes: chunk.lengthBytes, exclude: resting, holders: new Set(durable) };
-    const near = among ? null : neighbours(this.workers, layouts, wish, durable.length > 1 ? NEAR : NEAR_LAST_COPY);
-    const allowed = this.workers.filter(({ id }) => among?.has(id) ?? true);
-    const busy = allowed.filter(({ id }) => this.#copiesTo(id) >= maxPerWorker).map(({ id }) => id);
-    const now = { ...wish, exclude: new Set([...busy, ...resting]) };
-    const first = allowed.find(({ id }) => id === this.view.askFirst(chunk.chunkId));
+    const near = among ? null : neighbours(this.#byId, layouts, wish, durable.length > 1 ? NEAR : NEAR_LAST_COPY);
+    const pool = near ?? this.workers.filter(({ id }) => among?.has(id) ?? true);
+    const isFree = ({ id }: RepairWorker): boolean => this.#copiesTo(id) < maxPerWorker;
+    const askFirst = this.view.askFirst(chunk.chunkId);
+    const first = askFirst !== null && (among?.has(askFirst) ?? true) ? this.worker(askFirst) : undefined;
     const [targetId] =
-      first && rejection(first, now) === null
+      first && isFree(first) && rejection(first, wish) === null
         ? [first.id]
-        : choose(near ?? allowed, layouts, now, () => this.view.random());
+        : choose(
+            pool.filter((one) => durable.includes(one.id) || isFree(one)),
+            layouts,
+            wish,
+            () => this.view.random(),
+          );
     const target = targetId === undefined ? undefined : this.worker(targetId);
     if (target === undefined)
       return near === null ? "no worker can take a copy now" : "the workers that may take a copy beside it are busy";
