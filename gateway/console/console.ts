@@ -19,7 +19,7 @@ import type {
 } from "./api.ts";
 import { ClientWaits } from "./client-waits.ts";
 import type { Drills } from "./drills.ts";
-import type { FollowedStore, Follower, ToldRecord } from "./follower.ts";
+import { type FollowedStore, type Follower, NOT_ASKED, type ToldRecord } from "./follower.ts";
 import { layoutOf } from "./layouts.ts";
 import { beginOf, compareRecords, endOf } from "./order.ts";
 import { formatRecording } from "./recording.ts";
@@ -235,7 +235,7 @@ export class Console {
   /** The nodes as this gateway found them then; a node that it did not ask at that time is unknown. */
   #nodesAt(actors: StateAt["actors"]): NodeStatus[] {
     return this.#parts.follower.statuses().map((node) => {
-      const reach = actors.find(({ m, s }) => m === "reach" && s === node.id);
+      const reach = actors.find(({ m, s, v }) => m === "reach" && s === node.id && v !== NOT_ASKED);
       const own = actors.find(({ m, n }) => n === node.id && (m === "worker" || m === "raft"));
       return {
         ...node,

@@ -39,6 +39,9 @@ export interface FollowedStore {
 
 type Listener = (records: StreamedRecord[], lastId: number) => void;
 
+/** A node's reach while nobody looks. */
+export const NOT_ASKED = "not asked";
+
 const AT_EASE_MS = 1000;
 const CLOSELY_MS = 50;
 const TICK_MS = 50;
@@ -192,7 +195,7 @@ export class Follower {
     this.#tick = null;
     await this.#release(0);
     if (this.isFollowing || this.#stopped) return;
-    for (const { id } of this.#nodes.values()) recorder()?.became("reach", id, "not asked", "nobody looks");
+    for (const { id } of this.#nodes.values()) recorder()?.became("reach", id, NOT_ASKED, "nobody looks");
   }
 
   /** @returns ends it */
@@ -329,28 +332,27 @@ export class Follower {
 
   async #releaseNow(holdMs: number): Promise<void> {
     const due = this.#merger.take(performance.now(), this.#behind.size > 0 ? CATCH_UP_MS : holdMs);
-    if (due.length === 0) return;
-    for (let at = 0; at < due.length; at += SLICE) {
-      if (at > 0) await Bun.sleep(0);
-      if (this.#stopped) return;
-      this.#handOn(due.slice(at, at + SLICE));
-    }
-    // Cursors go to the store after the records they stand for.
-    if (this.#merger.heldCount === 0)
-      for (const { id, cursor } of this.#nodes.values()) this.#store.setCursor(id, cursor);
-  }
-
-  #handOn(due: { record: StepRecord; late: boolean }[]): void {
     try {
-      const told = this.#store.append(due.map(({ record, late }) => ({ ...record, late })));
-      const last = told.at(-1);
-      if (!last) return;
-      const records = told.map(({ id: _id, late, ...record }) => (late ? { ...record, late: true as const } : record));
-      for (const observer of this.#observers) observer(records);
-      for (const listener of this.#listeners) listener(records, last.id);
+      for (let at = 0; at < due.length; at += SLICE) {
+        if (at > 0) await Bun.sleep(0);
+        if (this.#stopped) return;
+        this.#handOn(due.slice(at, at + SLICE));
+      }
+      // Cursors go to the store after the records they stand for.
+      if (due.length > 0 && this.#merger.heldCount === 0 && !this.#stopped)
+        for (const { id, cursor } of this.#nodes.values()) this.#store.setCursor(id, cursor);
     } catch (error) {
       this.#log.warn({ event: "records-not-kept", err: error }, "records of the nodes could not be kept");
     }
+  }
+
+  #handOn(due: { record: StepRecord; late: boolean }[]): void {
+    const told = this.#store.append(due.map(({ record, late }) => ({ ...record, late })));
+    const last = told.at(-1);
+    if (!last) return;
+    const records = told.map(({ id: _id, late, ...record }) => (late ? { ...record, late: true as const } : record));
+    for (const observer of this.#observers) observer(records);
+    for (const listener of this.#listeners) listener(records, last.id);
   }
 
   stop(): void {

@@ -185,6 +185,18 @@ test("the loss of a leader becomes a report: missed heartbeats, pre-vote, vote, 
   expect(reports[0]?.clients.errors.count).toBe(1);
 });
 
+test("a leader whose own records are out of reach is known from one that followed it, and the report is the same", () => {
+  const whole = reportsOf(election(), timings)[0];
+  const heard = { c: { term: 1, leaderId: "master-1" }, w: "master-1/1/9" };
+  const others = election()
+    .filter(({ n }) => n !== "master-1")
+    .map((one) => (one.e === "rpc.beat" ? { ...one, ...heard } : one));
+  const [report] = reportsOf(others, timings);
+  expect(report).toMatchObject({ subject: "master-1", successor: "master-2", phases: whole?.phases as object[] });
+  const unheard = others.map((one) => (one.e === "rpc.beat" ? { ...one, c: undefined } : one));
+  expect(reportsOf(unheard, timings)).toEqual([]);
+});
+
 test("C5. what nodes tell each other is no client's error: redirects stand apart, in the report and in the list", () => {
   const tell = story();
   const records = [

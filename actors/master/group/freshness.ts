@@ -48,13 +48,13 @@ export class Freshness {
   }
 
   #askOn(): void {
-    const isWanted = performance.now() - this.#wantedAt < WANTED_MS;
+    const isSoon = performance.now() - this.#wantedAt < WANTED_MS || this.ageMs === null;
     this.#timer = setTimeout(
       () => {
         this.#askOn();
         void this.#ask();
       },
-      isWanted ? ASK_EVERY_MS : this.#seldomMs,
+      isSoon ? ASK_EVERY_MS : this.#seldomMs,
     );
   }
 
