@@ -58,7 +58,7 @@ describe.skipIf(!canTrace)("as strace sees it", () => {
 
   test("a chunk's bytes and its name are in the folders of minReplicas workers, and only then in the logs", async () => {
     for (const flushes of await flushesOfPuts("chunks", INLINE + CHUNK / 2)) {
-      const bytes = flushers(flushes, (path) => /\/parts\/[0-9a-f]{16}\.part$/.test(path));
+      const bytes = flushers(flushes, (path) => /\/parts\/[0-9a-f]{16}\.\d+\.part$/.test(path));
       const names = flushers(flushes, (path) => /\/chunks\/[0-9a-f]{2}$/.test(path));
       const copies = new Map([...names].filter(([id, at]) => at >= (bytes.get(id) ?? Number.NaN)));
       expect(copies.size).toBeGreaterThanOrEqual(2);
