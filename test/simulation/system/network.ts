@@ -144,8 +144,10 @@ export class Network {
           void server.program
             .during(end, async () => {
               const response = await server.handle(request, {});
-              if (this.#carries(to, from)) await this.#answer(response, settle, take, server.program, program);
-              else this.lost++;
+              if (this.#carries(to, from)) return this.#answer(response, settle, take, server.program, program);
+              this.lost++;
+              // Its connection breaks sooner or later, and a server stops reading for one that is broken.
+              await response.body?.cancel();
             })
             .catch(end);
         });
