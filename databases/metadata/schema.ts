@@ -10,6 +10,7 @@ export const METADATA_UPGRADES = [
    ALTER TABLE applied ADD COLUMN mark_hash INTEGER NOT NULL DEFAULT 0`,
   `ALTER TABLE totals ADD COLUMN tiny_bytes INTEGER NOT NULL DEFAULT 0;
    CREATE TABLE contents (file_id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+   CREATE INDEX buried_directories ON graveyard (id) WHERE kind = 'directory';
    ALTER TABLE grants ADD COLUMN account_id INTEGER;
    ALTER TABLE grants ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
    CREATE TABLE accounts (id INTEGER PRIMARY KEY, made REAL NOT NULL, decision TEXT NOT NULL) STRICT;
@@ -61,6 +62,7 @@ CREATE TABLE garbage (
   PRIMARY KEY (worker_id, chunk_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE graveyard (id INTEGER PRIMARY KEY, kind TEXT NOT NULL) STRICT;
+CREATE INDEX buried_directories ON graveyard (id) WHERE kind = 'directory';
 CREATE TABLE grants (
   id INTEGER PRIMARY KEY, count INTEGER NOT NULL, gateway TEXT NOT NULL, expires REAL NOT NULL,
   open INTEGER NOT NULL, decision TEXT NOT NULL, account_id INTEGER, chosen TEXT NOT NULL DEFAULT ''

@@ -296,7 +296,7 @@ test("a state of an older schema is brought up to date when it is opened", async
   raw.run("ALTER TABLE workers DROP COLUMN lost_below");
   for (const column of ["version", "state_hash", "mark_index", "mark_hash"])
     raw.run(`ALTER TABLE applied DROP COLUMN ${column}`);
-  raw.run("DROP TABLE contents");
+  raw.run("DROP TABLE contents; DROP INDEX buried_directories");
   raw.run("ALTER TABLE totals DROP COLUMN tiny_bytes");
   raw.run("DROP TABLE accounts; DROP INDEX grants_ended");
   for (const column of ["account_id", "chosen"]) raw.run(`ALTER TABLE grants DROP COLUMN ${column}`);
