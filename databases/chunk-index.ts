@@ -319,7 +319,7 @@ export class ChunkIndex {
   sealedAfter(after: ChunkId, limit: number): { chunkId: ChunkId; lengthBytes: number; crc32: number }[] {
     return this.#query<{ chunkId: number; lengthBytes: number; crc32: number }>(
       `SELECT chunk_id AS chunkId, length AS lengthBytes, crc32 FROM chunks
-       WHERE state = 0 AND chunk_id > ? ORDER BY chunk_id LIMIT ?`,
+       WHERE state = 0 AND chunk_id > +? ORDER BY chunk_id LIMIT +?`,
     ).all(after, limit);
   }
 
@@ -327,7 +327,7 @@ export class ChunkIndex {
   filesAfter(after: ChunkId, limit: number): { chunkId: ChunkId; state: ChunkState; lengthBytes: number }[] {
     return this.#query<{ chunkId: number; state: number; lengthBytes: number }>(
       `SELECT chunk_id AS chunkId, state, length AS lengthBytes FROM chunks
-       WHERE inline = 0 AND state <> 3 AND chunk_id > ? ORDER BY chunk_id LIMIT ?`,
+       WHERE inline = 0 AND state <> 3 AND chunk_id > +? ORDER BY chunk_id LIMIT +?`,
     )
       .all(after, limit)
       .map((row) => ({ ...row, state: STATES[row.state] as ChunkState }));
@@ -345,7 +345,7 @@ export class ChunkIndex {
   discarded(limit: number): DiscardedChunk[] {
     return this.#query<{ chunkId: number; state: number; inline: number; lengthBytes: number; since: number }>(
       `SELECT chunk_id AS chunkId, state, inline, length AS lengthBytes, state_since AS since FROM chunks
-       WHERE state <> 0 AND state IN (1, 2) ORDER BY state_since, chunk_id LIMIT ?`,
+       WHERE state <> 0 AND state IN (1, 2) ORDER BY state_since, chunk_id LIMIT +?`,
     )
       .all(limit)
       .map(({ inline, state, ...row }) => ({ ...row, state: STATES[state] as ChunkState, shelf: shelfOf(inline) }));
@@ -355,8 +355,8 @@ export class ChunkIndex {
   toRecheck(now: number, afterMs: number, limit: number): { chunkId: ChunkId }[] {
     return this.#query<{ chunkId: number }>(
       `SELECT chunk_id AS chunkId FROM chunks WHERE state <> 0 AND state = 2
-         AND max(state_since, verified_at) + max(?, verified_at - state_since) <= ?
-       ORDER BY state_since, chunk_id LIMIT ?`,
+         AND max(state_since, verified_at) + max(+?, verified_at - state_since) <= +?
+       ORDER BY state_since, chunk_id LIMIT +?`,
     ).all(afterMs, now, limit);
   }
 
@@ -364,7 +364,7 @@ export class ChunkIndex {
   unreported(limit: number): { chunkId: ChunkId; state: "corrupt" | "missing" }[] {
     return this.#query<{ chunkId: number; state: number }>(
       `SELECT chunk_id AS chunkId, state FROM chunks INDEXED BY chunks_discarded
-       WHERE state <> 0 AND state IN (2, 3) AND reported = 0 ORDER BY chunk_id LIMIT ?`,
+       WHERE state <> 0 AND state IN (2, 3) AND reported = 0 ORDER BY chunk_id LIMIT +?`,
     )
       .all(limit)
       .map(({ chunkId, state }) => ({ chunkId, state: STATES[state] === "missing" ? "missing" : "corrupt" }));

@@ -109,7 +109,7 @@ export class NodeRecords {
     const tooMany = Math.max(this.#count - keepRecords, Math.ceil((this.#bytes - keepBytes) / average));
     if (tooMany <= 0) return;
     const last = this.#db
-      .query<{ b: number; q: number }, [number]>("SELECT b, q FROM records ORDER BY b, q LIMIT 1 OFFSET ?")
+      .query<{ b: number; q: number }, [number]>("SELECT b, q FROM records ORDER BY b, q LIMIT 1 OFFSET +?")
       .get(tooMany - 1);
     if (!last) return;
     const gone = this.#db
@@ -127,7 +127,7 @@ export class NodeRecords {
   after({ boot, seq }: RecordCursor, limit: number): { records: StepRecord[]; oldest: RecordCursor; lost: number } {
     const records = this.#db
       .query<{ data: string }, [number, number, number]>(
-        "SELECT data FROM records WHERE (b, q) > (?, ?) ORDER BY b, q LIMIT ?",
+        "SELECT data FROM records WHERE (b, q) > (+?, +?) ORDER BY b, q LIMIT +?",
       )
       .all(boot, seq, limit)
       .map(parse);
@@ -267,7 +267,7 @@ export class FollowedRecords {
   /** In the order in which they were passed on. */
   since(id: number, limit: number): FollowedRecord[] {
     return this.#db
-      .query<FollowedRow, [number, number]>("SELECT id, late, data FROM followed WHERE id > ? ORDER BY id LIMIT ?")
+      .query<FollowedRow, [number, number]>("SELECT id, late, data FROM followed WHERE id > +? ORDER BY id LIMIT +?")
       .all(id, limit)
       .map(followed);
   }
@@ -277,13 +277,13 @@ export class FollowedRecords {
     return machine === undefined
       ? this.#db
           .query<FollowedRow, [string, string, number]>(
-            "SELECT id, late, data FROM followed WHERE h BETWEEN ? AND ? ORDER BY h, n, b, q LIMIT ?",
+            "SELECT id, late, data FROM followed WHERE h BETWEEN +? AND +? ORDER BY h, n, b, q LIMIT +?",
           )
           .all(from, to, limit)
           .map(followed)
       : this.#db
           .query<FollowedRow, [string, string, string, number]>(
-            "SELECT id, late, data FROM followed WHERE m = ? AND h BETWEEN ? AND ? ORDER BY h, n, b, q LIMIT ?",
+            "SELECT id, late, data FROM followed WHERE m = +? AND h BETWEEN +? AND +? ORDER BY h, n, b, q LIMIT +?",
           )
           .all(machine, from, to, limit)
           .map(followed);
@@ -301,7 +301,7 @@ export class FollowedRecords {
   causedBy(id: string, limit: number): FollowedRecord[] {
     return this.#db
       .query<FollowedRow, [string, number]>(
-        "SELECT id, late, data FROM followed WHERE w = ? ORDER BY h, n, b, q LIMIT ?",
+        "SELECT id, late, data FROM followed WHERE w = +? ORDER BY h, n, b, q LIMIT +?",
       )
       .all(id, limit)
       .map(followed);
@@ -311,7 +311,7 @@ export class FollowedRecords {
   before(n: string, a: string, h: string): FollowedRecord | null {
     const row = this.#db
       .query<FollowedRow, [string, string, string]>(
-        "SELECT id, late, data FROM followed WHERE n = ? AND a = ? AND h < ? ORDER BY h DESC, q DESC LIMIT 1",
+        "SELECT id, late, data FROM followed WHERE n = +? AND a = +? AND h < +? ORDER BY h DESC, q DESC LIMIT 1",
       )
       .get(n, a, h);
     return row && followed(row);
@@ -321,13 +321,13 @@ export class FollowedRecords {
   statesAt(h: string, endedSince: string, limit: number): ActorState[] {
     const actors = this.#db
       .query<{ n: string; a: string }, [string, string, number]>(
-        `SELECT n, a FROM actors WHERE first_h <= ? AND (ended = 0 OR last_h >= ?) LIMIT ?`,
+        `SELECT n, a FROM actors WHERE first_h <= +? AND (ended = 0 OR last_h >= +?) LIMIT +?`,
       )
       .all(h, endedSince, limit);
     const found = actors.flatMap(({ n, a }): ActorState[] => {
       const row = this.#db
         .query<FollowedRow, [string, string, string]>(
-          "SELECT id, late, data FROM followed WHERE n = ? AND a = ? AND h <= ? ORDER BY h DESC, q DESC LIMIT 1",
+          "SELECT id, late, data FROM followed WHERE n = +? AND a = +? AND h <= +? ORDER BY h DESC, q DESC LIMIT 1",
         )
         .get(n, a, h);
       if (!row) return [];
