@@ -22,6 +22,9 @@ import { bytesOf, type Value, valuesOf } from "./write-encoding.ts";
 /** Anything that can be bound: the statements' own types are in `rules/decide/state.ts`. */
 type Params = (Value | Uint8Array)[];
 
+/** Entries that share a transaction. */
+const COMMITTED_TOGETHER = 256;
+
 /** Answers one kind of read. */
 type Reader = (where: unknown) => unknown[];
 
@@ -44,6 +47,8 @@ export class SqliteMetadata implements MetadataStore {
   #version: number;
   #stateHash: number;
   #mark: StateMark;
+  /** Entries of the transaction under way. */
+  #uncommitted = 0;
 
   /**
    * @param cacheBytes memory for its pages, taken only as they are read; left out: `sqlite.ts`'s own
@@ -104,10 +109,17 @@ export class SqliteMetadata implements MetadataStore {
     return this.#db.query('SELECT mark_index AS "index", mark_hash AS hash FROM applied').get() as StateMark;
   }
 
-  /** In one transaction. */
+  /**
+   * Many calls share a transaction, and so write the pages that they share once. Nothing is lost by that: until
+   * `makeDurable` the log brings all of it back.
+   */
   apply(entries: readonly AppliedEntry[]): CommandResult[] {
+    if (!this.#db.inTransaction) this.#db.exec("BEGIN IMMEDIATE");
     try {
-      return this.#applyAll(entries);
+      const results = this.#inSavepoint(() => this.#applyAll(entries));
+      this.#uncommitted += entries.length;
+      if (this.#uncommitted >= COMMITTED_TOGETHER) this.#commit();
+      return results;
     } catch (cause) {
       // Rows that were read meanwhile may hold what was undone.
       this.#remembered.forget();
@@ -120,25 +132,20 @@ export class SqliteMetadata implements MetadataStore {
     let { index, term } = this.#place;
     let version = this.#version;
     let stateHash = this.#stateHash;
-    const results = this.#db
-      .transaction(() => {
-        const results = entries.map(({ proposal, env }) => {
-          entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
-          ({ index, term } = env);
-          const decision = this.ask(this.#rules.decide(proposal, { ...env, version, stateHash }));
-          const written: FoldedWrite[] = [];
-          for (const write of decision.writes) {
-            written.push([write[0], ...this.#write(write)]);
-            if (write[0] === "setVersion") version = write[1].version;
-          }
-          if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision.result, written);
-          return decision.result;
-        });
-        const last = entries.at(-1)?.env;
-        if (last) this.#setApplied.run(last.index, last.term, last.logTime, last.wallTime, stateHash);
-        return results;
-      })
-      .immediate();
+    const results = entries.map(({ proposal, env }) => {
+      entriesFollow.check(env.index === index + 1 && env.term >= term, { index, term, next: env });
+      ({ index, term } = env);
+      const decision = this.ask(this.#rules.decide(proposal, { ...env, version, stateHash }));
+      const written: FoldedWrite[] = [];
+      for (const write of decision.writes) {
+        written.push([write[0], ...this.#write(write)]);
+        if (write[0] === "setVersion") version = write[1].version;
+      }
+      if (version >= HASHED_SINCE) stateHash = fold(stateHash, env.index, decision.result, written);
+      return decision.result;
+    });
+    const last = entries.at(-1)?.env;
+    if (last) this.#setApplied.run(last.index, last.term, last.logTime, last.wallTime, stateHash);
     this.#place = { index, term };
     this.#version = version;
     this.#stateHash = stateHash;
@@ -146,6 +153,26 @@ export class SqliteMetadata implements MetadataStore {
     const touched = this.#touched.take();
     if (touched.size > 0) this.onSetsTouched(touched);
     return results;
+  }
+
+  /** `work` is done whole, or undone. */
+  #inSavepoint<T>(work: () => T): T {
+    this.#db.exec("SAVEPOINT batch");
+    try {
+      const result = work();
+      this.#db.exec("RELEASE batch");
+      return result;
+    } catch (cause) {
+      // A full disk ends the whole transaction: there is no savepoint left to go back to, and the master stops.
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK TO batch; RELEASE batch");
+      throw cause;
+    }
+  }
+
+  /** From here on another connection sees what was applied. */
+  #commit(): void {
+    this.#uncommitted = 0;
+    if (this.#db.inTransaction) this.#db.exec("COMMIT");
   }
 
   #reader({ sql, bind, row }: ReadStatement<never>): Reader {
@@ -192,6 +219,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   makeDurable(): Applied {
+    this.#commit();
     const { busy } = this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get() as { busy: number };
     // While a copy is being read, what was applied since it began may not be on disk yet.
     if (busy === 0) this.#durable = this.applied();
@@ -199,6 +227,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   async copyTo(path: string): Promise<{ index: number; term: number }> {
+    this.#commit();
     const worker = new Worker(new URL("./copy-database.ts", import.meta.url).href);
     try {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -216,6 +245,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   beginHistory({ index, term, skippedChunkIds }: { index: number; term: number; skippedChunkIds: number }): void {
+    this.#commit();
     this.#db
       .transaction(() => {
         this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
@@ -236,7 +266,11 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   close(): void {
-    this.#db.close();
+    try {
+      this.#commit();
+    } finally {
+      this.#db.close();
+    }
   }
 }
 
