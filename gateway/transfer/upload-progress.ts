@@ -39,10 +39,10 @@ export class UploadProgress {
   /** From here on the machine runs, and each of its steps is recorded. */
   watch(): void {
     if (this.#actor !== null) return;
-    const snapshot = uploadMachine.getPersistedSnapshot(this.snapshot);
     const { input } = this;
-    this.#actor = createActor(uploadMachine, { id: `upload:${input.id}`, input, snapshot, inspect: inspector() });
-    this.#actor.start();
+    const options = { id: `upload:${input.id}`, input, inspect: inspector() };
+    const snapshot = this.#told.length === 0 ? undefined : uploadMachine.getPersistedSnapshot(this.snapshot);
+    this.#actor = createActor(uploadMachine, snapshot ? { ...options, snapshot } : options).start();
   }
 
   /** Nothing more will be told. */

@@ -1,9 +1,10 @@
 /**
- * Commands on their way into the log and to their answers. All that arrive in one turn of the event loop are proposed
- * together and share one flush; each is answered once it is committed and applied here.
+ * Commands on their way into the log and to their answers. All that arrive in one turn of the event loop, or while others are
+ * on their way, are proposed together and share one flush; each is answered once it is committed and applied here.
  */
 import type { Command, CommandResult } from "../../messages/commands.ts";
 import { Refusal } from "../../messages/errors.ts";
+import type { Clock } from "../../node/clock.ts";
 import { type Span, startSpan } from "../../node/trace/span.ts";
 import type { Outcome } from "../metadata-port.ts";
 
@@ -13,6 +14,12 @@ const MAX_PENDING_BYTES = 64 << 20;
 /** Entries proposed at once, and their length: more would hold up the event loop. */
 const MAX_BATCH = 512;
 const MAX_BATCH_BYTES = 1 << 20;
+
+/**
+ * Commands that come while others are on their way to their commit wait for these, so long at most: each round of messages
+ * and flushes then serves more of them.
+ */
+const GATHER_MS = 4;
 
 type Kind = "command" | "configuration";
 
@@ -25,6 +32,7 @@ interface Pending {
 }
 
 interface Ports {
+  clock: Clock;
   /** Hands entries to the machine, which calls `proposed` before it returns if it takes any. */
   propose(entries: { kind: Kind; data: Uint8Array }[]): void;
   /** @param notTaken it is certain that what was asked for will never happen, unless it is asked for again */
@@ -36,6 +44,9 @@ export class Proposals {
   readonly #queue: Pending[] = [];
   #bytes = 0;
   #isScheduled = false;
+  /** The timer of those that wait until what is on its way is committed. */
+  #gathering: unknown = null;
+  #handedAt = Number.NEGATIVE_INFINITY;
   /** Those being handed to the machine right now. */
   #handing: Pending[] = [];
   /** By their place in the log. */
@@ -98,10 +109,26 @@ export class Proposals {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(() => {
-      this.#isScheduled = false;
-      this.#hand(this.#queue.splice(0, this.#nextBatch()), "command");
-      if (this.#queue.length > 0) this.#schedule();
+      const leftMs = this.#handedAt + GATHER_MS - this.#ports.clock.now();
+      if (this.#waiting.size === 0 || leftMs <= 0) this.#handNext();
+      else this.#gathering = this.#ports.clock.setTimeout(() => this.#handNext(), leftMs);
     });
+  }
+
+  #handNext(): void {
+    this.#gathering = null;
+    this.#isScheduled = false;
+    this.#handedAt = this.#ports.clock.now();
+    this.#hand(this.#queue.splice(0, this.#nextBatch()), "command");
+    if (this.#queue.length > 0) this.#schedule();
+  }
+
+  /** Nothing is on its way any more that others could wait for. */
+  #endGathering(): void {
+    if (this.#gathering === null || this.#waiting.size > 0) return;
+    this.#ports.clock.clearTimeout(this.#gathering);
+    this.#gathering = null;
+    setImmediate(() => this.#handNext());
   }
 
   /** How many of those that wait are proposed together: one at least. */
@@ -142,6 +169,7 @@ export class Proposals {
     this.#waiting.delete(index);
     if (waiting.term === term) waiting.settle({ result, index });
     else waiting.refuse(this.#ports.notLeader());
+    this.#endGathering();
   }
 
   /** Another master leads. The commands in the log may still commit: the next leader decides. */
@@ -150,10 +178,12 @@ export class Proposals {
       this.#waiting.delete(index);
       refuse(this.#ports.notLeader(false));
     }
+    this.#endGathering();
   }
 
   close(because: Refusal): void {
     for (const { refuse } of [...this.#queue.splice(0), ...this.#waiting.values()]) refuse(because);
     this.#waiting.clear();
+    this.#endGathering();
   }
 }

@@ -121,6 +121,7 @@ export class RaftMetadata implements MetadataPort {
     this.#logTime = new LogTime(clock);
     this.#logTime.reset(applied);
     this.#proposals = new Proposals({
+      clock,
       propose: (entries) => this.raft.send({ type: "client.propose", entries }),
       notLeader: (notTaken) => this.notLeader(notTaken),
     });
