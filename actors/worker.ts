@@ -48,7 +48,7 @@ const flags = nodeCommand("worker", "A worker: stores chunks on one disk.")
   .option("--zone <zone>", "what fails together with this worker; copies are spread over zones")
   .option("--capacity <bytes>", "use at most this much of the disk", wholeNumber(1 << 20, Number.MAX_SAFE_INTEGER))
   .addOption(
-    new Option("--disk-writes <how>", "big blocks past the page cache, or through it; default: direct").choices([
+    new Option("--disk-writes <how>", "big blocks past the page cache, or through it; default: buffered").choices([
       "direct",
       "buffered",
     ]),

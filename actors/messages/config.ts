@@ -16,7 +16,7 @@ const WorkerNode = Type.Object(
     diskWrites: Type.Optional(
       Type.Union([Type.Literal("direct"), Type.Literal("buffered")], {
         description:
-          "`direct`: blocks of 128 KiB and more go past the page cache, where the file system takes that; `buffered`: all go through it; default: direct",
+          "`direct`: blocks of 128 KiB and more go past the page cache, where the file system takes that; `buffered`: all go through it; default: buffered",
       }),
     ),
   },

@@ -43,7 +43,7 @@ export interface WorkerOptions {
   url: string;
   zone: string;
   capacityBytes?: number;
-  /** Whether big blocks go past the page cache, where the file system takes that; direct, if absent. */
+  /** Whether big blocks go past the page cache, where the file system takes that; buffered, if absent. */
   diskWrites?: "direct" | "buffered";
   directory: string;
   secret: string;
@@ -135,7 +135,7 @@ class WorkerHost implements WorkerNode {
       clusterId: () => self.clusterId,
       rolesOf: roles.rolesOf,
     };
-    const { capacityBytes, diskWrites = "direct" } = options;
+    const { capacityBytes, diskWrites = "buffered" } = options;
     this.#disk = new Disk({ directory, capacityBytes, reservedBytes: config.limits.reservedBytes });
     const { inlineChunkBytes } = config;
     const writesDirect = diskWrites === "direct";
