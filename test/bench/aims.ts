@@ -105,6 +105,7 @@ const GROWTH: Aim[] = [
   { aim: "judging, 161,700 replica sets", figure: "cluster.free.judge", place: "disk", atMost: 5, unit: "ms CPU" },
   { aim: "judging, 1,000 workers", figure: "cluster.large.judge", place: "disk", atMost: 20, unit: "ms CPU" },
   { aim: "a leader of 1,000 workers", figure: "cluster.large.rest", place: "disk", atMost: 20, unit: "% of a core" },
+  { aim: "disk of a chunk of 4 KiB", figure: "chunks.bytes", place: "disk", atMost: 5000, unit: "bytes" },
   { aim: "start with 10 million files", figure: "start.closed.leads", place: "disk", atMost: 5, unit: "s" },
 ];
 

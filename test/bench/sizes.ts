@@ -23,6 +23,8 @@ export interface Sizes {
   metadataFiles: number;
   /** Of a simulated cluster. */
   clusterChunks: number;
+  /** In one worker. */
+  smallChunks: number;
   /** Names in one directory. */
   largeDirectory: number;
   /** Leaders killed. */
@@ -46,6 +48,7 @@ export const FULL: Sizes = {
   tinyFiles: 500_000,
   metadataFiles: 10_000_000,
   clusterChunks: 10_000_000,
+  smallChunks: 1_000_000,
   largeDirectory: 1_000_000,
   failovers: 5,
   parallelUploadBytes: 1024 * MiB,
@@ -66,6 +69,7 @@ export const QUICK: Sizes = {
   tinyFiles: 5000,
   metadataFiles: 300_000,
   clusterChunks: 100_000,
+  smallChunks: 20_000,
   largeDirectory: 20_000,
   failovers: 1,
   parallelUploadBytes: 8 * MiB,
