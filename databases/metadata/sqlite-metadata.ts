@@ -118,7 +118,7 @@ export class SqliteMetadata implements MetadataStore {
     try {
       const results = this.#inSavepoint(() => this.#applyAll(entries));
       this.#uncommitted += entries.length;
-      if (this.#uncommitted >= COMMITTED_TOGETHER) this.#commit();
+      if (this.#uncommitted >= COMMITTED_TOGETHER) this.commit();
       return results;
     } catch (cause) {
       // Rows that were read meanwhile may hold what was undone.
@@ -169,8 +169,7 @@ export class SqliteMetadata implements MetadataStore {
     }
   }
 
-  /** From here on another connection sees what was applied. */
-  #commit(): void {
+  commit(): void {
     this.#uncommitted = 0;
     if (this.#db.inTransaction) this.#db.exec("COMMIT");
   }
@@ -219,7 +218,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   makeDurable(): Applied {
-    this.#commit();
+    this.commit();
     const { busy } = this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get() as { busy: number };
     // While a copy is being read, what was applied since it began may not be on disk yet.
     if (busy === 0) this.#durable = this.applied();
@@ -227,7 +226,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   async copyTo(path: string): Promise<{ index: number; term: number }> {
-    this.#commit();
+    this.commit();
     const worker = new Worker(new URL("./copy-database.ts", import.meta.url).href);
     try {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -245,7 +244,7 @@ export class SqliteMetadata implements MetadataStore {
   }
 
   beginHistory({ index, term, skippedChunkIds }: { index: number; term: number; skippedChunkIds: number }): void {
-    this.#commit();
+    this.commit();
     this.#db
       .transaction(() => {
         this.#db.query("UPDATE applied SET idx = ?, term = ?").run(index, term);
@@ -267,7 +266,7 @@ export class SqliteMetadata implements MetadataStore {
 
   close(): void {
     try {
-      this.#commit();
+      this.commit();
     } finally {
       this.#db.close();
     }

@@ -107,6 +107,8 @@ export interface MetadataStore extends StateReader {
    * @throws CannotApply if one of them must not be applied here
    */
   apply(entries: readonly AppliedEntry[]): CommandResult[];
+  /** Lets other connections, and a start after a kill, find what was applied; `apply` alone may leave that for later. */
+  commit(): void;
   /**
    * Flushes all that was applied, or as much as a copy under way lets it: from here on, log entries up to the returned one
    * need not be kept for recovery.

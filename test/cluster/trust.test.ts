@@ -14,6 +14,7 @@ import { blockContent, sharedSecret, sign } from "../../actors/node/identity/sig
 import { ExitCode } from "../../actors/node/lifecycle.ts";
 import type { MailboxSchema } from "../../actors/node/messaging/mailbox.ts";
 import { send } from "../../actors/node/messaging/outbox.ts";
+import { until } from "../support/fair-time.ts";
 import { RealCluster } from "../support/real-cluster.ts";
 
 const cluster = await RealCluster.start({ masters: 3, workers: 3 });
@@ -114,7 +115,9 @@ test("S3. a worker registers, beats and reconciles for itself alone, a gateway c
   const opening = { ...execute, sessionId: 0, command: { type: "OPEN_SESSION", clientId: "gateway-1" } };
   expect(await tell(leader, "stranger", opening)).toBe("WRONG_SENDER");
   const db = new Database(join(cluster.dataOf(leader), "dfs_metadata.db"), { readonly: true });
-  const { id: sessionId } = db.query("SELECT id FROM sessions WHERE client = 'gateway-1'").get() as { id: number };
+  const sessions = () => db.query("SELECT id FROM sessions WHERE client = 'gateway-1'").all() as { id: number }[];
+  await until("the gateway's session is in the leader's file", async () => sessions().length > 0);
+  const [{ id: sessionId }] = sessions() as [{ id: number }];
   db.close();
   expect(await tell(leader, "stranger", { ...execute, sessionId, command })).toBe("WRONG_SENDER");
   expect(await tell(leader, "worker-1", { ...execute, sessionId, command })).toBe("WRONG_SENDER");

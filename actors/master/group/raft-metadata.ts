@@ -34,6 +34,8 @@ import { Soundness } from "./soundness.ts";
 import { dropOtherGenerations, openState, stateBytes, statePath } from "./state-files.ts";
 
 const APPLIED_AT_ONCE = 256;
+/** What is applied is committed by then, if not with what comes after it. */
+const COMMIT_AFTER_MS = 250;
 /** Of the log, whatever `keepEntries` says: all of it lies in memory too. */
 const KEPT_BYTES = 32 << 20;
 const COMPACTED_AT_ONCE = 5_000;
@@ -81,6 +83,8 @@ export class RaftMetadata implements MetadataPort {
   readonly #soundness: Soundness;
   readonly #setWatchers = new Set<(touched: TouchedSets) => void>();
   #appliedIndex = 0;
+  readonly #clock: Clock;
+  #committing: unknown = null;
   #closed = false;
   /** The end of the log when it was last found too short to be cut back. */
   #shortAt = -1;
@@ -89,7 +93,9 @@ export class RaftMetadata implements MetadataPort {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.rules = options.rules ?? RULES;
-    const { dataDirectory, genesis, cacheBytes, checkedAtOnceBytes, clock = systemClock } = options;
+    this.#clock = options.clock ?? systemClock;
+    const { dataDirectory, genesis, cacheBytes, checkedAtOnceBytes } = options;
+    const clock = this.#clock;
     this.#log = new MasterLog(join(dataDirectory, "master_metadata.db"), genesis);
     this.identity = this.#log.identity;
     this.incarnation = this.#log.incarnation;
@@ -287,6 +293,19 @@ export class RaftMetadata implements MetadataPort {
       this.#appliedIndex = (slice.at(-1) as RaftEntry).index;
     }
     this.#reads.applied();
+    this.#committing ??= this.#clock.setTimeout(() => {
+      this.#committing = null;
+      this.#commit();
+    }, COMMIT_AFTER_MS);
+  }
+
+  /** So that who looks into the file from outside sees what was applied, and a start after a kill applies little again. */
+  #commit(): void {
+    try {
+      this.#store.commit();
+    } catch (cause) {
+      this.#options.onFailure(cause);
+    }
   }
 
   #applySlice(slice: readonly RaftEntry[]): CommandResult[] {
@@ -396,6 +415,7 @@ export class RaftMetadata implements MetadataPort {
     this.#proposals.close(stopping());
     this.#reads.close(stopping());
     this.raft.stop();
+    this.#clock.clearTimeout(this.#committing);
     const { isWhole } = this.#soundness;
     this.#soundness.close();
     const { index } = this.#store.makeDurable();
