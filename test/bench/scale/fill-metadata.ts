@@ -25,6 +25,7 @@ export async function fillMetadata(
 ): Promise<void> {
   const run = (sql: string) => metadata.prepare(sql).run();
   const directories = hasNames ? Math.ceil(files / filesPerDirectory) : 0;
+  metadata.commit();
   run("DROP INDEX chunks_by_set");
   const addSet = metadata.prepare("INSERT INTO replica_sets (id, target, workers, chunk_count) VALUES (?, ?, ?, ?)");
   run("BEGIN");
