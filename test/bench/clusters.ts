@@ -14,9 +14,9 @@ export function keepFolders(): void {
 
 /** As shipped, but deleted bytes are freed at once, so that each run finds the space of the one before. */
 function benchConfig(): Partial<Config> {
-  const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs } = projectConfig;
+  const { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, tinyFileBytes } = projectConfig;
   const trash = { ...projectConfig.trash, keepMs: 0, deleteGraceMs: 0 };
-  return { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, trash };
+  return { heartbeatMs, suspectAfterMs, deadAfterMs, safeModeMs, tinyFileBytes, trash };
 }
 
 export async function startCluster(place: Place, options: ClusterOptions): Promise<RealCluster> {
