@@ -301,6 +301,7 @@ export class System {
 /** From here on, copies of the state beside the one in use are made at once: threads are outside the simulated world. */
 export function copyWithoutThreads(): void {
   SqliteMetadata.prototype.copyTo = async function (this: SqliteMetadata, path: string) {
+    this.commit();
     this.prepare("VACUUM INTO ?").run(path);
     const copy = new SqliteMetadata(path);
     const { index, term } = copy.applied();
