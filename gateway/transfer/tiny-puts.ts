@@ -58,11 +58,12 @@ export class TinyPuts {
     if (sizeBytes > 0 && !(await this.#mayOffer(attributes.replicationFactor))) return null;
     const bytes = sizeBytes > 0 ? { content } : {};
     const sha256 = hashes.get("sha256") ?? null;
-    const command = { type: "PUT_FILE", ...attributes, chunks: [], ...bytes, sizeBytes, crc32, sha256 } as const;
+    const what = { chunks: [], ...bytes, sizeBytes, crc32, sha256 };
+    const command: CommandOf<"PUT_FILE"> = { type: "PUT_FILE", ...attributes, ...what };
     offered();
     try {
       const { idempotencyKey } = request;
-      return await this.#masters.execute<CommandOf<"PUT_FILE">>({ ...command, chunks: [] }, { by, idempotencyKey });
+      return await this.#masters.execute(command, { by, idempotencyKey });
     } catch (error) {
       if (!isNotTaken(error)) throw error;
       this.#refusedUntil.set(attributes.replicationFactor, performance.now() + OFFER_AGAIN_MS);

@@ -6,6 +6,7 @@ import type { Command, CommandResult } from "../../messages/commands.ts";
 import { Refusal } from "../../messages/errors.ts";
 import type { Clock } from "../../node/clock.ts";
 import { type Span, startSpan } from "../../node/trace/span.ts";
+import { fitting } from "../../rules/fitting.ts";
 import type { Outcome } from "../metadata-port.ts";
 
 /** Commands that may wait for their commit, and their length as encoded; more are refused. */
@@ -119,7 +120,8 @@ export class Proposals {
     this.#gathering = null;
     this.#isScheduled = false;
     this.#handedAt = this.#ports.clock.now();
-    this.#hand(this.#queue.splice(0, this.#nextBatch()), "command");
+    const count = fitting(this.#queue, ({ data }) => data.length, MAX_BATCH_BYTES, MAX_BATCH);
+    this.#hand(this.#queue.splice(0, count), "command");
     if (this.#queue.length > 0) this.#schedule();
   }
 
@@ -129,16 +131,6 @@ export class Proposals {
     this.#ports.clock.clearTimeout(this.#gathering);
     this.#gathering = null;
     setImmediate(() => this.#handNext());
-  }
-
-  /** How many of those that wait are proposed together: one at least. */
-  #nextBatch(): number {
-    let bytes = 0;
-    const beyond = this.#queue.findIndex(({ data }, n) => {
-      bytes += data.length;
-      return n === MAX_BATCH || (n > 0 && bytes > MAX_BATCH_BYTES);
-    });
-    return beyond === -1 ? this.#queue.length : beyond;
   }
 
   #hand(pending: Pending[], kind: Kind): void {

@@ -25,6 +25,7 @@ import type { MessageOf } from "../../node/messaging/mailbox.ts";
 import { send } from "../../node/messaging/outbox.ts";
 import { becauseOf } from "../../node/record/cause.ts";
 import type { StateMark } from "../../rules/decide/cluster-version.ts";
+import { fitting } from "../../rules/fitting.ts";
 import type { Inadmissible } from "../../rules/raft/admission.ts";
 import { membersOf } from "../../rules/raft/quorum.ts";
 
@@ -159,12 +160,7 @@ export class RaftTransport {
 
   async #drain(to: NodeId, kind: Lane, lane: LaneState): Promise<void> {
     while (lane.queue.length > 0) {
-      let bytes = 0;
-      const fits = lane.queue.findIndex((message, n) => {
-        bytes += bytesOf(message);
-        return n > 0 && (bytes > MAX_BATCH_BYTES || n >= MAX_BATCH_MESSAGES);
-      });
-      const messages = lane.queue.splice(0, fits === -1 ? lane.queue.length : fits);
+      const messages = lane.queue.splice(0, fitting(lane.queue, bytesOf, MAX_BATCH_BYTES, MAX_BATCH_MESSAGES));
       const url = this.urlOf(to);
       const end = this.#end;
       if (url === null || end === null) continue;

@@ -4,6 +4,7 @@
  * context.
  */
 import { Refusal } from "../../messages/errors.ts";
+import { fitting } from "../../rules/fitting.ts";
 import { refusalFrom, refusalOf } from "../http/answers.ts";
 import { type Asking, type CallOptions, request } from "../http/request.ts";
 import { wholeBody } from "../http/whole-body.ts";
@@ -114,18 +115,11 @@ function flush(identity: Identity): void {
 }
 
 function* batches(waiting: readonly Sending[]): Generator<Sending[]> {
-  let batch: Sending[] = [];
-  let bytes = 0;
-  for (const sending of waiting) {
-    bytes += sending.envelope.length;
-    if (batch.length === MAX_LETTERS || (batch.length > 0 && bytes > MAX_SHARED_BYTES)) {
-      yield batch;
-      batch = [];
-      bytes = sending.envelope.length;
-    }
-    batch.push(sending);
+  for (let rest = waiting; rest.length > 0; ) {
+    const count = fitting(rest, ({ envelope }) => envelope.length, MAX_SHARED_BYTES, MAX_LETTERS);
+    yield rest.slice(0, count);
+    rest = rest.slice(count);
   }
-  if (batch.length > 0) yield batch;
 }
 
 function letterOf({ envelope, context }: Sending): Letter {

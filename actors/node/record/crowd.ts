@@ -33,7 +33,9 @@ export class Crowd {
   /** @returns whether the next one is recorded from its beginning */
   takesOneMore(machine: string): boolean {
     const kind = this.#of(machine);
-    return kind.left > 0 && kind.left-- > 0;
+    if (kind.left === 0) return false;
+    kind.left--;
+    return true;
   }
 
   done(machine: string): void {

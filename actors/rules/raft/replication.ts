@@ -2,6 +2,7 @@
 
 import type { NodeId } from "../../messages/primitives.ts";
 import { MAX_APPEND_BYTES, type RaftEntry, type RaftMessageOf } from "../../messages/raft.ts";
+import { fitting } from "../fitting.ts";
 import { declareInvariant, type Invariant } from "../invariant.ts";
 import { append, emptyLog, type LogTail, lastIndex, lastIndexNotAbove, slice, termAt, truncate } from "./log-tail.ts";
 import { decodeConfiguration } from "./membership.ts";
@@ -122,12 +123,8 @@ function feed(state: RaftState, id: NodeId, progress: Progress): { progress: Pro
 
 function batchFrom(state: RaftState, from: number): RaftEntry[] {
   const entries = slice(state.log, from, from + state.maxAppendEntries - 1);
-  let bytes = 0;
-  const fitting = entries.findIndex(({ data }, n) => {
-    bytes += data.length;
-    return n > 0 && bytes > MAX_APPEND_BYTES;
-  });
-  return fitting === -1 ? entries : entries.slice(0, fitting);
+  const count = fitting(entries, ({ data }) => data.length, MAX_APPEND_BYTES);
+  return count === entries.length ? entries : entries.slice(0, count);
 }
 
 const appendMessage = (

@@ -8,6 +8,7 @@
  */
 import type { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { Refusal } from "../../messages/errors.ts";
+import { fitting } from "../../rules/fitting.ts";
 
 /** Bytes of chunks in one commit, on any disk and on a quick one. */
 const [A_BLOCK, MOST_BYTES] = [512 << 10, 4 << 20];
@@ -94,12 +95,10 @@ export class GroupCommit {
   }
 
   #nextBatch(): Change[] {
-    let bytes = 0;
-    const beyond = this.#waiting.findIndex((change, n) => {
-      bytes += change.bytes;
-      return bytes > this.#allowedBytes && n > 0;
-    });
-    return this.#waiting.splice(0, beyond === -1 ? this.#waiting.length : beyond);
+    return this.#waiting.splice(
+      0,
+      fitting(this.#waiting, ({ bytes }) => bytes, this.#allowedBytes),
+    );
   }
 
   #commit(batch: Change[]): void {
