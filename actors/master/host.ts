@@ -55,7 +55,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       clearInterval(compacting);
       group.freshness.stop();
       await server.stop();
-      leadership.close();
+      leadership.stop();
       metadata.close();
     },
   };

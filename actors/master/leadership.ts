@@ -36,6 +36,7 @@ interface Open {
 export class Leadership {
   readonly #parts: Parts;
   #open: Open | null = null;
+  #isStopped = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -65,9 +66,10 @@ export class Leadership {
 
   #followRole(): void {
     const { metadata, log } = this.#parts;
-    const leads = metadata.raft.isReady;
+    // A stopped machine stays in the state that it stopped in, and its last step may be followed later than that.
+    const leads = metadata.raft.isReady && !this.#isStopped;
     if (leads === (this.#open !== null)) return;
-    this.close();
+    this.#close();
     if (leads) this.#open = this.#take();
     log.info({ event: leads ? "office-opened" : "office-closed", term: metadata.term }, "leadership changed");
   }
@@ -86,7 +88,13 @@ export class Leadership {
     await this.#open?.members.handOver();
   }
 
-  close(): void {
+  /** For good: from here on the metadata may be closed. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#close();
+  }
+
+  #close(): void {
     this.#open?.office.close();
     this.#open?.members.stop();
     this.#open?.stateCheck.stop();
