@@ -31,7 +31,16 @@ const raftInput = {
   ...{ id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 1, maxInflight: 1 },
   ...blankRaft({ voters: [["a", "b", "c"]], learners: [] }),
   ...{ durableIndex: 0, commitIndex: 0, leaderId: null, leaderHeardAt: Number.NEGATIVE_INFINITY },
-  ...{ electionTimeoutMs: 0, isTransfer: false, votes: {}, progress: {}, termStartIndex: 0, readSeq: 0 },
+  ...{
+    electionTimeoutMs: 0,
+    waitsSince: 0,
+    waitsAnewFrom: null,
+    isTransfer: false,
+    votes: {},
+    progress: {},
+    termStartIndex: 0,
+    readSeq: 0,
+  },
   ...{ waitingReads: [], transferTo: null, ports: { now: () => 0, random: () => 0, mayLead: () => true, effects: [] } },
 };
 const unexpected: string[] = [];

@@ -30,7 +30,14 @@ const state = (of: Partial<RaftState> = {}): RaftState => ({
   maxInflight: 2,
   ...blankRaft(THREE),
   ...{ term: 5, vote: "b", log: log(1, 2, 5, 5), durableIndex: 4, commitIndex: 2, appliedIndex: 2 },
-  ...{ leaderId: null, leaderHeardAt: Number.NEGATIVE_INFINITY, electionTimeoutMs: 1500, isTransfer: false },
+  ...{
+    leaderId: null,
+    leaderHeardAt: Number.NEGATIVE_INFINITY,
+    electionTimeoutMs: 1500,
+    waitsSince: 0,
+    waitsAnewFrom: null,
+    isTransfer: false,
+  },
   ...{ votes: {}, progress: {}, termStartIndex: 0, readSeq: 0, waitingReads: [], transferTo: null },
   ...of,
 });
@@ -120,7 +127,7 @@ test("of a step that breaks an invariant, and of what waited for its flush, noth
         effects: [
           { kind: "persist", hard: { term: before.term, vote: "c" } },
           { kind: "send", afterFlush: false, message: beat("a", "b") },
-          { kind: "apply", upTo: 7 },
+          { kind: "apply", after: 0, upTo: 7 },
           { kind: "leaderChanged", leaderId: "c", term: before.term },
         ],
       })),

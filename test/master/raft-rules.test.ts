@@ -7,9 +7,11 @@ import {
   answerPreVote,
   answerVote,
   askPreVotes,
+  electionPatienceMs,
   isSticky,
   raisesTerm,
   startElection,
+  waitAnew,
 } from "../../actors/rules/raft/election.ts";
 import { append, emptyLog, entriesToKeep, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 import { beginWatch, planChange, watchLearner } from "../../actors/rules/raft/membership.ts";
@@ -51,6 +53,8 @@ const node = (of: Partial<RaftState> = {}): RaftState => ({
   leaderId: null,
   leaderHeardAt: Number.NEGATIVE_INFINITY,
   electionTimeoutMs: 1500,
+  waitsSince: 0,
+  waitsAnewFrom: null,
   isTransfer: false,
   votes: {},
   progress: {},
@@ -202,14 +206,26 @@ test("R4: one vote a term, for a log at least as complete, while no leader of th
     [{}, { lastTerm: 6, lastIndex: 1 }, true],
   ];
   for (const [state, message, expected] of cases)
-    expect(sent(answerVote(node(state), vote(message)))).toMatchObject([{ granted: expected }]);
+    expect(sent(answerVote(node(state), vote(message), NOW))).toMatchObject([{ granted: expected }]);
 });
 
 test("R4: a grant is durable before it is told, and told again without being written again", () => {
-  const step = answerVote(node(), vote());
+  const step = answerVote(node(), vote(), NOW);
   expect(kinds(step)).toEqual(["persist", "send"]);
   expect(step.effects?.[1]).toMatchObject({ afterFlush: true });
-  expect(kinds(answerVote(node({ vote: "b" }), vote()))).toEqual(["send"]);
+  expect(kinds(answerVote(node({ vote: "b" }), vote(), NOW))).toEqual(["send"]);
+});
+
+test("R4: only a new vote is a reason to wait anew", () => {
+  expect(answerVote(node(), vote(), NOW).patch).toMatchObject({ waitsAnewFrom: NOW });
+  expect(answerVote(node({ vote: "b" }), vote(), NOW).patch).toBeUndefined();
+});
+
+test("a node that had a reason to wait anew waits from then, however late its timer is set for that", () => {
+  const set = (state: RaftState) => after(state, waitAnew(state, 0.5, NOW));
+  const [entered, heard] = [set(node()), set(node({ waitsAnewFrom: NOW - 200 }))];
+  expect([entered, heard].map((state) => electionPatienceMs(state, NOW))).toEqual([1.5 * TMIN, 1.5 * TMIN - 200]);
+  expect(heard.waitsAnewFrom).toBeNull();
 });
 
 test("R5: the known leader is forgotten when the term changes and when an election starts", () => {

@@ -21,7 +21,16 @@ const GROUP: Configuration = { voters: [["a", "b", "c"]], learners: [] };
 const master = (term: number, configuration = GROUP): RaftState => ({
   ...blankRaft(configuration),
   ...{ id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 64, maxInflight: 8, term },
-  ...{ durableIndex: 0, commitIndex: 0, leaderId: null, leaderHeardAt: 0, electionTimeoutMs: 0, isTransfer: false },
+  ...{
+    durableIndex: 0,
+    commitIndex: 0,
+    leaderId: null,
+    leaderHeardAt: 0,
+    electionTimeoutMs: 0,
+    waitsSince: 0,
+    waitsAnewFrom: null,
+    isTransfer: false,
+  },
   ...{ votes: {}, progress: {}, termStartIndex: 0, readSeq: 0, waitingReads: [], transferTo: null },
 });
 const header = (term: number) => ({ from: "b", to: "a", term });

@@ -47,7 +47,7 @@ const doubleVote: GroupOptions = {
       grantsVote: ({ context, event }) => event.type === "rpc.vote" && grantsVote(forgetful(context), event.message),
     },
     actions: {
-      answerVote: handle<EventOf<"rpc.vote">>((state, { message }) => answerVote(forgetful(state), message)),
+      answerVote: handle<EventOf<"rpc.vote">>((state, { message, at }) => answerVote(forgetful(state), message, at)),
     },
   }),
 };
@@ -58,7 +58,7 @@ const staleLogsWin: GroupOptions = {
       grantsVote: ({ context, event }) => event.type === "rpc.vote" && grantsVote(context, flattered(event.message)),
     },
     actions: {
-      answerVote: handle<EventOf<"rpc.vote">>((state, { message }) => answerVote(state, flattered(message))),
+      answerVote: handle<EventOf<"rpc.vote">>((state, { message, at }) => answerVote(state, flattered(message), at)),
       answerPreVote: handle<EventOf<"rpc.preVote">>((state, { message }) =>
         answerPreVote(state, flattered(message), false),
       ),

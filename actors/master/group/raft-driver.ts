@@ -80,7 +80,6 @@ export class RaftDriver {
   readonly #ports: RaftDriverPorts;
   readonly #effects: Effect[] = [];
   #open = newBatch();
-  #applied = 0;
   #isFlushing = false;
   #isDeferred = false;
   #isDraining = false;
@@ -107,6 +106,8 @@ export class RaftDriver {
       leaderId: null,
       leaderHeardAt: Number.NEGATIVE_INFINITY,
       electionTimeoutMs: 0,
+      waitsSince: 0,
+      waitsAnewFrom: null,
       isTransfer: false,
       votes: {},
       progress: {},
@@ -213,15 +214,8 @@ export class RaftDriver {
         else ports.send(effect.message);
         return;
       case "apply": {
-        const { appliedIndex, log } = this.state;
-        // The machine hears of what was applied after this step; until then we know better.
-        this.#applied = Math.max(this.#applied, appliedIndex);
-        if (effect.upTo <= this.#applied) return;
-        const entries = slice(log, this.#applied + 1, effect.upTo);
-        this.#applied = effect.upTo;
         applying.begins();
-        ports.apply(entries);
-        this.actor.send({ type: "apply.done", index: effect.upTo, at: ports.clock.now() });
+        ports.apply(slice(this.state.log, effect.after + 1, effect.upTo));
         return;
       }
       case "proposed":

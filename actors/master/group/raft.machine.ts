@@ -16,6 +16,7 @@ import {
   askPreVotes,
   countPreVote,
   countVote,
+  electionPatienceMs,
   grantsVote,
   hasVoteQuorum,
   isSticky,
@@ -23,6 +24,7 @@ import {
   mayCampaign,
   raisesTerm,
   startElection,
+  waitAnew,
 } from "../../rules/raft/election.ts";
 import { checkStep } from "../../rules/raft/invariants.ts";
 import { compact } from "../../rules/raft/log-tail.ts";
@@ -31,7 +33,6 @@ import { votersOf } from "../../rules/raft/quorum.ts";
 import { beat, read, refuseRead } from "../../rules/raft/reads.ts";
 import {
   advanceCommit,
-  applyCommitted,
   followAppend,
   followBeat,
   followSnapshotOffer,
@@ -83,13 +84,11 @@ const raftSetup = setup({
  * an invariant leaves nothing behind: it throws before either, and the driver carries out no effect any more.
  */
 export const handle = <E extends RaftEvent>(handler: (state: RaftContext, event: E) => Step) =>
-  raftSetup.enqueueActions(({ context, event, enqueue }) => {
-    const { patch, effects = [] } = handler(context, event as E);
-    if (patch) {
-      checkStep(context, patch);
-      enqueue.assign(patch);
-    }
+  raftSetup.assign(({ context, event }) => {
+    const { patch = {}, effects = [] } = handler(context, event as E);
+    checkStep(context, patch);
     context.ports.effects.push(...effects);
+    return patch;
   });
 
 const MAY_COME_LATE: RaftEvent["type"][] = [
@@ -115,19 +114,18 @@ export const raftMachine = raftSetup
       answersOurPreVote: ({ context, event }) =>
         event.type === "rpc.preVoteReply" && event.message.forTerm === context.term + 1 && !raisesTerm(context, event),
       isQuorumActive: ({ context }) => quorumPatienceMs(context, context.ports.now()) > 0,
+      hasHeard: ({ context }) => context.waitsAnewFrom !== null,
       isTermStartApplied: ({ context }) => context.appliedIndex >= context.termStartIndex,
       wantsTransfer: ({ context }) => context.transferTo !== null,
     },
     actions: {
-      drawTimeout: handle((state) => ({
-        patch: { electionTimeoutMs: Math.round(state.timings.electionMs * (1 + state.ports.random())) },
-      })),
+      waitAnew: handle((state) => waitAnew(state, state.ports.random(), state.ports.now())),
       adoptTerm: handle<RpcEvent>(adoptTerm),
       handleAgain: raise(({ event }) => event),
       answerOwnTerm: handle<RpcEvent>(answerOwnTerm),
       answerPreVote: handle<EventOf<"rpc.preVote">>((state, { message }) => answerPreVote(state, message, false)),
       refusePreVote: handle<EventOf<"rpc.preVote">>((state, { message }) => answerPreVote(state, message, true)),
-      answerVote: handle<EventOf<"rpc.vote">>((state, { message }) => answerVote(state, message)),
+      answerVote: handle<EventOf<"rpc.vote">>((state, { message, at }) => answerVote(state, message, at)),
       askPreVotes: handle(askPreVotes),
       startElection: handle(startElection),
       markTransfer: handle(() => ({ patch: { isTransfer: true } })),
@@ -151,9 +149,6 @@ export const raftMachine = raftSetup
       refuseRead: handle(refuseRead),
       noteFlushed: handle<EventOf<"disk.flushed">>((state, event) => noteFlushed(state, event, false)),
       noteOwnFlushed: handle<EventOf<"disk.flushed">>((state, event) => noteFlushed(state, event, true)),
-      noteApplied: handle<EventOf<"apply.done">>((state, { index }) =>
-        chain(state, { patch: { appliedIndex: Math.max(state.appliedIndex, index) } }, applyCommitted),
-      ),
       noteCompacted: handle<EventOf<"log.compacted">>((state, { index }) => ({
         patch: { log: compact(state.log, index) },
       })),
@@ -164,7 +159,7 @@ export const raftMachine = raftSetup
       recountCommit: handle(advanceCommit),
     },
     delays: {
-      electionTimeoutMs: ({ context }) => context.electionTimeoutMs,
+      electionTimeoutMs: ({ context }) => Math.max(1, electionPatienceMs(context, context.ports.now())),
       electionMs: ({ context }) => context.timings.electionMs,
       heartbeatMs: ({ context }) => context.timings.heartbeatMs,
       quorumPatienceMs: ({ context }) => Math.max(1, quorumPatienceMs(context, context.ports.now())),
@@ -194,7 +189,6 @@ export const raftMachine = raftSetup
       "client.read": { actions: "refuseRead" },
       "disk.flushed": { actions: "noteFlushed" },
       "disk.failed": { target: ".stopped" },
-      "apply.done": { actions: "noteApplied" },
       "log.compacted": { actions: "noteCompacted" },
       "snapshot.installed": { actions: "noteSnapshotInstalled" },
     },
@@ -206,21 +200,12 @@ export const raftMachine = raftSetup
       follower: {
         description:
           "Takes entries from the leader and answers votes; campaigns when it hears of no leader for too long.",
-        entry: "drawTimeout",
+        entry: "waitAnew",
         on: {
-          "rpc.vote": [
-            { guard: "isSticky" },
-            { guard: "grantsVote", target: "follower", reenter: true, actions: "answerVote" },
-            { guard: "isSameTerm", actions: "answerVote" },
-          ],
-          "rpc.append": { guard: "isSameTerm", target: "follower", reenter: true, actions: "followAppend" },
-          "rpc.beat": { guard: "isSameTerm", target: "follower", reenter: true, actions: "followBeat" },
-          "rpc.snapshotOffer": {
-            guard: "isSameTerm",
-            target: "follower",
-            reenter: true,
-            actions: "followSnapshotOffer",
-          },
+          "rpc.vote": [{ guard: "isSticky" }, { guard: "isSameTerm", actions: "answerVote" }],
+          "rpc.append": { guard: "isSameTerm", actions: "followAppend" },
+          "rpc.beat": { guard: "isSameTerm", actions: "followBeat" },
+          "rpc.snapshotOffer": { guard: "isSameTerm", actions: "followSnapshotOffer" },
           "rpc.timeoutNow": {
             guard: and(["isSameTerm", "mayCampaign"]),
             target: "candidate",
@@ -234,6 +219,12 @@ export const raftMachine = raftSetup
         },
         after: {
           electionTimeoutMs: [
+            {
+              guard: "hasHeard",
+              target: "follower",
+              reenter: true,
+              description: "A leader was heard, or a vote given: it waits on from then.",
+            },
             { guard: "mayCampaign", target: "precandidate" },
             { target: "follower", reenter: true },
           ],
@@ -241,7 +232,7 @@ export const raftMachine = raftSetup
       },
       precandidate: {
         description: "Asks whether it would be elected, without disturbing anyone's term.",
-        entry: ["drawTimeout", "askPreVotes"],
+        entry: ["waitAnew", "askPreVotes"],
         always: { guard: "hasVoteQuorum", target: "candidate" },
         on: {
           "rpc.preVoteReply": { guard: "answersOurPreVote", actions: "countPreVote" },
@@ -258,7 +249,7 @@ export const raftMachine = raftSetup
       },
       candidate: {
         description: "Asks for votes in a term of its own.",
-        entry: ["drawTimeout", "startElection"],
+        entry: ["waitAnew", "startElection"],
         always: [
           { guard: "hasVoteQuorum", target: "leader" },
           { guard: "isVoteLost", target: "follower" },

@@ -103,17 +103,34 @@ export function grantsVote(state: RaftState, message: RaftMessageOf<"rpc.vote">)
   );
 }
 
-export function answerVote(state: RaftState, message: RaftMessageOf<"rpc.vote">): Step {
+/** @param at when the answer is given: a new vote is a reason to wait for what comes of it */
+export function answerVote(state: RaftState, message: RaftMessageOf<"rpc.vote">, at: number): Step {
   const granted = grantsVote(state, message);
+  const isNew = granted && state.vote === null;
   const effects: Effect[] = [];
-  if (granted && state.vote === null) effects.push({ kind: "persist", hard: { term: state.term, vote: message.from } });
+  if (isNew) effects.push({ kind: "persist", hard: { term: state.term, vote: message.from } });
   effects.push({
     kind: "send",
     afterFlush: true,
     message: { type: "rpc.voteReply", from: state.id, to: message.from, term: state.term, granted },
   });
-  return granted ? { patch: { vote: message.from }, effects } : { effects };
+  return isNew ? { patch: { vote: message.from, waitsAnewFrom: at }, effects } : { effects };
 }
+
+/** Sets the election timer, with a length drawn by chance. @param chance in [0, 1) */
+export function waitAnew(state: RaftState, chance: number, at: number): Step {
+  return {
+    patch: {
+      electionTimeoutMs: Math.round(state.timings.electionMs * (1 + chance)),
+      waitsSince: state.waitsAnewFrom ?? at,
+      waitsAnewFrom: null,
+    },
+  };
+}
+
+/** How long it goes on waiting, unless it has reason to wait anew. */
+export const electionPatienceMs = ({ waitsSince, electionTimeoutMs }: RaftState, at: number): number =>
+  waitsSince + electionTimeoutMs - at;
 
 /** A node outside its own configuration does not campaign. */
 export const mayCampaign = (state: RaftState): boolean => isVoter(state.configuration, state.id);

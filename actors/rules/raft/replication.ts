@@ -266,7 +266,8 @@ export function advanceCommit(state: RaftState): Step {
 /** P4: nothing is applied that is not committed and on our own disk. */
 export function applyCommitted(state: RaftState): Step {
   const upTo = Math.min(state.commitIndex, state.durableIndex);
-  return upTo > state.appliedIndex ? { effects: [{ kind: "apply", upTo }] } : {};
+  const { appliedIndex: after } = state;
+  return upTo > after ? { patch: { appliedIndex: upTo }, effects: [{ kind: "apply", after, upTo }] } : {};
 }
 
 /** P6: a flush that ended after its entries were overwritten says nothing about the ones there now. */
@@ -330,7 +331,7 @@ export function leaveOffice(state: RaftState): Step {
 // ── the follower ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 const heard = (state: RaftState, from: NodeId, at: number): Step => ({
-  patch: { leaderId: from, leaderHeardAt: at },
+  patch: { leaderId: from, leaderHeardAt: at, waitsAnewFrom: at },
   effects: state.leaderId === from ? [] : [{ kind: "leaderChanged", leaderId: from, term: state.term }],
 });
 

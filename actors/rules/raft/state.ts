@@ -69,7 +69,12 @@ export interface RaftState {
   leaderId: NodeId | null;
   /** When the leader was last heard; -Infinity: not in this term; Infinity: we lead. */
   leaderHeardAt: number;
+  /** How long it waits for a leader, or for votes. */
   electionTimeoutMs: number;
+  /** When that began: when it came into its state, or last had reason to go on waiting. */
+  waitsSince: number;
+  /** When it had reason to wait anew, since its timer was set; null: not since. */
+  waitsAnewFrom: number | null;
   /** This campaign was asked for by the leader (TimeoutNow). */
   isTransfer: boolean;
   /** Answers to the (pre-)vote under way. */
@@ -99,7 +104,6 @@ export type RaftEvent =
   /** A flush has ended: everything up to this entry is on disk, if it is still the same entry (P6). */
   | ({ type: "disk.flushed"; lastIndex: number; lastTerm: number } & At)
   | ({ type: "disk.failed"; reason: string } & At)
-  | ({ type: "apply.done"; index: number } & At)
   | ({ type: "log.compacted"; index: number } & At)
   | ({ type: "snapshot.installed"; index: number; term: number; configuration: Configuration; success: boolean } & At)
   | ({ type: "peer.unreachable"; id: NodeId } & At)
@@ -119,7 +123,8 @@ export type Effect =
     }
   /** `afterFlush`: not before everything persisted so far is on disk (P1, P2). */
   | { kind: "send"; message: RaftMessage; afterFlush: boolean }
-  | { kind: "apply"; upTo: number }
+  /** Apply the entries behind `after`, up to this one. To whoever hears of the state, they are applied. */
+  | { kind: "apply"; after: number; upTo: number }
   /** Proposals of one event got these places, or none: this node does not lead. */
   | { kind: "proposed"; firstIndex: number | null; count: number }
   | { kind: "readReady"; id: number; index: number }
