@@ -99,7 +99,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
   author.write(900, "master-1", "raft", "after electionTimeoutMs", "precandidate", { c: { term: 1 } });
   author.write(930, "master-1", "raft", "rpc.preVoteReply", "candidate", { c: { term: 2 } });
   author.write(960, "master-1", "raft", "rpc.voteReply", OPENING, { c: { term: 2 } });
-  author.write(990, "master-1", "raft", "apply.done", LEADING, { c: { term: 2 } });
+  author.write(990, "master-1", "raft", "rpc.appendReply", LEADING, { c: { term: 2 } });
   for (const id of workerIds) {
     author.write(10, id, "worker", "init", "starting");
     author.write(1000, id, "worker", "OPENED", "registering.asking");
@@ -151,7 +151,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
           d: { from: "master-3", granted: true, term: 3 },
           c: { term: 3 },
         });
-        author.write(21_499, "master-2", "raft", "apply.done", LEADING, {
+        author.write(21_499, "master-2", "raft", "rpc.appendReply", LEADING, {
           w: recordId(voted),
           c: { term: 3, commit: 4127 },
         });
