@@ -5,7 +5,8 @@ import { createClient } from "../../gateway/client/client.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { GatewayCluster } from "../support/gateway-cluster.ts";
 import { pick, SEED, seeded } from "../support/random.ts";
-import { onSocket, problemOf, restGatewayOver } from "../support/rest-gateway.ts";
+import { rawRequest } from "../support/raw-request.ts";
+import { problemOf, restGatewayOver } from "../support/rest-gateway.ts";
 
 const DFS = resolve(import.meta.dir, "../../gateway/cli/dfs.ts");
 let cluster: GatewayCluster;
@@ -300,11 +301,11 @@ test("S7. what cannot travel in a header is refused at every entrance, and nothi
     const response = await answer;
     if (code !== "fine") expect([response.status, (await problemOf(response)).code]).toEqual([400, code]);
   }
-  const raw = await onSocket(
+  const { text } = await rawRequest(
     url,
     `PUT /files/s7/no HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nx-meta-a: d\x7f\r\n\r\nx`,
   );
-  expect(raw).toStartWith("HTTP/1.1 4");
+  expect(text).toStartWith("HTTP/1.1 4");
   await call("DELETE", "/files/s7/no");
   expect((await call("HEAD", "/files/s7/no")).status).toBe(404);
 });

@@ -2,11 +2,11 @@ import { afterAll, afterEach, expect, test } from "bun:test";
 import { Refusal } from "../../actors/messages/errors.ts";
 import { refusalFrom } from "../../actors/node/http/answers.ts";
 import { stopRisk } from "../../gateway/rest/health.ts";
+import { until } from "../support/fair-time.ts";
 import { freePorts } from "../support/free-ports.ts";
-import { rawRequest } from "../support/raw-request.ts";
-import { onSocket, problemOf, restGateway } from "../support/rest-gateway.ts";
+import { hangUpAfter, rawRequest } from "../support/raw-request.ts";
+import { problemOf, restGateway } from "../support/rest-gateway.ts";
 
-const PATIENT = { answerWithinMs: 5000 };
 const shared = await restGateway();
 const doors: ReturnType<typeof shared.door>[] = [];
 /** Another door to the same cluster. */
@@ -241,54 +241,56 @@ test("metrics count requests by route and tell redundancy, or that no leader ans
 test("a body cut short stores nothing, on a real connection", async () => {
   const gateway = start();
   const url = gateway.listen(freePorts(1)[0] as number);
-  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc");
-  await onSocket(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+  await hangUpAfter(url, "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc");
+  await hangUpAfter(
+    url,
+    "PUT /files/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+  );
   const part = '--B\r\nContent-Disposition: form-data; name="f"; filename="cut"\r\n\r\nabc';
   const form = `POST /files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n`;
-  await onSocket(url, `${form}Content-Length: 500\r\n\r\n${part}`);
-  const whole = await onSocket(url, `${form}Content-Length: ${part.length}\r\n\r\n${part}`, PATIENT);
-  expect(whole).toContain("BODY_INCOMPLETE");
+  await hangUpAfter(url, `${form}Content-Length: 500\r\n\r\n${part}`);
+  const whole = await rawRequest(url, `${form}Content-Length: ${part.length}\r\n\r\n${part}`);
+  expect(whole.text).toContain("BODY_INCOMPLETE");
   const json =
     "POST /files/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
-  await onSocket(url, json);
+  await hangUpAfter(url, json);
   expect(await shared.paths()).toEqual([]);
   const upload = await gateway.data.transfers.openUpload({ path: "kept" });
   const patch = `PATCH /uploads/${upload.uploadId} HTTP/1.1\r\nHost: localhost\r\nUpload-Offset: 0\r\nContent-Length: 100\r\n\r\nabc`;
-  await onSocket(url, patch);
-  expect((await gateway.data.transfers.uploadStatus(upload.uploadId)).offset).toBe(3);
+  const { transfers } = gateway.data;
+  await hangUpAfter(url, patch, () => until("it is under way", () => transfers.activity().uploads.length > 0));
+  await until("what came is kept", async () => (await transfers.uploadStatus(upload.uploadId)).offset === 3);
 });
 
 test("a refused put is answered without its body being read", async () => {
   const gateway = start();
   const url = gateway.listen(freePorts(1)[0] as number);
   gateway.data.refusal = new Refusal("NOT_ENOUGH_WORKERS", "1 live worker, 2 needed");
-  const answer = await onSocket(
+  const { status, text } = await rawRequest(
     url,
     "PUT /files/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000\r\n\r\nabc",
-    PATIENT,
   );
-  expect(answer).toStartWith("HTTP/1.1 503");
-  expect(answer).toContain("NOT_ENOUGH_WORKERS");
+  expect(status).toBe(503);
+  expect(text).toContain("NOT_ENOUGH_WORKERS");
 });
 
 test("headers beyond what HTTP bears get 431, metadata in UTF-8 comes back as it was", async () => {
   const gateway = start();
   const url = gateway.listen(freePorts(1)[0] as number);
-  const huge = await onSocket(
+  const { status } = await rawRequest(
     url,
     `PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: ${"x".repeat(40_000)}\r\nContent-Length: 1\r\n\r\nx`,
-    PATIENT,
   );
-  expect(huge).toStartWith("HTTP/1.1 431");
+  expect(status).toBe(431);
   expect(await shared.paths()).toEqual([]);
-  await onSocket(
+  const inUtf8 = Buffer.from("über").toString("latin1");
+  await rawRequest(
     url,
-    "PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: \u00fcber\r\nContent-Length: 1\r\n\r\nx",
-    PATIENT,
+    `PUT /files/f HTTP/1.1\r\nHost: localhost\r\nx-meta-a: ${inUtf8}\r\nContent-Length: 1\r\n\r\nx`,
   );
   expect(await gateway.data.namespace.stat("f")).toMatchObject({ userMetadata: { a: "über" } });
-  const read = await onSocket(url, "GET /files/f HTTP/1.1\r\nHost: localhost\r\n\r\n", PATIENT);
-  expect(read).toContain(`x-meta-a: ${Buffer.from("über").toString("latin1")}\r\n`);
+  const read = await rawRequest(url, "GET /files/f HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  expect(read.text).toContain(`x-meta-a: ${inUtf8}\r\n`);
 });
 
 test("curl waits for 100 Continue and gets it; HEAD on the wire has the length; a Host of two letters is no trap", async () => {

@@ -7,9 +7,18 @@ export interface RawAnswer {
   text: string;
 }
 
-/** Latin-1 text goes out byte by byte. @returns what came back, once its head is whole or the connection has ended */
+/** Whether all that its head announces of an answer is here. A body of unknown length is not waited for. */
+function isWhole(answer: string, hasBody: boolean): boolean {
+  const head = /^HTTP\/1\.1 [2-9].*?\r\n\r\n/s.exec(answer)?.[0];
+  if (head === undefined) return false;
+  const announced = hasBody ? /\r\ncontent-length: *(\d+)/i.exec(head)?.[1] : undefined;
+  return answer.length >= head.length + Number(announced ?? 0);
+}
+
+/** Latin-1 text goes out byte by byte. @returns what came back, once the answer is whole or the connection has ended */
 export function rawRequest(url: string, text: string): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
+  const hasBody = !text.startsWith("HEAD ");
   const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
   let answer = "";
   const final = () => answer.replace(/^HTTP\/1\.1 100.*?\r\n\r\n/s, "");
@@ -20,7 +29,7 @@ export function rawRequest(url: string, text: string): Promise<RawAnswer> {
   });
   socket.on("data", (bytes) => {
     answer += bytes.toString("latin1");
-    if (/^HTTP\/1\.1 [2-9].*\r\n\r\n/s.test(final())) socket.destroy();
+    if (isWhole(final(), hasBody)) socket.destroy();
   });
   socket.on("error", () => {});
   socket.on("close", () => {
@@ -28,4 +37,17 @@ export function rawRequest(url: string, text: string): Promise<RawAnswer> {
     resolve({ status: status === undefined ? null : Number(status), text: answer });
   });
   return promise;
+}
+
+/** Sends latin-1 text, as much as there is of a request, and hangs up once it was `taken`, without an answer. */
+export async function hangUpAfter(
+  url: string,
+  text: string,
+  taken: () => Promise<unknown> = () => Bun.sleep(100),
+): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname, () => socket.write(Buffer.from(text, "latin1")));
+  socket.resume().on("error", () => {});
+  await taken();
+  socket.destroy();
 }

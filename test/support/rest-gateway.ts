@@ -1,5 +1,3 @@
-/** A gateway's REST server over a cluster in one process: called directly, or on a real socket. */
-import { connect } from "node:net";
 import type { Config } from "../../actors/messages/config.ts";
 import { checkConfig } from "../../actors/node/config.ts";
 import { serve } from "../../actors/node/http/server-options.ts";
@@ -71,25 +69,3 @@ export function restGatewayOver<D extends Backend>(data: D, options: { token?: s
 /** The problem document of an answer. */
 export const problemOf = async (response: Response) =>
   (await response.json()) as { code: string; status: number; detail: string; next: string } & Record<string, unknown>;
-
-/** Sends bytes on a socket of its own, waits, longer if nothing comes back, and hangs up; @returns what came back. */
-export async function onSocket(
-  url: string,
-  text: string,
-  { waitMs = 100, answerWithinMs = waitMs }: { waitMs?: number; answerWithinMs?: number } = {},
-): Promise<string> {
-  const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
-  let answer = "";
-  socket.on("data", (bytes) => {
-    answer += bytes.toString("latin1");
-  });
-  socket.on("error", () => {});
-  socket.write(text);
-  const startedAt = performance.now();
-  do await Bun.sleep(waitMs);
-  while (answer === "" && performance.now() - startedAt < answerWithinMs);
-  socket.destroy();
-  await Bun.sleep(50);
-  return answer;
-}
