@@ -27,6 +27,8 @@ const KIB = 1024;
 const SIZES = { blockSizeBytes: 64 * KIB, inlineChunkBytes: 64 * KIB, chunkSizeBytes: 128 * KIB };
 /** That of this program, where config.json says nothing: the earlier one knows no such key. */
 const TINY_BYTES = 4 * KIB;
+/** For so long after a worker failed it, a gateway places nothing there; that of the earlier program not even if no other is left. */
+const AVOIDED_MS = 5000;
 /** On both sides of what lies in the metadata, in a worker's database, in one block, in one chunk. */
 const LENGTHS = [
   ...[0, 1, KIB, TINY_BYTES, TINY_BYTES + 1],
@@ -154,9 +156,10 @@ describe.skipIf(!isThere)(`from ${EARLIER}${isThere ? "" : ", which the history 
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test(`32g. workers are updated one by one, each as soon as it may be stopped  SEED=${SEED}`, async () => {
+  test(`32g. workers are updated one by one, each once it may be stopped and gateways use the one before again  SEED=${SEED}`, async () => {
     await writeAllLengths("before");
     for (const id of WORKERS) {
+      if (id !== WORKERS[0]) await Bun.sleep(AVOIDED_MS);
       await untilWorkerMayStop(id);
       await update(id);
       await untilWorkerIsBack(id);
@@ -193,6 +196,8 @@ describe.skipIf(!isThere)(`from ${EARLIER}${isThere ? "" : ", which the history 
     const short = [...kept].filter(([, { length }]) => length > 0 && length <= TINY_BYTES).map(([path]) => path);
     expect(short.length).toBeGreaterThan(LENGTHS.length);
     for (const path of short) expect([path, await storageOf(path)]).toEqual([path, "workers"]);
+    // A gateway asks for the version every ten seconds, and learns it from whoever asks for the cluster's state.
+    await cluster.view();
     await put(cluster.url, "tiny", KIB);
     await put(cluster.url, "longer", TINY_BYTES + 1);
     expect([await storageOf("tiny"), await storageOf("longer")]).toEqual(["metadata", "workers"]);
@@ -224,7 +229,9 @@ describe.skipIf(!isThere)(`from ${EARLIER}${isThere ? "" : ", which the history 
     await expectKept();
     const { files } = (await cluster.view()) as unknown as { files: { files: number } };
     expect(files.files).toBeGreaterThan(kept.size);
-    expect(load.refusals.map(({ code, call: { client, op } }) => `${code} ${client} ${op.kind}`)).toEqual([]);
+    expect(
+      load.refusals.map(({ code, words, call: { client, op } }) => `${op.kind} of ${client}: ${code} ${words}`),
+    ).toEqual([]);
     await expectOneHistory(cluster, load, MASTERS);
     const { ofMasters, builtAnew } = stateHashes(MASTERS.map((id) => cluster.dataOf(id)));
     expect(ofMasters).toEqual(MASTERS.map(() => builtAnew));

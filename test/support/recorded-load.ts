@@ -71,7 +71,7 @@ export class RecordedLoad {
   /** Answers that no client should get. */
   readonly surprises: string[] = [];
   /** Answers that tell a client to try again, or to look, by code; NO_ANSWER: the connection ended without one. */
-  readonly refusals: { code: string; call: RecordedCall; gateway: string }[] = [];
+  readonly refusals: { code: string; words: string; call: RecordedCall }[] = [];
   readonly #options: Required<LoadOptions>;
   readonly #groups: Group[] = [];
   readonly #running: Promise<void>[] = [];
@@ -200,7 +200,7 @@ export class RecordedLoad {
     const answer = await this.#ask(gateway, request);
     const moment = this.#moment++;
     if (answer === null) {
-      this.refusals.push({ code: "NO_ANSWER", call: recorded, gateway });
+      this.refusals.push({ code: "NO_ANSWER", words: "", call: recorded });
       return;
     }
     const { response, text } = answer;
@@ -213,7 +213,7 @@ export class RecordedLoad {
     }
     const code = codeOf(response, text);
     recorded.withoutEffect = NOTHING_HAPPENED.has(code);
-    this.refusals.push({ code, call: recorded, gateway });
+    this.refusals.push({ code, words: text.slice(0, 300), call: recorded });
     if (!recorded.withoutEffect && !MAY_HAVE_HAPPENED.has(code))
       this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
   }
