@@ -84,7 +84,7 @@ export const ErrorCodes = {
     next: "No master leads. Try again in a moment, or start the masters that are down; GET /cluster/masters shows each one.",
   },
   NOT_LEADER: { status: 421, next: "Ask the master in details.leaderUrl." },
-  NOT_READY: { status: 503, next: "The node is still starting; details name what it waits for." },
+  NOT_READY: { status: 503, next: "The node is starting or stopping. Ask another, or this one again in a moment." },
   CLOCKS_DIFFER: {
     status: 503,
     next: "Set the clocks of the machines (NTP). Two nodes may differ by five minutes; details.aheadMs says by how much they do.",

@@ -7,6 +7,7 @@
 import type { StoredChunk } from "../../actors/messages/chunk.ts";
 import type { Config } from "../../actors/messages/config.ts";
 import { Refusal } from "../../actors/messages/errors.ts";
+import type { WorkerAddress } from "../../actors/messages/questions.ts";
 import type { BlockOutcomes } from "../../actors/messages/worker.ts";
 import type { BlockToPut } from "../../actors/node/http/block-requests.ts";
 import { blockCount } from "../../actors/rules/byte-range.ts";
@@ -222,7 +223,7 @@ export class ChunkWriter {
 
   /** Copies are made on replacements until `minReplicas` hold the sealed chunk; beyond that the leader repairs. */
   async #reachEnough(sealedOn: string[], supply: (workerId: string) => Promise<boolean>): Promise<StoredChunk> {
-    const { masters, workers, copies, chunkSizeBytes, blockSizeBytes } = this.#options;
+    const { workers, copies, blockSizeBytes } = this.#options;
     const blocks = this.#blockCrcs.length;
     const isWhole = blocks === blockCount(this.#lengthBytes, blockSizeBytes);
     lengthIsSumOfBlocks.check(isWhole, { lengthBytes: this.#lengthBytes, blocks, blockSizeBytes });
@@ -230,17 +231,7 @@ export class ChunkWriter {
     for (let round = 0; sealed.length < copies.minReplicas; round++) {
       this.#assertSomeLeft();
       if (round === MAX_REPLACEMENT_ROUNDS) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
-      const exclude = [...new Set([...this.#lost.map(({ workerId }) => workerId), ...Object.keys(workers.avoided())])];
-      const { workers: replacements } = await masters.ask(
-        {
-          type: "REPLACE_WORKERS",
-          chunkSizeBytes,
-          count: copies.replicationFactor - sealed.length,
-          holders: sealed,
-          exclude: exclude.slice(0, 64),
-        },
-        { underWay: true },
-      );
+      const replacements = await this.#replacements(sealed);
       if (replacements.length === 0) throw this.#tooFew(`${sealed.length} of ${copies.minReplicas}`);
       workers.learn(replacements);
       await Promise.all(
@@ -252,6 +243,24 @@ export class ChunkWriter {
       );
     }
     return { chunkId: this.chunkId, lengthBytes: this.#lengthBytes, crc32: this.#crc32, workerIds: sealed };
+  }
+
+  /**
+   * Workers that may take the chunk. Those that failed other chunks a moment ago are asked for only if there are no others:
+   * the leader judges better than one failed request whether a worker lives.
+   */
+  async #replacements(holders: string[]): Promise<WorkerAddress[]> {
+    const { masters, workers, copies, chunkSizeBytes } = this.#options;
+    const ask = async (without: string[]): Promise<WorkerAddress[]> => {
+      const count = copies.replicationFactor - holders.length;
+      const exclude = [...new Set(without)].slice(0, 64);
+      const question = { type: "REPLACE_WORKERS", chunkSizeBytes, count, holders, exclude } as const;
+      return (await masters.ask(question, { underWay: true })).workers;
+    };
+    const lost = this.#lost.map(({ workerId }) => workerId);
+    const avoided = Object.keys(workers.avoided());
+    const others = await ask([...lost, ...avoided]);
+    return others.length === 0 && avoided.some((id) => !lost.includes(id)) ? await ask(lost) : others;
   }
 
   /** Copies every block from a survivor to a replacement, each checked on the way. */

@@ -60,6 +60,8 @@ interface RunningNode {
   kind: NodeKind;
   id: string;
   args: string[];
+  /** The checkout that it runs. */
+  project: string;
   process: Bun.Subprocess;
 }
 
@@ -67,7 +69,7 @@ interface RunningNode {
 export interface ClusterView {
   leader: string | null;
   masters: { id: string; role: string | null; lag: number | null }[];
-  workers: { id: string; state: string; chunks: number; trashBytes: number }[];
+  workers: { id: string; state: string; chunks: number; trashBytes: number; lastHeardMs: number | null }[];
   redundancy: { chunks: number; full: number; below: Record<string, number> };
   steward: string;
   term: number;
@@ -160,20 +162,21 @@ export class RealCluster {
     }
   }
 
-  startNode(kind: NodeKind, id: string, args: string[] = []): void {
+  /** @param project the checkout whose program it runs; left out: that of the cluster */
+  startNode(kind: NodeKind, id: string, args: string[] = [], project = this.#project): void {
     mkdirSync(join(this.folder, "logs"), { recursive: true });
     const log = openSync(join(this.folder, "logs", `${id}.log`), "a");
     const process = Bun.spawn({
       cmd: [
         globalThis.process.execPath,
-        join(this.#project, SCRIPTS[kind]),
+        join(project, SCRIPTS[kind]),
         "--id",
         id,
         "--config",
         this.configPath,
         ...args,
       ],
-      cwd: this.#project,
+      cwd: project,
       // The open pipe is a node's proof that we live: however we end, no node stays behind.
       env: { ...Bun.env, ...this.#env, [LAUNCHED_ENV]: "1" },
       stdin: "pipe",
@@ -181,7 +184,7 @@ export class RealCluster {
       stderr: log,
     });
     closeSync(log);
-    this.#nodes.set(id, { kind, id, args, process });
+    this.#nodes.set(id, { kind, id, args, project, process });
   }
 
   #node(id: string): RunningNode {
@@ -266,9 +269,10 @@ export class RealCluster {
     return process.exitCode === null && process.signalCode === null;
   }
 
-  restart(id: string): void {
+  /** @param project another checkout to run from now on */
+  restart(id: string, project = this.#node(id).project): void {
     const { kind, args } = this.#node(id);
-    this.startNode(kind, id, args);
+    this.startNode(kind, id, args, project);
   }
 
   async ready(timeoutMs = 60_000): Promise<void> {

@@ -26,6 +26,8 @@ export interface LoadOptions {
   keyed?: "half" | "all";
   /** Mean pause of a client between two operations, ms. */
   pauseMs?: number;
+  /** A gateway that is stopping, or takes no connection, is passed over: its clients ask the next one. */
+  goElsewhere?: boolean;
   /** So many bytes more than its name has each content that is put. */
   paddingBytes?: () => number;
   random: () => number;
@@ -42,6 +44,19 @@ interface Group {
   etags: Map<string, string>;
 }
 
+interface Asked {
+  method: string;
+  /** Behind the gateway's address. */
+  url: string;
+  headers: Headers;
+  body?: string;
+}
+
+interface Answer {
+  response: Response;
+  text: string;
+}
+
 const FILES = ["a", "b", "c"];
 const GROUPS_IN_USE = 2;
 const PAUSE_MS = 8;
@@ -55,6 +70,8 @@ export class RecordedLoad {
   readonly history: RecordedCall[] = [];
   /** Answers that no client should get. */
   readonly surprises: string[] = [];
+  /** Answers that tell a client to try again, or to look, by code; NO_ANSWER: the connection ended without one. */
+  readonly refusals: { code: string; words: string; call: RecordedCall }[] = [];
   readonly #options: Required<LoadOptions>;
   readonly #groups: Group[] = [];
   readonly #running: Promise<void>[] = [];
@@ -72,6 +89,7 @@ export class RecordedLoad {
     keyed = "half",
     operationsPerGroup = 200,
     pauseMs = PAUSE_MS,
+    goElsewhere = false,
     paddingBytes = noPadding,
     ...options
   }: LoadOptions) {
@@ -82,6 +100,7 @@ export class RecordedLoad {
       keyed,
       operationsPerGroup,
       pauseMs,
+      goElsewhere,
       paddingBytes,
       ...options,
     };
@@ -178,11 +197,12 @@ export class RecordedLoad {
     this.history.push(recorded);
     const request = requestOf(op, body, group.etags, n);
     if (key !== null) request.headers.set("idempotency-key", key);
-    const answer = await fetch(`${gateway}${request.url}`, { ...request, signal: AbortSignal.timeout(PATIENCE_MS) })
-      .then(async (response) => ({ response, text: await response.text() }))
-      .catch(() => null);
+    const answer = await this.#ask(gateway, request);
     const moment = this.#moment++;
-    if (answer === null) return;
+    if (answer === null) {
+      this.refusals.push({ code: "NO_ANSWER", words: "", call: recorded });
+      return;
+    }
     const { response, text } = answer;
     learnEtags(group.etags, response, text, op);
     recorded.outcome = outcomeOf(op, response, text);
@@ -193,8 +213,26 @@ export class RecordedLoad {
     }
     const code = codeOf(response, text);
     recorded.withoutEffect = NOTHING_HAPPENED.has(code);
+    this.refusals.push({ code, words: text.slice(0, 300), call: recorded });
     if (!recorded.withoutEffect && !MAY_HAVE_HAPPENED.has(code))
       this.surprises.push(`${op.kind} of ${client}: ${response.status} ${text.slice(0, 300)}`);
+  }
+
+  /** @returns null if no answer came */
+  async #ask(gateway: string, { url, ...init }: Asked): Promise<Answer | null> {
+    const { gateways, goElsewhere } = this.#options;
+    const others = goElsewhere ? gateways.map((one) => one.url).filter((one) => one !== gateway) : [];
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    let answer: Answer | null = null;
+    for (const at of [gateway, ...others])
+      try {
+        const response = await fetch(`${at}${url}`, { ...init, signal });
+        answer = { response, text: await response.text() };
+        if (!isOfStopping(answer)) return answer;
+      } catch (error) {
+        if (!isRefusedConnection(error)) return null;
+      }
+    return answer;
   }
 
   #changesTold(via: string): number[][] {
@@ -229,6 +267,13 @@ export class RecordedLoad {
   }
 }
 
+const isRefusedConnection = (error: unknown): boolean =>
+  ["ECONNREFUSED", "ConnectionRefused"].includes((error as { code?: string }).code ?? "");
+
+/** The gateway stops, and has done nothing. An answer to HEAD says no more than its status. */
+const isOfStopping = ({ response, text }: Answer): boolean =>
+  response.status === 503 && (text === "" || codeOf(response, text) === "NOT_READY");
+
 /** Of a refusal. An answer to HEAD has none: its status must do. */
 function codeOf({ status, headers }: Response, text: string): string {
   if (text === "") return status === 503 ? "NO_LEADER" : status === 504 ? "TIMEOUT" : "none";
@@ -238,7 +283,7 @@ function codeOf({ status, headers }: Response, text: string): string {
 /** A content is known by its checksum: that is what reads and listings tell. */
 const contentOf = (body: string): string => Bun.hash.crc32(body).toString(16).padStart(8, "0");
 
-function requestOf(op: FileOp, body: string, etags: ReadonlyMap<string, string>, n: number) {
+function requestOf(op: FileOp, body: string, etags: ReadonlyMap<string, string>, n: number): Asked {
   const headers = new Headers();
   if (op.kind === "list") return { method: "GET", url: `/files?prefix=${encodeURIComponent(op.prefix)}`, headers };
   const url = `/files/${op.path}`;

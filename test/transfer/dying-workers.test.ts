@@ -1,5 +1,6 @@
 /** Uploads whose workers die. */
 import { expect, test } from "bun:test";
+import { Refusal } from "../../actors/messages/errors.ts";
 import { readBack, sampleBytes } from "../support/bodies.ts";
 import { codeOf } from "../support/codes.ts";
 import { stopwatch } from "../support/fair-time.ts";
@@ -60,6 +61,20 @@ test("a small file is placed anew when all its workers die at once", async () =>
   const small = sampleBytes(100);
   await put(small);
   expect(copies()).toEqual([3]);
+});
+
+test("42d. a chunk goes to a worker that failed a moment ago and is back, if no other is left", async () => {
+  await startCluster({ workers: 4 });
+  const restarted = ["worker-1", "worker-2", "worker-3"];
+  for (const id of restarted) {
+    const worker = cluster.worker(id);
+    worker.fault = ({ kind }) => {
+      if (kind === "put") throw new Refusal("NOT_READY", `${id} is stopping`);
+    };
+    await put(bytes, { path: `while ${id} restarts`, replicationFactor: 4 });
+    if (id !== restarted.at(-1)) worker.fault = null;
+  }
+  for (const id of restarted) expect(await readBack(cluster.data, `while ${id} restarts`)).toEqual(bytes);
 });
 
 test("when all workers of a chunk die, the upload fails with the reason and leaves nothing visible", async () => {
