@@ -387,6 +387,7 @@ export class ManualWorker {
     let told: Compared | null = null;
     const host: Parameters<typeof reconcilePage>[0] = {
       index,
+      settled: () => store.settled(),
       ask: async (page) => {
         told = await leader.RECONCILE({ type: "RECONCILE", workerId: this.id, ...this.me, ...page }, this.id);
         return told;

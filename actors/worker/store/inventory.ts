@@ -36,18 +36,18 @@ export class Inventory {
 
   /**
    * @param isBeingWritten whether blocks of a chunk are still awaited
-   * @param indexFailed the index takes no more changes until the next start
+   * @param flushFailed the index takes no more changes until it is mended
    */
   constructor(
     index: ChunkIndex,
     now: () => number,
     isBeingWritten: (chunkId: ChunkId) => boolean,
-    indexFailed: (error: unknown) => void,
+    flushFailed: (error: unknown) => void,
   ) {
     this.#index = index;
     this.#now = now;
     this.#isBeingWritten = isBeingWritten;
-    this.commits = new GroupCommit(index, () => this.#storeTotals(), indexFailed);
+    this.commits = new GroupCommit(index, () => this.#storeTotals(), flushFailed);
   }
 
   get totals(): Readonly<Totals> {
@@ -72,7 +72,8 @@ export class Inventory {
    * @param durable whether the change must survive a power cut
    * @param apply is called inside the transaction, and sees the rows as they are then
    * @param bytes that it brings, of a chunk
-   * @returns when the transaction is committed. If it fails, nothing has changed
+   * @returns when the transaction is committed, and flushed if the change is durable
+   * @throws why it was not. If the flush failed, the rows have changed; else they have not
    */
   change(durable: boolean, apply: (rows: Rows) => void, bytes = 0): Promise<void> {
     let counted = none();
@@ -90,24 +91,6 @@ export class Inventory {
       },
       bytes,
     );
-  }
-
-  /** As `change`, but before the call returns. Changes that wait for their commit are committed first. */
-  changeNow(durable: boolean, apply: (rows: Rows) => void): void {
-    this.commits.flush();
-    const before = { ...this.#totals };
-    try {
-      this.#index.transaction(durable, () => {
-        const sums = none();
-        apply(this.#counted(sums));
-        this.#count(sums, 1);
-        this.#storeTotals();
-      });
-    } catch (error) {
-      this.#totals = before;
-      this.#stored = null;
-      throw error;
-    }
   }
 
   /** Compares the totals, and what the index says they are, with a count of all rows, which takes a while where there are very many. */
