@@ -377,16 +377,16 @@ export class ChunkIndex {
   }
 
   joinCluster(clusterId: string): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET cluster_id = ?").run(clusterId));
+    this.#query("UPDATE identity SET cluster_id = ?").run(clusterId);
   }
 
   /** A lower term is stored too. */
   setTerm(term: number): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = ?").run(term));
+    this.#query("UPDATE identity SET highest_term = ?").run(term);
   }
 
   raiseTerm(term: number): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term));
+    this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term);
   }
 
   close(): void {

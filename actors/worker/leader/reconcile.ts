@@ -87,7 +87,7 @@ export class Reconciler {
             Math.max(LEAST_TIMEOUT_MS, heartbeatMs),
           ),
         trash: async (chunkIds, decidedAt) => {
-          fence.pass(term);
+          await fence.pass(term);
           for (let at = 0; at < chunkIds.length; at += TRASHED_AT_ONCE)
             await store.trash(chunkIds.slice(at, at + TRASHED_AT_ONCE), decidedAt);
         },
