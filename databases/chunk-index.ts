@@ -9,8 +9,8 @@ import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ChunkId } from "../actors/messages/primitives.ts";
-import { type Flush, flushByThread, IndexLog } from "./index-log.ts";
 import { DatabaseRefused, openDatabase } from "./sqlite.ts";
+import { CHECKPOINT_AT_LAST_PAGES, type Flush, WriteAheadLog } from "./write-ahead-log.ts";
 
 /** `missing`: the row is there, the bytes are not; kept until the leader knows. */
 export type ChunkState = "sealed" | "trash" | "quarantined" | "missing";
@@ -95,8 +95,8 @@ const SCHEMA = `
   PRAGMA user_version = ${SCHEMA_VERSION}`;
 /** Two chunks of 4 KiB do not fit a page of 8 KiB, and would take one each. Indexes that were made with those keep them. */
 const PAGE_BYTES = 4096;
-/** SQLite copies it by itself, and has the event loop wait for that, only if nobody has done it by then. */
-const CHECKPOINT_AT_LAST_PAGES = 16_000;
+/** The write-ahead log is copied into the database when it has about this many bytes. */
+const CHECKPOINT_BYTES = 16 << 20;
 /** What a change adds to the log beside the bytes of a chunk, about. */
 const BYTES_OF_A_CHANGE = 4096;
 /** Free pages that one call gives back to the file system. */
@@ -142,10 +142,10 @@ export class ChunkIndex {
   readonly setAside: string | null = null;
   #database: Database;
   /** Its write-ahead log. */
-  readonly log: IndexLog;
+  readonly log: WriteAheadLog;
 
   /** @throws DatabaseRefused */
-  constructor(directory: string, flush: Flush = flushByThread) {
+  constructor(directory: string, flush?: Flush) {
     this.path = join(directory, "chunk-index.db");
     try {
       this.#database = open(this.path);
@@ -158,7 +158,7 @@ export class ChunkIndex {
       for (const suffix of ["-wal", "-shm"]) rmSync(this.path + suffix, { force: true });
       this.#database = open(this.path);
     }
-    this.log = new IndexLog(this.#database, this.path, flush);
+    this.log = new WriteAheadLog(this.#database, this.path, CHECKPOINT_BYTES, flush);
   }
 
   #query<Row>(sql: string) {

@@ -37,7 +37,7 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
   const { FileShelf } = await import("../../actors/worker/store/shelves/file-shelf.ts");
   const { PartFile } = await import("../../actors/worker/store/shelves/part-file.ts");
   const { ChunkIndex } = await import("../../databases/chunk-index.ts");
-  const { IndexLog } = await import("../../databases/index-log.ts");
+  const { WriteAheadLog } = await import("../../databases/write-ahead-log.ts");
   const { openStore, put } = await import("./open-store.ts");
   const { BLOCK, crc32Of, randomBytes } = await import("./support.ts");
 
@@ -63,7 +63,7 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
     };
   };
   if (mistake === "no flush of a chunk's bytes") PartFile.prototype.flush = async () => {};
-  if (mistake === "no flush of the index's log") IndexLog.prototype.flush = async () => {};
+  if (mistake === "no flush of the index's log") WriteAheadLog.prototype.flush = async () => {};
   if (mistake === "no flush of its folder") withoutFlush("put");
   if (mistake === "no flush of the quarantine") withoutFlush("quarantine");
   if (mistake === "no flush of the folder that a copy is restored to") withoutFlush("restore");

@@ -1,24 +1,26 @@
 /**
- * The write-ahead log of a worker's index: what of it is on the disk, and when it is copied into the database. SQLite itself
- * flushes nothing but a transaction that asks for it at once; all else is flushed by another thread, and nobody waits for it
- * but those who need it.
+ * The write-ahead log of a database: what of it is on the disk, and when it is copied into the database. SQLite itself flushes
+ * nothing but a transaction that asks for it at once; all else is flushed by another thread, and nobody waits for it but those
+ * who need it.
  */
 import type { Database } from "bun:sqlite";
 import { closeSync, fdatasync, fdatasyncSync, openSync } from "node:fs";
+import { basename } from "node:path";
 import { promisify } from "node:util";
 import { writeAnew } from "./log-file.ts";
 
-/** The log is copied into the database when it has about this many bytes. */
-const CHECKPOINT_BYTES = 16 << 20;
+/** SQLite copies a log of so many pages by itself, and has the event loop wait for that, only if nobody has done it by then. */
+export const CHECKPOINT_AT_LAST_PAGES = 16_000;
 
 /** Makes a file durable without the event loop waiting for it. */
 export type Flush = (file: number) => Promise<void>;
-export const flushByThread: Flush = promisify(fdatasync);
+const flushByThread: Flush = promisify(fdatasync);
 
-export class IndexLog {
+export class WriteAheadLog {
   readonly #database: Database;
   readonly #path: string;
   readonly #flush: Flush;
+  readonly #longBytes: number;
   /** Kept open as long as the database: closing a file gives up the locks that this process has on it. */
   #files: { main: number; log: number } | null = null;
   /** In the log and not yet in the database, about. */
@@ -30,10 +32,18 @@ export class IndexLog {
   /** What could not be flushed. What SQLite believes of it is not so: no more transactions are taken. */
   #failed: "log" | "database" | null = null;
 
-  /** @param path of the database */
-  constructor(database: Database, path: string, flush: Flush) {
+  /** Flushes under way. */
+  #flushes = 0;
+  #isClosed = false;
+
+  /**
+   * @param path of the database
+   * @param longBytes the log is to be copied when it has about this many bytes
+   */
+  constructor(database: Database, path: string, longBytes: number, flush: Flush = flushByThread) {
     this.#database = database;
     this.#path = path;
+    this.#longBytes = longBytes;
     this.#flush = flush;
   }
 
@@ -48,7 +58,7 @@ export class IndexLog {
 
   /** Whether it is long enough to be copied into the database. */
   get isLong(): boolean {
-    return this.#bytes >= CHECKPOINT_BYTES && this.#failed === null;
+    return this.#bytes >= this.#longBytes && this.#failed === null;
   }
 
   /** Whether no flush has failed since the log was last written anew. */
@@ -58,12 +68,12 @@ export class IndexLog {
 
   /** @throws if what was committed may not be on the disk, and no flush is going to change that */
   assertDurable(): void {
-    if (this.#failed === "log") throw couldNotBeFlushed();
+    if (this.#failed === "log") throw this.#unflushed();
   }
 
   /** To be called before a transaction, which may overwrite the log. @throws if none is taken any more */
   beforeTransaction(): void {
-    if (this.#failed !== null) throw couldNotBeFlushed();
+    if (this.#failed !== null) throw this.#unflushed();
     if (!this.#isCopied || this.#files === null) return;
     try {
       fdatasyncSync(this.#files.main);
@@ -81,10 +91,10 @@ export class IndexLog {
 
   /** Makes durable all that was committed before the call. @throws if that failed: `rewrite` alone can mend it */
   async flush(): Promise<void> {
-    if (this.#failed !== null) throw couldNotBeFlushed();
+    if (this.#failed !== null) throw this.#unflushed();
     this.#isUnflushed = false;
     try {
-      await this.#flush(this.#openFiles().log);
+      await this.#flushFile(this.#openFiles().log);
     } catch (error) {
       this.#failed = "log";
       throw error;
@@ -101,12 +111,12 @@ export class IndexLog {
   async checkpoint(): Promise<void> {
     this.#bytes = 0;
     if (this.#isUnflushed) await this.flush();
-    if (this.#isUnflushed) return; // a transaction came after all: the next time
+    if (this.#isUnflushed || this.#isClosed) return; // a transaction came after all: the next time
     const { main } = this.#openFiles();
     this.#copy();
     this.#isCopied = true;
     try {
-      await this.#flush(main);
+      await this.#flushFile(main);
       this.#isCopied = false;
     } catch (error) {
       this.#failed = "database";
@@ -120,7 +130,7 @@ export class IndexLog {
     try {
       this.#database.query("PRAGMA wal_checkpoint(PASSIVE)").all();
     } finally {
-      this.#database.run("PRAGMA synchronous = FULL");
+      this.#database.run("PRAGMA synchronous = NORMAL");
     }
   }
 
@@ -140,6 +150,7 @@ export class IndexLog {
 
   /** @returns whether the database may be closed: with it the log would go, which alone has everything if a flush failed */
   close(): boolean {
+    this.#isClosed = true;
     if (this.#failed !== null) return false;
     this.beforeTransaction();
     this.#database.run("PRAGMA synchronous = FULL");
@@ -147,17 +158,29 @@ export class IndexLog {
     return true;
   }
 
-  /** To be called once the database is closed. */
+  /** To be called once the database is closed. A file that is being flushed is closed after that. */
   closeFiles(): void {
+    if (this.#flushes > 0) return;
     if (this.#files) for (const file of Object.values(this.#files)) closeSync(file);
     this.#files = null;
+  }
+
+  async #flushFile(file: number): Promise<void> {
+    this.#flushes++;
+    try {
+      await this.#flush(file);
+    } finally {
+      this.#flushes--;
+      if (this.#isClosed && this.#failed === null) this.closeFiles();
+    }
   }
 
   #openFiles(): { main: number; log: number } {
     this.#files ??= { main: openSync(this.#path, "r"), log: openSync(this.#logPath, "r") };
     return this.#files;
   }
-}
 
-const couldNotBeFlushed = (): Error =>
-  Object.assign(new Error("the index could not be flushed"), { code: "SQLITE_IOERR_FSYNC" });
+  #unflushed(): Error {
+    return Object.assign(new Error(`${basename(this.#path)} could not be flushed`), { code: "SQLITE_IOERR_FSYNC" });
+  }
+}
