@@ -307,14 +307,24 @@ export class ChunkIndex {
 
   /** Counts all rows. */
   countTotals(): Totals {
+    return this.countAfter(-1, Number.MAX_SAFE_INTEGER).totals;
+  }
+
+  /** Counts rows with ids above `after`, in rising order. @returns the last of these ids too, null if there is none */
+  countAfter(after: ChunkId, limit: number): { totals: Totals; last: ChunkId | null } {
     const totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
-    for (const { state, chunks, bytes } of this.#query<{ state: number; chunks: number; bytes: number }>(
-      "SELECT state, count(*) AS chunks, sum(length) AS bytes FROM chunks GROUP BY state",
-    ).all()) {
+    let last: ChunkId | null = null;
+    for (const { state, chunks, bytes, highest } of this.#query<
+      Record<"state" | "chunks" | "bytes" | "highest", number>
+    >(
+      `SELECT state, count(*) AS chunks, sum(length) AS bytes, max(chunk_id) AS highest
+       FROM (SELECT chunk_id, state, length FROM chunks WHERE chunk_id > +? ORDER BY chunk_id LIMIT +?) GROUP BY state`,
+    ).all(after, limit)) {
+      last = Math.max(last ?? highest, highest);
       if (state === 0) Object.assign(totals, { chunkCount: chunks, sealedBytes: bytes });
       else if (state !== 3) totals.trashBytes += bytes;
     }
-    return totals;
+    return { totals, last };
   }
 
   /** @returns null if they are not known */

@@ -4,7 +4,7 @@ import { expect, spyOn, test } from "bun:test";
 import { statSync } from "node:fs";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { openStore, put, read } from "./open-store.ts";
-import { BLOCK, crc32Of, randomBytes, temporaryFolder } from "./support.ts";
+import { BLOCK, crc32Of, randomBytes, temporaryFolder, until } from "./support.ts";
 
 const content = randomBytes(2 * BLOCK + 100);
 const small = randomBytes(500);
@@ -34,6 +34,42 @@ test("a start does not count rows: the totals lie in the index, whether the work
   expect(second.store.totals).toMatchObject(FILLED);
   await second.store.audit(true);
   await second.store.close();
+});
+
+test("an audit counts some rows at a time, and keeps up with what changes meanwhile, also if it cannot be committed", async () => {
+  using folder = temporaryFolder();
+  const { store, index, disk } = await openStore(folder.path);
+  const sealMany = (from: number, count: number) =>
+    Promise.all(Array.from({ length: count }, (_, n) => sealInline(store, from + n, small)));
+  await sealMany(1, 4000);
+  const { countAfter } = index;
+  /** How many slices of ten rows may be counted. */
+  let allowed = 0;
+  index.countAfter = (after, limit) => {
+    if (allowed-- > 0) return countAfter.call(index, after, Math.min(limit, 10));
+    return { totals: { chunkCount: 0, sealedBytes: 0, trashBytes: 0 }, last: after };
+  };
+  const auditing = Promise.all([store.audit(true), store.audit(true)]);
+  const { transaction } = index;
+  for (let changes = 0; changes < 10; changes++) {
+    allowed = 35;
+    await until(() => allowed <= 0);
+    const upTo = 350 * (changes + 1);
+    // Among what was counted, beyond it, and new ones.
+    await Promise.all([store.trash([1 + changes, upTo, upTo + 1, 4000 - changes], 1), sealMany(5000 + changes, 1)]);
+    index.transaction = (durable, change) =>
+      transaction.call(index, durable, () => {
+        change();
+        throw Object.assign(new Error("disk I/O error"), { code: "EAGAIN" });
+      });
+    await store.quarantine(100 + changes, "the test says so").catch(() => {});
+    index.transaction = transaction;
+    disk.failure = null;
+  }
+  index.countAfter = countAfter;
+  await auditing;
+  await store.audit(true);
+  await store.close();
 });
 
 test("totals are counted again when a start has found rows and files at odds", async () => {

@@ -212,7 +212,7 @@ export class ChunkStore {
   /**
    * Checks what must hold of the store as a whole.
    *
-   * @param everyRow too, which takes a while where there are very many
+   * @param everyRow too, some at a time
    */
   async audit(everyRow: boolean): Promise<void> {
     this.#open.audit();

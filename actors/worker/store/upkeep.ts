@@ -9,7 +9,7 @@ import { FolderWatch, type FolderWatchOptions } from "./folder-watch.ts";
 import type { Ground } from "./ground.ts";
 import { pause } from "./pace.ts";
 
-/** The sums over all rows are checked this often; that reads all of them. */
+/** The sums over all rows are checked this often; that reads all of them, some at a time. */
 const AUDIT_MS = 600_000;
 
 export interface UpkeepOptions extends FolderWatchOptions {
