@@ -6,11 +6,11 @@
  * The connection is the process's own (`locking_mode=EXCLUSIVE`): a second worker on the same directory cannot start.
  */
 import type { Database, SQLQueryBindings } from "bun:sqlite";
-import { closeSync, fdatasync, fdatasyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { ChunkId } from "../actors/messages/primitives.ts";
 import { DatabaseRefused, openDatabase } from "./sqlite.ts";
+import { CHECKPOINT_AT_LAST_PAGES, type Flush, WriteAheadLog } from "./write-ahead-log.ts";
 
 /** `missing`: the row is there, the bytes are not; kept until the leader knows. */
 export type ChunkState = "sealed" | "trash" | "quarantined" | "missing";
@@ -97,8 +97,6 @@ const SCHEMA = `
 const PAGE_BYTES = 4096;
 /** The write-ahead log is copied into the database when it has about this many bytes. */
 const CHECKPOINT_BYTES = 16 << 20;
-/** SQLite copies it by itself, and has the event loop wait for that, only if nobody has done it by then. */
-const CHECKPOINT_AT_LAST_PAGES = 16_000;
 /** What a change adds to the log beside the bytes of a chunk, about. */
 const BYTES_OF_A_CHANGE = 4096;
 /** Free pages that one call gives back to the file system. */
@@ -121,7 +119,6 @@ interface RawRow {
   verified_at: number;
   copy_decided_at: number;
 }
-const fdatasyncAsync = promisify(fdatasync);
 
 const COLUMNS =
   "chunk_id, state, inline, length, crc32, block_size, block_crcs, sealed_at, verified_at, copy_decided_at";
@@ -144,22 +141,11 @@ export class ChunkIndex {
   /** A damaged index was put aside under this name at the start, and a new one begun. */
   readonly setAside: string | null = null;
   #database: Database;
-  /** In the write-ahead log and not yet in the database, about. */
-  #logBytes = 0;
-  /** The log has transactions that no flush has covered. */
-  #isLogUnflushed = true;
-  /** Kept open as long as the database: closing a file gives up the locks that this process has on it. */
-  #files: { main: number; log: number } | null = null;
-  #checkpoint: "no" | "copied" | "failed" = "no";
+  /** Its write-ahead log. */
+  readonly log: WriteAheadLog;
 
-  /**
-   * @param flush makes a file durable without the event loop waiting for it
-   * @throws DatabaseRefused
-   */
-  constructor(
-    directory: string,
-    readonly flush: (file: number) => Promise<void> = fdatasyncAsync,
-  ) {
+  /** @throws DatabaseRefused */
+  constructor(directory: string, flush?: Flush) {
     this.path = join(directory, "chunk-index.db");
     try {
       this.#database = open(this.path);
@@ -172,6 +158,7 @@ export class ChunkIndex {
       for (const suffix of ["-wal", "-shm"]) rmSync(this.path + suffix, { force: true });
       this.#database = open(this.path);
     }
+    this.log = new WriteAheadLog(this.#database, this.path, CHECKPOINT_BYTES, flush);
   }
 
   #query<Row>(sql: string) {
@@ -179,77 +166,19 @@ export class ChunkIndex {
   }
 
   /**
-   * @param durable false: a loss of power may take the change back, which does no harm where files are the truth. The next
-   *   durable transaction makes it durable too.
+   * @param durable whether it is flushed when the call returns, and all before it: the caller waits for the disk. If not, a
+   *   loss of power may take it back, until `log.flush` or the next durable transaction has covered it
    */
   transaction(durable: boolean, change: () => void): void {
-    this.#finishCheckpoint();
+    this.log.beforeTransaction();
     this.#database.run(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
     this.#database.run("BEGIN");
     try {
       change();
       this.#database.run("COMMIT");
-      this.#isLogUnflushed = !durable;
+      this.log.committed(durable);
     } catch (error) {
       if (this.#database.inTransaction) this.#database.run("ROLLBACK");
-      throw error;
-    }
-  }
-
-  /** Whether the log is long enough to be copied into the database. */
-  get isCheckpointDue(): boolean {
-    return this.#logBytes >= CHECKPOINT_BYTES && this.#checkpoint === "no";
-  }
-
-  /**
-   * Copies the log into the database, as SQLite does, but leaves both flushes to another thread: log first, then database.
-   * Only after the second one may the log begin anew. So no transaction should come meanwhile; one that does flushes first.
-   *
-   * @throws if one could not be flushed. SQLite believes that all is copied, and what the log has on disk is all there is to
-   *   rely on: no more transactions are taken. The next start copies it again
-   */
-  async checkpoint(): Promise<void> {
-    this.#logBytes = 0;
-    const { main, log } = this.#openFiles();
-    this.#isLogUnflushed = false;
-    try {
-      await this.flush(log);
-      if (this.#isLogUnflushed) return; // a transaction came after all: the next time
-      this.#copyLog();
-      this.#checkpoint = "copied";
-      await this.flush(main);
-      this.#checkpoint = "no";
-    } catch (error) {
-      this.#checkpoint = "failed";
-      throw error;
-    }
-  }
-
-  #openFiles(): { main: number; log: number } {
-    this.#files ??= { main: openSync(this.path, "r"), log: openSync(`${this.path}-wal`, "r") };
-    return this.#files;
-  }
-
-  /** Into the page cache. */
-  #copyLog(): void {
-    this.#database.run("PRAGMA synchronous = OFF");
-    try {
-      this.#query("PRAGMA wal_checkpoint(PASSIVE)").all();
-    } finally {
-      this.#database.run("PRAGMA synchronous = FULL");
-    }
-  }
-
-  /** Before a transaction, which may overwrite the log. */
-  #finishCheckpoint(): void {
-    if (this.#checkpoint === "failed")
-      throw Object.assign(new Error("the index could not be flushed"), { code: "SQLITE_IOERR_FSYNC" });
-    if (this.#checkpoint === "no" || this.#files === null) return;
-    try {
-      fdatasyncSync(this.#files.main);
-      this.#checkpoint = "no";
-    } catch (error) {
-      this.#checkpoint = "failed";
       throw error;
     }
   }
@@ -268,7 +197,7 @@ export class ChunkIndex {
 
   /** Inserts a row, or replaces the chunk's row. A new inline chunk brings its bytes. */
   put(row: ChunkRow, data?: Uint8Array): void {
-    this.#logBytes += BYTES_OF_A_CHANGE + (data?.length ?? 0);
+    this.log.grow(BYTES_OF_A_CHANGE + (data?.length ?? 0));
     this.#query(
       `INSERT OR REPLACE INTO chunks (${COLUMNS}, state_since, reported) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
     ).run(
@@ -289,7 +218,7 @@ export class ChunkIndex {
   }
 
   setState(chunkId: ChunkId, state: ChunkState, at: number): void {
-    this.#logBytes += BYTES_OF_A_CHANGE;
+    this.log.grow(BYTES_OF_A_CHANGE);
     this.#query("UPDATE chunks SET state = ?, state_since = ?, reported = 0 WHERE chunk_id = ?").run(
       code(state),
       at,
@@ -298,7 +227,7 @@ export class ChunkIndex {
   }
 
   setVerified(chunkId: ChunkId, at: number): void {
-    this.#logBytes += BYTES_OF_A_CHANGE;
+    this.log.grow(BYTES_OF_A_CHANGE);
     this.#query("UPDATE chunks SET verified_at = ? WHERE chunk_id = ?").run(at, chunkId);
   }
 
@@ -310,7 +239,7 @@ export class ChunkIndex {
   }
 
   remove(chunkId: ChunkId): void {
-    this.#logBytes += BYTES_OF_A_CHANGE;
+    this.log.grow(BYTES_OF_A_CHANGE);
     this.#query("DELETE FROM chunks WHERE chunk_id = ?").run(chunkId);
     this.#query("DELETE FROM inline_chunks WHERE chunk_id = ?").run(chunkId);
   }
@@ -378,14 +307,24 @@ export class ChunkIndex {
 
   /** Counts all rows. */
   countTotals(): Totals {
+    return this.countAfter(-1, Number.MAX_SAFE_INTEGER).totals;
+  }
+
+  /** Counts rows with ids above `after`, in rising order. @returns the last of these ids too, null if there is none */
+  countAfter(after: ChunkId, limit: number): { totals: Totals; last: ChunkId | null } {
     const totals = { chunkCount: 0, sealedBytes: 0, trashBytes: 0 };
-    for (const { state, chunks, bytes } of this.#query<{ state: number; chunks: number; bytes: number }>(
-      "SELECT state, count(*) AS chunks, sum(length) AS bytes FROM chunks GROUP BY state",
-    ).all()) {
+    let last: ChunkId | null = null;
+    for (const { state, chunks, bytes, highest } of this.#query<
+      Record<"state" | "chunks" | "bytes" | "highest", number>
+    >(
+      `SELECT state, count(*) AS chunks, sum(length) AS bytes, max(chunk_id) AS highest
+       FROM (SELECT chunk_id, state, length FROM chunks WHERE chunk_id > +? ORDER BY chunk_id LIMIT +?) GROUP BY state`,
+    ).all(after, limit)) {
+      last = Math.max(last ?? highest, highest);
       if (state === 0) Object.assign(totals, { chunkCount: chunks, sealedBytes: bytes });
       else if (state !== 3) totals.trashBytes += bytes;
     }
-    return totals;
+    return { totals, last };
   }
 
   /** @returns null if they are not known */
@@ -424,7 +363,7 @@ export class ChunkIndex {
 
   /** Gives a few free pages back to the file system; nothing happens in an index that was made before that was possible. */
   shrink(): void {
-    this.#logBytes += SHRINK_PAGES * PAGE_BYTES;
+    this.log.grow(SHRINK_PAGES * PAGE_BYTES);
     this.#query(`PRAGMA incremental_vacuum(${SHRINK_PAGES})`).all();
   }
 
@@ -448,27 +387,22 @@ export class ChunkIndex {
   }
 
   joinCluster(clusterId: string): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET cluster_id = ?").run(clusterId));
+    this.#query("UPDATE identity SET cluster_id = ?").run(clusterId);
   }
 
   /** A lower term is stored too. */
   setTerm(term: number): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = ?").run(term));
+    this.#query("UPDATE identity SET highest_term = ?").run(term);
   }
 
   raiseTerm(term: number): void {
-    this.transaction(true, () => this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term));
+    this.#query("UPDATE identity SET highest_term = max(highest_term, ?)").run(term);
   }
 
   close(): void {
-    // With the database, its log would go, which alone has everything.
-    if (this.#checkpoint === "failed") return;
-    this.#finishCheckpoint();
-    this.#database.run("PRAGMA synchronous = FULL");
-    this.#database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    if (!this.log.close()) return;
     this.#database.close();
-    if (this.#files) for (const file of Object.values(this.#files)) closeSync(file);
-    this.#files = null;
+    this.log.closeFiles();
   }
 }
 

@@ -3,13 +3,15 @@
  * `<data>/followed-records.db`. Both are rings: the oldest rows go when there are too many, or too many bytes.
  *
  * WAL with `synchronous = NORMAL`: what was appended survives the process; with the power, the last moments may go (never
- * torn: the database stays whole). Records explain, they do not decide, so no write waits for the disk.
+ * torn: the database stays whole). Records explain, they do not decide, so no write waits for the disk. A node copies its
+ * own log into the database while another thread flushes both; the records of that time wait in memory.
  */
 import type { Database } from "bun:sqlite";
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { ActorState, RecordCursor, StepRecord } from "../actors/messages/records.ts";
 import { DatabaseRefused, openDatabase } from "./sqlite.ts";
+import { CHECKPOINT_AT_LAST_PAGES, type Flush, WriteAheadLog } from "./write-ahead-log.ts";
 
 export interface RingSize {
   keepRecords: number;
@@ -17,6 +19,12 @@ export interface RingSize {
 }
 
 const KEEP_BYTES = 64 << 20;
+/** The log is copied into the database when it has about this many bytes. */
+const CHECKPOINT_BYTES = 4 << 20;
+/** What a record adds to the log beside its own bytes, about: a commit writes whole pages, two or three for a few records. */
+const [BYTES_OF_A_RECORD, BYTES_OF_A_COMMIT] = [100, 8192];
+/** Records that wait in memory at most. */
+const MOST_HELD = 10_000;
 /** Trimmed once per this many appended rows. */
 const TRIM_EVERY = 1000;
 
@@ -68,11 +76,17 @@ export class NodeRecords {
   #count: number;
   #bytes: number;
   #untrimmed = 0;
+  readonly #log: WriteAheadLog;
+  /** Came while the log was copied. */
+  #held: StepRecord[] = [];
+  #isCopying = false;
 
   /** @throws DatabaseRefused if another process has it open */
-  constructor(path: string, { keepRecords, keepBytes = KEEP_BYTES }: RingSize) {
+  constructor(path: string, { keepRecords, keepBytes = KEEP_BYTES }: RingSize, flush?: Flush) {
     this.#keep = { keepRecords, keepBytes };
-    this.#db = openDatabase({ path, schema: OWN_SCHEMA, schemaVersion: 1, synchronous: "NORMAL" });
+    const checkpointPages = CHECKPOINT_AT_LAST_PAGES;
+    this.#db = openDatabase({ path, schema: OWN_SCHEMA, schemaVersion: 1, synchronous: "NORMAL", checkpointPages });
+    this.#log = new WriteAheadLog(this.#db, path, CHECKPOINT_BYTES, flush);
     this.#db.exec("PRAGMA cache_size = -2048");
     const last = this.#db.query<{ boot: number }, []>("SELECT max(boot) AS boot FROM boots").get();
     this.boot = (last?.boot ?? 0) + 1;
@@ -88,18 +102,55 @@ export class NodeRecords {
     this.#bytes = size?.bytes ?? 0;
   }
 
+  /** @throws if they cannot be written, or too many wait */
   append(records: readonly StepRecord[]): void {
+    if (this.#isCopying) {
+      if (this.#held.length + records.length > MOST_HELD) throw new Error(`${this.#held.length} records wait already`);
+      this.#held.push(...records);
+      return;
+    }
+    this.#insert(records);
+    if (this.#log.isLong) void this.#copyLog();
+  }
+
+  #insert(records: readonly StepRecord[]): void {
+    this.#log.beforeTransaction();
     const insert = this.#db.query("INSERT INTO records VALUES (?, ?, ?)");
+    let bytes = 0;
     this.#db.transaction(() => {
       for (const record of records) {
         const data = JSON.stringify(record);
         insert.run(record.b, record.q, data);
         this.#count++;
-        this.#bytes += data.length;
+        bytes += data.length;
       }
+      this.#bytes += bytes;
       this.#untrimmed += records.length;
       if (this.#untrimmed >= Math.min(TRIM_EVERY, this.#keep.keepRecords)) this.#trim();
     })();
+    this.#log.committed(false);
+    this.#log.grow(bytes + BYTES_OF_A_RECORD * records.length + BYTES_OF_A_COMMIT);
+  }
+
+  async #copyLog(): Promise<void> {
+    this.#isCopying = true;
+    try {
+      await this.#log.checkpoint();
+    } catch {
+      // What the disk refuses, the node's own work finds out. From now on `append` throws.
+    }
+    this.#isCopying = false;
+    this.#insertHeld();
+  }
+
+  #insertHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    try {
+      if (held.length > 0) this.#insert(held);
+    } catch {
+      // they are lost, as with a process that is killed
+    }
   }
 
   #trim(): void {
@@ -141,7 +192,10 @@ export class NodeRecords {
   }
 
   close(): void {
+    this.#insertHeld();
+    if (!this.#log.close()) return;
     this.#db.close();
+    this.#log.closeFiles();
   }
 }
 

@@ -140,7 +140,7 @@ class WorkerHost implements WorkerNode {
     const { inlineChunkBytes } = config;
     const writesDirect = diskWrites === "direct";
     this.store = new ChunkStore(index, { directory, inlineChunkBytes, disk: this.#disk, log, writesDirect });
-    this.#fence = new Fence(index, undefined, resetTerm);
+    this.#fence = new Fence(index, this.store.commits, undefined, resetTerm);
     this.#copier = new Copier(this.#identity, this.store);
     this.#machine = this.#createMachine();
     const shared = {

@@ -2,6 +2,7 @@
 import type { ChunkIndex } from "../../databases/chunk-index.ts";
 import { MAX_TERM } from "../messages/primitives.ts";
 import { ExitCode, StartRefused } from "../node/lifecycle.ts";
+import type { GroupCommit } from "./store/group-commit.ts";
 
 export interface NamedWorker {
   id: string;
@@ -48,10 +49,14 @@ export class Self {
     return this.#clusterId;
   }
 
-  /** The first cluster that takes this worker in is its cluster for good. */
-  join(clusterId: string): void {
+  /**
+   * The first cluster that takes this worker in is its cluster for good.
+   *
+   * @param commits of the index
+   */
+  async join(clusterId: string, commits: GroupCommit): Promise<void> {
     if (this.#clusterId !== null) return;
-    this.#index.joinCluster(clusterId);
+    await commits.add(true, () => this.#index.joinCluster(clusterId));
     this.#clusterId = clusterId;
   }
 }

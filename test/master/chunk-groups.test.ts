@@ -107,6 +107,7 @@ describe("another group's chunks on a worker", () => {
     };
     const host = {
       ...{ index, pageSize: 2, trash: async () => {} },
+      settled: async () => {},
       ask: async (page: (typeof asked)[number]) => {
         asked.push(page);
         return { match: true, trash: [], decidedAt: 0, adopted: 0, missing: 0 };

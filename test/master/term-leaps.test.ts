@@ -11,6 +11,7 @@ import { whyInadmissible } from "../../actors/rules/raft/admission.ts";
 import type { RaftState } from "../../actors/rules/raft/state.ts";
 import { highestBelievable, isWithinReach, MOST_TERM_LEAP, TERMS_AHEAD } from "../../actors/rules/term.ts";
 import { Fence } from "../../actors/worker/leader/fence.ts";
+import { GroupCommit } from "../../actors/worker/store/group-commit.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { CALM } from "../simulation/knobs.ts";
 import { blankDisk, RaftGroup } from "../simulation/raft-group.ts";
@@ -126,42 +127,41 @@ test("S3. what a minority of masters says of terms moves no gateway, and those w
   expect(highestBelievable([])).toBe(0);
 });
 
-test("S3. a worker's fence: orders reach so far, a first registration any term, --reset-term the next registration's", () => {
+test("S3. a worker's fence: orders reach so far, a first registration any term, --reset-term the next registration's", async () => {
   const folder = mkdtempSync(join(tmpdir(), "dfs-fence-"));
   const open = () => {
     const index = new ChunkIndex(folder);
     index.beginEpoch();
     return index;
   };
-  const told = (work: () => void): string => {
-    try {
-      work();
-    } catch (error) {
-      return (error as { code: string }).code;
-    }
-    return "passed";
-  };
+  const told = (work: () => Promise<void>): Promise<string> =>
+    work().then(
+      () => "passed",
+      ({ code }) => code,
+    );
+  const fenceOf = (index: ChunkIndex, relearns = false) =>
+    new Fence(index, new GroupCommit(index), undefined, relearns);
   let index = open();
-  let fence = new Fence(index);
-  expect(told(() => fence.pass(MOST_TERM_LEAP + 1))).toBe("IMPLAUSIBLE_TERM");
+  let fence = fenceOf(index);
+  expect(await told(() => fence.pass(MOST_TERM_LEAP + 1))).toBe("IMPLAUSIBLE_TERM");
   for (const none of [MAX_TERM + 1, Number.NaN, 1.5, -1, "9" as unknown as number])
-    expect([none, told(() => fence.follow(none))]).toEqual([none, "IMPLAUSIBLE_TERM"]);
+    expect([none, await told(() => fence.follow(none))]).toEqual([none, "IMPLAUSIBLE_TERM"]);
   expect(fence.highestTerm).toBe(0);
   // An old cluster, which this worker has just joined.
-  expect(told(() => fence.follow(2 ** 33))).toBe("passed");
-  expect(told(() => fence.follow(2 ** 33 + MOST_TERM_LEAP + 1))).toBe("IMPLAUSIBLE_TERM");
-  expect(told(() => fence.follow(2 ** 33 - 1))).toBe("STALE_TERM");
-  expect(told(() => fence.passOrder({ term: 2 ** 33 + MOST_TERM_LEAP, expiresAt: 0 }))).toBe("passed");
+  expect(await told(() => fence.follow(2 ** 33))).toBe("passed");
+  expect(await told(() => fence.follow(2 ** 33 + MOST_TERM_LEAP + 1))).toBe("IMPLAUSIBLE_TERM");
+  expect(await told(() => fence.follow(2 ** 33 - 1))).toBe("STALE_TERM");
+  expect(await told(() => fence.passOrder({ term: 2 ** 33 + MOST_TERM_LEAP, expiresAt: 0 }))).toBe("passed");
   index.close();
   index = open();
-  fence = new Fence(index, undefined, true);
+  fence = fenceOf(index, true);
   // Until a leader has registered it, what is stored counts.
-  expect(told(() => fence.pass(7))).toBe("STALE_TERM");
-  expect(told(() => fence.follow(7))).toBe("passed");
-  expect(told(() => fence.follow(6))).toBe("STALE_TERM");
+  expect(await told(() => fence.pass(7))).toBe("STALE_TERM");
+  expect(await told(() => fence.follow(7))).toBe("passed");
+  expect(await told(() => fence.follow(6))).toBe("STALE_TERM");
   index.close();
   index = open();
-  expect(new Fence(index).highestTerm).toBe(7);
+  expect(fenceOf(index).highestTerm).toBe(7);
   index.close();
   rmSync(folder, { recursive: true });
 });

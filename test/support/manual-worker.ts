@@ -129,7 +129,7 @@ export class ManualWorker {
     store.before = (step) => this.#step(step);
     const credentials = sharedSecret(id, setting.secret);
     const identity: Identity = { nodeId: id, credentials, clusterId: () => setting.clusterId };
-    const fence = new Fence(index, () => setting.clock.now());
+    const fence = new Fence(index, store.commits, () => setting.clock.now());
     return { directory, index, me, store, identity, fence, copier: new Copier(identity, store) };
   }
 
@@ -353,7 +353,7 @@ export class ManualWorker {
         },
         this.id,
       );
-      fence.pass(answer.term);
+      await fence.pass(answer.term);
       fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
       await store.commits.add(false, () => {
         for (const chunkId of answer.acknowledged) index.acknowledge(chunkId);
@@ -375,7 +375,7 @@ export class ManualWorker {
     const askedAt = fence.now;
     const about = { workerId, ...this.me, url, zone, capacityBytes, freeBytes: this.#freeBytes };
     const answer = await leader.REGISTER({ type: "REGISTER", clusterId: setting.clusterId, ...about }, workerId);
-    fence.follow(answer.term);
+    await fence.follow(answer.term);
     fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
     this.mode = answer.mode;
   }
@@ -387,12 +387,13 @@ export class ManualWorker {
     let told: Compared | null = null;
     const host: Parameters<typeof reconcilePage>[0] = {
       index,
+      settled: () => store.settled(),
       ask: async (page) => {
         told = await leader.RECONCILE({ type: "RECONCILE", workerId: this.id, ...this.me, ...page }, this.id);
         return told;
       },
       trash: async (chunkIds, decidedAt) => {
-        fence.pass(term);
+        await fence.pass(term);
         const { trashed } = await store.trash(chunkIds, decidedAt);
         this.trashed.push(...trashed);
       },

@@ -1,13 +1,10 @@
 /** The index of a worker's chunks as a database: its size, what it remembers of itself, and indexes of older programs. */
 import { Database } from "bun:sqlite";
 import { expect, spyOn, test } from "bun:test";
-import { copyFileSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { ChunkStore } from "../../actors/worker/store/chunk-store.ts";
-import { Disk } from "../../actors/worker/store/disk.ts";
+import { statSync } from "node:fs";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
 import { openStore, put, read } from "./open-store.ts";
-import { BLOCK, crc32Of, randomBytes, silent, temporaryFolder, until } from "./support.ts";
+import { BLOCK, crc32Of, randomBytes, temporaryFolder, until } from "./support.ts";
 
 const content = randomBytes(2 * BLOCK + 100);
 const small = randomBytes(500);
@@ -37,6 +34,42 @@ test("a start does not count rows: the totals lie in the index, whether the work
   expect(second.store.totals).toMatchObject(FILLED);
   await second.store.audit(true);
   await second.store.close();
+});
+
+test("an audit counts some rows at a time, and keeps up with what changes meanwhile, also if it cannot be committed", async () => {
+  using folder = temporaryFolder();
+  const { store, index, disk } = await openStore(folder.path);
+  const sealMany = (from: number, count: number) =>
+    Promise.all(Array.from({ length: count }, (_, n) => sealInline(store, from + n, small)));
+  await sealMany(1, 4000);
+  const { countAfter } = index;
+  /** How many slices of ten rows may be counted. */
+  let allowed = 0;
+  index.countAfter = (after, limit) => {
+    if (allowed-- > 0) return countAfter.call(index, after, Math.min(limit, 10));
+    return { totals: { chunkCount: 0, sealedBytes: 0, trashBytes: 0 }, last: after };
+  };
+  const auditing = Promise.all([store.audit(true), store.audit(true)]);
+  const { transaction } = index;
+  for (let changes = 0; changes < 10; changes++) {
+    allowed = 35;
+    await until(() => allowed <= 0);
+    const upTo = 350 * (changes + 1);
+    // Among what was counted, beyond it, and new ones.
+    await Promise.all([store.trash([1 + changes, upTo, upTo + 1, 4000 - changes], 1), sealMany(5000 + changes, 1)]);
+    index.transaction = (durable, change) =>
+      transaction.call(index, durable, () => {
+        change();
+        throw Object.assign(new Error("disk I/O error"), { code: "EAGAIN" });
+      });
+    await store.quarantine(100 + changes, "the test says so").catch(() => {});
+    index.transaction = transaction;
+    disk.failure = null;
+  }
+  index.countAfter = countAfter;
+  await auditing;
+  await store.audit(true);
+  await store.close();
 });
 
 test("totals are counted again when a start has found rows and files at odds", async () => {
@@ -117,7 +150,7 @@ test("a chunk of 4 KiB takes at most 5 KB of the index; what deleted ones took g
   expect(statSync(index.path).size).toBeLessThan(full / 4);
 });
 
-/** How many of 40 chunks of 64 KiB that come at once each commit brings, if every commit takes that long. */
+/** How many of 40 chunks of 64 KiB that come at once each commit brings, if every flush takes that long. */
 async function commitsOf(ms: number): Promise<number[]> {
   using folder = temporaryFolder();
   const { store, index } = await openStore(folder.path, { inlineChunkBytes: 65_536 });
@@ -126,11 +159,12 @@ async function commitsOf(ms: number): Promise<number[]> {
   const perCommit: number[] = [];
   let now = 0;
   using _ = spyOn(performance, "now").mockImplementation(() => now);
-  const { transaction } = index;
-  index.transaction = (durable, change) => {
-    const done = put.mock.calls.length;
-    transaction.call(index, durable, change);
+  const { flush } = index.log;
+  let done = 0;
+  index.log.flush = async () => {
+    await flush.call(index.log);
     perCommit.push(put.mock.calls.length - done);
+    done = put.mock.calls.length;
     now += ms;
   };
   await Promise.all(Array.from({ length: 40 }, (_, n) => sealInline(store, n + 1, bytes)));
@@ -144,64 +178,3 @@ test("no commit brings more bytes of chunks than a block, unless the one before 
   expect(await commitsOf(21)).toEqual([8, 8, 8, 8, 8]);
   expect(await commitsOf(20)).toEqual([8, 16, 16]);
 });
-
-const MEGABYTE = randomBytes(1 << 20);
-
-/** A store whose index flushes by `flush` when its log is copied into it. */
-async function openFlushing(directory: string, flush: (call: number) => Promise<void>) {
-  let calls = 0;
-  const index = new ChunkIndex(directory, () => flush(++calls));
-  const disk = new Disk({ directory, reservedBytes: 0 });
-  const store = new ChunkStore(index, { directory, inlineChunkBytes: 1 << 20, disk, log: silent });
-  await store.recover();
-  return { store, index, disk, flushes: () => calls };
-}
-
-test("the log of the index is copied into it in time, while others are served and no change is made", async () => {
-  using folder = temporaryFolder();
-  const gate = Promise.withResolvers<void>();
-  const { store, index, flushes } = await openFlushing(folder.path, () => gate.promise);
-  const sealed = Array.from({ length: 17 }, (_, n) => sealInline(store, n + 1, MEGABYTE));
-  await until(() => flushes() === 1);
-  expect(index.find(1)?.state).toBe("sealed");
-  const late = sealInline(store, 100, small);
-  await Bun.sleep(20);
-  expect(index.find(100)).toBeNull();
-  gate.resolve();
-  await Promise.all([...sealed, late]);
-  expect(flushes()).toBe(2);
-  // The database alone, without its log, has what was copied.
-  using copy = temporaryFolder();
-  copyFileSync(index.path, join(copy.path, "chunk-index.db"));
-  const alone = new ChunkIndex(copy.path);
-  expect(crc32Of(alone.inlineBytes(10) ?? new Uint8Array())).toBe(crc32Of(MEGABYTE));
-  alone.close();
-  await store.close();
-});
-
-for (const [what, failing] of [
-  ["log", 1],
-  ["database", 2],
-] as const)
-  test(`when the ${what} cannot be flushed then, the worker takes nothing more, reads on, and the next start has everything`, async () => {
-    using folder = temporaryFolder();
-    const { store, index, disk } = await openFlushing(folder.path, async (call) => {
-      if (call === failing) throw Object.assign(new Error("input/output error"), { code: "EIO" });
-    });
-    await Promise.all(Array.from({ length: 16 }, (_, n) => sealInline(store, n + 1, MEGABYTE)));
-    await until(() => disk.failure !== null);
-    expect(disk.failure).toContain("start the worker again");
-    expect(await disk.probe()).toBeFalse();
-    expect(await sealInline(store, 100, small).catch(({ code }) => code)).toBe("READ_ONLY");
-    expect(() => index.transaction(true, () => {})).toThrow("could not be flushed");
-    expect(crc32Of(await read(store, 16))).toBe(crc32Of(MEGABYTE));
-    await store.close();
-    using copy = temporaryFolder();
-    for (const name of ["chunk-index.db", "chunk-index.db-wal"])
-      copyFileSync(join(folder.path, name), join(copy.path, name));
-    const again = await openStore(copy.path);
-    expect(again.store.totals).toMatchObject({ chunkCount: 16, sealedBytes: 16 << 20 });
-    for (let n = 1; n <= 16; n++) expect(await again.store.verify(n, null)).toBe("good");
-    await again.store.audit(true);
-    await again.store.close();
-  });

@@ -233,6 +233,7 @@ test("pages cover all ids without a gap, and a list is sent only where the diges
     next = await reconcilePage(
       {
         index: index as never,
+        settled: async () => {},
         pageSize: 2,
         ask: async ({ fromId, toId, count, digest, chunks }) => {
           const there = stored.filter((c) => c.chunkId >= fromId && c.chunkId <= toId);

@@ -2,7 +2,9 @@ import { expect, test } from "bun:test";
 import { closeSync, openSync, writeSync } from "node:fs";
 import { getBlocks } from "../../actors/node/http/block-requests.ts";
 import { Fence } from "../../actors/worker/leader/fence.ts";
+import { GroupCommit } from "../../actors/worker/store/group-commit.ts";
 import { ChunkIndex } from "../../databases/chunk-index.ts";
+import { codeOf } from "../support/codes.ts";
 import { StandInMaster } from "../support/stand-in-master.ts";
 import {
   BLOCK,
@@ -179,24 +181,52 @@ test("47. an order that comes after its deadline is refused, by the clock whose 
   await master.stop();
 });
 
-test("47c. what an answer that took long, or one of another leader, says of the time proves no order late", () => {
+test("47c. what an answer that took long, or one of another leader, says of the time proves no order late", async () => {
   using folder = temporaryFolder();
   const index = new ChunkIndex(folder.path);
   index.beginEpoch();
   let now = 500;
-  const fence = new Fence(index, () => now);
+  const fence = new Fence(index, new GroupCommit(index), () => now);
   const order = { term: 1, expiresAt: 1000 };
-  fence.passOrder(order); // nobody has told the time yet
+  await fence.passOrder(order); // nobody has told the time yet
   now += 5000;
   fence.noteLeaderTime(1, 2000, now - 4000);
-  fence.passOrder(order);
+  await fence.passOrder(order);
   fence.noteLeaderTime(1, 900, now - 10);
   now += 100;
-  fence.passOrder(order);
+  await fence.passOrder(order);
   now += 1;
-  expect(() => fence.passOrder(order)).toThrow("after its deadline");
-  fence.passOrder({ ...order, term: 2 }); // by a clock that it knows nothing of
-  expect(() => fence.passOrder(order)).toThrow("a leader of term 2 exists");
+  expect(await codeOf(fence.passOrder(order))).toBe("ORDER_EXPIRED");
+  await fence.passOrder({ ...order, term: 2 }); // by a clock that it knows nothing of
+  expect(await codeOf(fence.passOrder(order))).toBe("STALE_TERM");
+  index.close();
+});
+
+test("an order of a new term is carried out when its term is on disk, and not at all if a newer one was heard of meanwhile", async () => {
+  using folder = temporaryFolder();
+  const gates: PromiseWithResolvers<void>[] = [];
+  const index = new ChunkIndex(folder.path, () => {
+    const gate = Promise.withResolvers<void>();
+    gates.push(gate);
+    return gate.promise;
+  });
+  index.beginEpoch();
+  const fence = new Fence(index, new GroupCommit(index));
+  const order = (term: number) => codeOf(fence.passOrder({ term, expiresAt: 0 }));
+  const second = order(2);
+  await until(() => gates.length === 1);
+  await Bun.sleep(20);
+  expect(Bun.peek.status(second)).toBe("pending");
+  fence.hear(3);
+  gates[0]?.resolve();
+  expect(await second).toBe("STALE_TERM");
+  const third = order(3);
+  await until(() => gates.length === 2);
+  gates[1]?.resolve();
+  expect(await third).toBe("fine");
+  expect(index.identity().highestTerm).toBe(3);
+  expect(await order(3)).toBe("fine");
+  expect(gates).toHaveLength(2);
   index.close();
 });
 

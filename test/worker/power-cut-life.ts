@@ -9,7 +9,8 @@ export type FlushMistake =
   | "no flush of its folder"
   | "no flush of the quarantine"
   | "no flush of the folder that a copy is restored to"
-  | "an inline chunk not durable";
+  | "an inline chunk not durable"
+  | "no flush of the index's log";
 
 export interface PowerCutOrder {
   seed: number;
@@ -29,15 +30,14 @@ const CHUNKS_OF_A_KIND = 8;
 install();
 
 self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<PowerCutOrder>) => {
-  const fs = process.getBuiltinModule("node:fs") as { fdatasync: unknown };
-  if (mistake === "no flush of a chunk's bytes")
-    fs.fdatasync = (_: number, done: (error: null) => void) => void setTimeout(() => done(null), 1);
   const { Computer, currentProgram, Program, settle, surround } = await import("../simulation/system/computer.ts");
   const { World } = await import("../simulation/world.ts");
   const { GroupCommit } = await import("../../actors/worker/store/group-commit.ts");
   const { DirectorySync } = await import("../../actors/worker/store/shelves/directory-sync.ts");
   const { FileShelf } = await import("../../actors/worker/store/shelves/file-shelf.ts");
+  const { PartFile } = await import("../../actors/worker/store/shelves/part-file.ts");
   const { ChunkIndex } = await import("../../databases/chunk-index.ts");
+  const { WriteAheadLog } = await import("../../databases/write-ahead-log.ts");
   const { openStore, put } = await import("./open-store.ts");
   const { BLOCK, crc32Of, randomBytes } = await import("./support.ts");
 
@@ -62,6 +62,8 @@ self.onmessage = async ({ data: { seed, directory, mistake } }: MessageEvent<Pow
       });
     };
   };
+  if (mistake === "no flush of a chunk's bytes") PartFile.prototype.flush = async () => {};
+  if (mistake === "no flush of the index's log") WriteAheadLog.prototype.flush = async () => {};
   if (mistake === "no flush of its folder") withoutFlush("put");
   if (mistake === "no flush of the quarantine") withoutFlush("quarantine");
   if (mistake === "no flush of the folder that a copy is restored to") withoutFlush("restore");

@@ -27,6 +27,7 @@ const MISTAKES: Record<FlushMistake, Kind[]> = {
   "no flush of the quarantine": ["quarantined"],
   "no flush of the folder that a copy is restored to": ["restored"],
   "an inline chunk not durable": ["inline"],
+  "no flush of the index's log": ["inline"],
 };
 
 for (const [mistake, kinds] of Object.entries(MISTAKES) as [FlushMistake, Kind[]][])

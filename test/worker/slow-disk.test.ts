@@ -6,11 +6,24 @@ import { join, resolve } from "node:path";
 import { loadConfig } from "../../actors/node/config.ts";
 import { getBlocks, putBlock } from "../../actors/node/http/block-requests.ts";
 import { crc32OfBlocks } from "../../actors/rules/crc32.ts";
+import { ChunkFolders } from "../../actors/worker/store/shelves/chunk-folders.ts";
+import { dropFromCache } from "../support/drop-cache.ts";
 import { fairNow } from "../support/fair-time.ts";
 import { canTrace } from "../support/flush-trace.ts";
 import { canSlowDisk, slowDisk } from "../support/slow-disk.ts";
 import { StandInMaster } from "../support/stand-in-master.ts";
-import { blocksOf, crc32Of, freeUrl, randomBytes, SECRET, tell, testConfig, tester, until } from "./support.ts";
+import {
+  blocksOf,
+  crc32Of,
+  freeUrl,
+  randomBytes,
+  SECRET,
+  tell,
+  temporaryFolder,
+  testConfig,
+  tester,
+  until,
+} from "./support.ts";
 
 const SCRIPT = resolve(import.meta.dir, "../../actors/worker.ts");
 const BIG_BLOCK = 512 << 10;
@@ -77,72 +90,115 @@ const putSmall = (url: string, chunkId: number, bytes: Uint8Array<ArrayBuffer>) 
     PATIENT,
   );
 
-// Through the page cache, a commit of the index may have to wait for the flush of a big chunk, and the event loop with it: so
-// the other chunks are only read then.
-for (const [diskWrites, others] of [
-  ["direct", "written and read"],
-  ["buffered", "read"],
-] as const)
+/** Both blocks of a big chunk, and a small one. */
+async function putOthers(url: string) {
+  const [big, small] = [randomBytes(2 * BIG_BLOCK), randomBytes(4096)];
+  await putChunk(url, 1, big);
+  await putSmall(url, 2, small);
+  return {
+    small,
+    async read() {
+      expect(await getBlocks(tester, url, 1, 0, 2, PATIENT)).toEqual(big);
+      expect(await getBlocks(tester, url, 2, 0, 1, PATIENT)).toEqual(small);
+    },
+  };
+}
+
+/** The longest time between two heartbeats from now on, ms. */
+function watchHeartbeats({ answers }: StandInMaster): () => number {
+  let [last, longest] = [fairNow(), 0];
+  const answer = answers.heartbeat;
+  answers.heartbeat = (heartbeat) => {
+    longest = Math.max(longest, fairNow() - last);
+    last = fairNow();
+    return answer(heartbeat);
+  };
+  return () => Math.max(longest, fairNow() - last);
+}
+
+const fileOf = (folder: string, chunkId: number) => new ChunkFolders(join(folder, "worker-x")).file(chunkId, "sealed");
+const COLD = 4;
+
+for (const diskWrites of ["direct", "buffered"] as const)
   test.skipIf(!canSlowDisk(tmpdir()))(
-    `while a disk of 5 MB/s takes ${diskWrites} writes, heartbeats are in time, and other chunks are ${others}`,
+    `while a disk of 5 MB/s takes ${diskWrites} writes, heartbeats are in time, and other chunks are written and read, also from the disk`,
     async () => {
       await using worker = await startWorker(diskWrites);
       const { url, master, folder, suspectAfterMs } = worker;
-      const [big, small] = [randomBytes(2 * BIG_BLOCK), randomBytes(4096)];
-      await putChunk(url, 1, big);
-      await putSmall(url, 2, small);
-      const readOthers = async () => {
-        expect(await getBlocks(tester, url, 1, 0, 2, PATIENT)).toEqual(big);
-        expect(await getBlocks(tester, url, 2, 0, 1, PATIENT)).toEqual(small);
-      };
-      await readOthers();
+      const others = await putOthers(url);
+      await putChunk(url, COLD, randomBytes(8 * BIG_BLOCK));
+      await others.read();
+      dropFromCache(fileOf(folder, COLD));
       using _ = slowDisk(worker.pid, folder, BYTES_PER_SECOND);
-      let [last, longest, reads, writes] = [fairNow(), 0, 0, 0];
-      const answer = master.answers.heartbeat;
-      master.answers.heartbeat = (heartbeat) => {
-        longest = Math.max(longest, fairNow() - last);
-        last = fairNow();
-        return answer(heartbeat);
-      };
+      const longestPause = watchHeartbeats(master);
+      let [reads, writes] = [0, 0];
       let isWritten = false;
       const slow = randomBytes(16 << 20);
       const writing = putChunk(url, 3, slow).finally(() => {
         isWritten = true;
       });
       const writingSmall = (async () => {
-        for (; others !== "read" && !isWritten; writes++) await putSmall(url, 100 + writes, small);
+        for (; !isWritten; writes++) await putSmall(url, 100 + writes, others.small);
+      })();
+      const readingCold = (async () => {
+        for (let n = 0; n < 8; n++) await getBlocks(tester, url, COLD, n, 1, PATIENT);
       })();
       for (; !isWritten; reads++) {
-        await readOthers();
+        await others.read();
         await Bun.sleep(5);
       }
-      await Promise.all([writing, writingSmall]);
-      expect(Math.max(longest, fairNow() - last)).toBeLessThan(suspectAfterMs);
+      await Promise.all([writing, writingSmall, readingCold]);
+      expect(longestPause()).toBeLessThan(suspectAfterMs);
       expect(reads).toBeGreaterThan(1);
-      if (others !== "read") expect(writes).toBeGreaterThan(1);
+      expect(writes).toBeGreaterThan(1);
       expect(crc32Of(await getBlocks(tester, url, 3, 0, 32, PATIENT))).toBe(crc32Of(slow));
     },
   );
 
+/** What a process asks of the kernel during some work: each line begins with the id of the thread, of the event loop's with that of the process. */
+async function trace(pid: number, calls: string, work: () => Promise<unknown>): Promise<string[]> {
+  using folder = temporaryFolder();
+  const file = join(folder.path, "trace");
+  const command = ["strace", "-f", "-y", "-s", "0", "-e", `trace=${calls}`, "-o", file, "-p", String(pid)];
+  const strace = Bun.spawn(command, { stderr: "pipe" });
+  for await (const said of strace.stderr.pipeThrough(new TextDecoderStream())) if (said.includes("attached")) break;
+  await work();
+  strace.kill("SIGINT");
+  await strace.exited;
+  return readFileSync(file, "utf8").split("\n");
+}
+
 test.skipIf(!canTrace)(
-  "the thread of the event loop opens, writes, flushes, names and removes no chunk's file",
+  "the thread of the event loop opens, writes, names and removes no chunk's file, and flushes nothing",
   async () => {
-    await using worker = await startWorker("direct");
-    const { url, folder, pid } = worker;
-    const trace = join(folder, "trace");
-    const calls = "trace=openat,write,pwrite64,pwritev,fsync,fdatasync,ftruncate,rename,unlink";
-    const strace = Bun.spawn(["strace", "-f", "-y", "-s", "0", "-e", calls, "-o", trace, "-p", String(pid)], {
-      stderr: "pipe",
+    await using worker = await startWorker("buffered");
+    const { url, pid } = worker;
+    const isOfEventLoop = (line: string) => line.startsWith(`${pid} `);
+    const calls = "openat,write,pwrite64,pwritev,fsync,fdatasync,sync_file_range,ftruncate,rename,unlink";
+    const lines = await trace(pid, calls, async () => {
+      await putChunk(url, 1, randomBytes(3 * BIG_BLOCK + 100));
+      for (let n = 0; n < 5; n++) await putSmall(url, 100 + n, randomBytes(4096));
+      const order = { term: 2, expiresAt: Number.MAX_SAFE_INTEGER, orderId: "1", decidedAt: 10, chunkIds: [1, 100] };
+      await tell(url, { type: "TRASH_CHUNKS", ...order });
     });
-    for await (const said of strace.stderr.pipeThrough(new TextDecoderStream())) if (said.includes("attached")) break;
-    await putChunk(url, 1, randomBytes(3 * BIG_BLOCK + 100));
-    strace.kill("SIGINT");
-    await strace.exited;
-    const onChunks = readFileSync(trace, "utf8")
-      .split("\n")
-      .filter((line) => /\/(parts|chunks)\b/.test(line) && !line.includes("O_RDONLY"));
-    const ofEventLoop = onChunks.filter((line) => line.startsWith(`${pid} `));
+    const onChunks = lines.filter((line) => /\/(parts|chunks)\b/.test(line) && !line.includes("O_RDONLY"));
     expect(onChunks.length).toBeGreaterThan(8);
-    expect(ofEventLoop).toEqual([]);
+    expect(onChunks.filter(isOfEventLoop)).toEqual([]);
+    const flushes = lines.filter((line) => /\bf(data)?sync\(/.test(line));
+    // Each small chunk came alone, and so did the new leader's term.
+    expect(flushes.filter((line) => line.includes("chunk-index.db-wal")).length).toBeGreaterThanOrEqual(6);
+    expect(flushes.filter(isOfEventLoop)).toEqual([]);
   },
 );
+
+test.skipIf(!canTrace)("the thread of the event loop reads no chunk's file that is not in the page cache", async () => {
+  await using worker = await startWorker("buffered");
+  const { url, pid, folder } = worker;
+  const others = await putOthers(url);
+  await others.read();
+  if (!dropFromCache(fileOf(folder, 1))) return; // a file system in memory: nothing is read from a disk
+  const lines = await trace(pid, "read,pread64,preadv,sendfile,splice,copy_file_range", others.read);
+  const reads = lines.filter((line) => line.includes("/chunks/"));
+  expect(reads.length).toBeGreaterThan(0);
+  expect(reads.filter((line) => line.startsWith(`${pid} `))).toEqual([]);
+});

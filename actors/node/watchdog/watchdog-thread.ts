@@ -1,7 +1,8 @@
 /** The thread that watches a node's event loop, and ends the process: see `watchdog.ts`. */
-import { dlopen, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { writeSync } from "node:fs";
 import { judgeStillness, observe, type Stillness } from "../../rules/starvation.ts";
+import { openCLibrary } from "../c-library.ts";
 import { CurrentWork } from "./current-work.ts";
 import { threadTimes } from "./thread-times.ts";
 import type { WatchOrder } from "./watchdog.ts";
@@ -14,7 +15,6 @@ const LogLevel = { warn: 40, fatal: 60 } as const;
 const SUSPICION = 0.5;
 /** No longer line is written: a pipe that takes anything takes this much without blocking. */
 const MOST_LINE_BYTES = 4096;
-const C_LIBRARIES = ["libc.so.6", "libc.so", "libSystem.B.dylib"];
 
 /** `process.exit` of a Bun Worker ends that Worker alone. */
 const C_FUNCTIONS = {
@@ -97,15 +97,8 @@ function takesWrites(fd: number): boolean {
   return (libc()?.poll(ptr(pollfd), 1, 0) ?? 0) > 0;
 }
 
-let opened: ReturnType<typeof dlopen<typeof C_FUNCTIONS>>["symbols"] | undefined;
+let opened: ReturnType<typeof openCLibrary<typeof C_FUNCTIONS>> | undefined;
 function libc() {
-  for (const name of C_LIBRARIES) {
-    if (opened) break;
-    try {
-      opened = dlopen(name, C_FUNCTIONS).symbols;
-    } catch {
-      // another system's name
-    }
-  }
+  opened ??= openCLibrary(C_FUNCTIONS);
   return opened;
 }

@@ -58,19 +58,19 @@ function workOf({ store, fence, copier, traffic, log, assertReady }: OrderHost):
       if (!description) throw new Refusal("NO_SUCH_CHUNK", `Chunk ${formatChunkId(chunkId)} is not here`);
       return description;
     },
-    COPY_CHUNK: (order) => {
+    COPY_CHUNK: async (order) => {
       assertReady("write");
-      fence.passOrder(order);
+      await fence.passOrder(order);
       return copier.copy(order);
     },
-    TRASH_CHUNKS: (order) => {
+    TRASH_CHUNKS: async (order) => {
       assertReady("write");
-      fence.passOrder(order);
+      await fence.passOrder(order);
       return store.trash(order.chunkIds, order.decidedAt);
     },
     VERIFY_CHUNK: async ({ term, expiresAt, chunkId, lengthBytes, crc32 }) => {
       assertReady("read");
-      fence.passOrder({ term, expiresAt });
+      await fence.passOrder({ term, expiresAt });
       return { chunkId, state: await store.verify(chunkId, { chunkId, lengthBytes, crc32 }) };
     },
   };

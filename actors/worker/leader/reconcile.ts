@@ -80,13 +80,14 @@ export class Reconciler {
     return reconcilePage(
       {
         index,
+        settled: () => store.settled(),
         ask: (page) =>
           leader.ask<"RECONCILE">(
             { type: "RECONCILE", workerId, incarnation, epoch, ...page },
             Math.max(LEAST_TIMEOUT_MS, heartbeatMs),
           ),
         trash: async (chunkIds, decidedAt) => {
-          fence.pass(term);
+          await fence.pass(term);
           for (let at = 0; at < chunkIds.length; at += TRASHED_AT_ONCE)
             await store.trash(chunkIds.slice(at, at + TRASHED_AT_ONCE), decidedAt);
         },
@@ -98,6 +99,8 @@ export class Reconciler {
 
 export interface ReconcileHost {
   index: ChunkIndex;
+  /** Settles once all that the index says is on the disk: the leader counts on what it is told. */
+  settled(): Promise<void>;
   ask(page: Pick<Reconcile, "fromId" | "toId" | "count" | "digest" | "chunks">): Promise<Reconciled>;
   trash(chunkIds: number[], decidedAt: number): Promise<unknown>;
   pageSize?: number;
@@ -113,6 +116,7 @@ export async function reconcilePage(host: ReconcileHost, fromId: number): Promis
   const { index, pageSize = INVENTORY_PAGE } = host;
   const group = groupOf(fromId);
   const chunks = index.sealedAfter(fromId - 1, pageSize).filter(({ chunkId }) => groupOf(chunkId) === group);
+  await host.settled();
   const isLast = chunks.length < pageSize;
   const toId = isLast ? Number.MAX_SAFE_INTEGER : (chunks.at(-1)?.chunkId as number);
   const page = { fromId, toId, ...inventoryDigest(chunks) };

@@ -85,9 +85,10 @@ export class Reporting {
         this.#timeoutMs,
       );
       if (signal.aborted) return;
-      fence.follow(answer.term);
+      await fence.follow(answer.term);
       fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
-      self.join(answer.clusterId);
+      await self.join(answer.clusterId, store.commits);
+      if (signal.aborted) return;
       roles.learn(answer.masters);
       const { term, mode, heartbeatMs } = answer;
       store.takesNew = mode === "active";
@@ -107,10 +108,11 @@ export class Reporting {
     try {
       const answer = await leader.ask<"HEARTBEAT">(this.#heartbeat(), this.#timeoutMs);
       if (signal.aborted) return;
-      fence.pass(answer.term);
+      fence.hear(answer.term);
       fence.noteLeaderTime(answer.term, answer.leaderTimeMs, askedAt);
       store.takesNew = answer.mode === "active";
       becauseOf(answer, () => notify({ type: "ACKNOWLEDGED", term: answer.term, mode: answer.mode }));
+      await fence.pass(answer.term);
       await this.#carryOut(answer);
     } catch (error) {
       if (error instanceof Refusal && error.code === "UNKNOWN_WORKER") notify({ type: "UNKNOWN_HERE" });

@@ -63,7 +63,10 @@ export class ChunkStore {
     const files = new FileShelf({ index, folders, directories, disk, log, now, openFile, directWrites });
     const shelves = new Shelves(files, new InlineShelf(index), inlineChunkBytes);
     const isBeingWritten = (chunkId: ChunkId) => this.#open.isBeingWritten(chunkId);
-    const inventory = new Inventory(index, now, isBeingWritten, (error) => disk.indexFailed(error));
+    const inventory = new Inventory(index, now, isBeingWritten, (err) => {
+      log.error({ event: "index-unflushed", err }, "the index could not be flushed");
+      disk.indexFailed(err);
+    });
     this.folders = folders;
     this.commits = inventory.commits;
     this.#parts = { index, inventory, shelves, disk, log, now };
@@ -75,11 +78,30 @@ export class ChunkStore {
     this.#trash = new Trash(this.#parts, this.#open, this.#settling);
   }
 
-  /** Makes index and files agree. To be called once, before anything else. */
+  /** Makes index and files agree, and durable what they say. To be called once, before anything else. */
   async recover(): Promise<Recovered> {
+    await this.#parts.index.log.rewrite();
     const found = await this.#parts.shelves.file.recover();
     this.#parts.inventory.learnTotals();
     return found;
+  }
+
+  /** To be called after a failed flush of the index, now and then. @returns whether the index takes changes */
+  async mendIndex(): Promise<boolean> {
+    const { index, disk } = this.#parts;
+    try {
+      if (!index.log.isSound) await index.log.rewrite();
+    } catch (error) {
+      disk.indexFailed(error);
+      return false;
+    }
+    disk.indexMended();
+    return true;
+  }
+
+  /** @returns once all that the index says is on the disk. @throws if it could not be flushed */
+  settled(): Promise<void> {
+    return this.#guarded(() => this.commits.settled());
   }
 
   /** Notes an unexpected error as the disk's. @returns the error to answer with */
@@ -190,7 +212,7 @@ export class ChunkStore {
   /**
    * Checks what must hold of the store as a whole.
    *
-   * @param everyRow too, which takes a while where there are very many
+   * @param everyRow too, some at a time
    */
   async audit(everyRow: boolean): Promise<void> {
     this.#open.audit();
@@ -228,7 +250,6 @@ export class ChunkStore {
   async close(): Promise<void> {
     await this.#open.close();
     await this.commits.quiet();
-    this.commits.flush();
     this.#parts.index.close();
   }
 }

@@ -31,7 +31,7 @@ export class Disk {
   /** Set by the first error other than a full disk, until a probe succeeds. */
   failure: string | null = null;
   /** A probe of the disk does not mend the database. */
-  #isIndexLost = false;
+  #index: "well" | "unflushed" | "damaged" = "well";
   #account: Account | null = null;
 
   constructor(options: DiskOptions) {
@@ -81,7 +81,7 @@ export class Disk {
 
   /** Writes and flushes a small file. @returns whether that worked, and so ended the failure */
   async probe(): Promise<boolean> {
-    if (this.#isIndexLost) return false;
+    if (this.#index !== "well") return false;
     const path = join(this.#options.directory, "parts", "probe");
     try {
       const file = await open(path, "w", 0o600);
@@ -105,10 +105,15 @@ export class Disk {
     this.failure = reason;
   }
 
-  /** The index takes no more changes in this process, and nothing is lost: the next start finds all of it. */
+  /** The index takes no more changes until it is mended, or the worker starts again. Nothing that was acknowledged is lost. */
   indexFailed(error: unknown): void {
-    this.#isIndexLost = true;
-    this.fail(`the index could not be flushed (${(error as Error).message}): start the worker again`);
+    if (this.#index === "well") this.#index = "unflushed";
+    this.fail(`the index could not be flushed: ${(error as Error).message}`);
+  }
+
+  /** The index takes changes again; a probe shows whether the disk does. */
+  indexMended(): void {
+    if (this.#index === "unflushed") this.#index = "well";
   }
 
   /** Turns an error of a store operation into the error for the sender. An error of the disk makes the worker read-only. */
@@ -119,11 +124,11 @@ export class Disk {
       return new Refusal("NO_SPACE", `The disk is full: ${message}`);
     if (!isSystemError(error)) return error;
     if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) {
-      this.#isIndexLost = true;
+      this.#index = "damaged";
       this.fail(
         `${message}: stop the worker and put chunk-index.db aside; the next start makes it again from the chunk files`,
       );
-    } else if (!this.#isIndexLost) this.fail(message);
+    } else if (this.#index === "well") this.fail(message);
     return new Refusal("READ_ONLY", `The disk refuses writes: ${message}`);
   }
 }

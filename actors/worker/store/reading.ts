@@ -10,7 +10,7 @@ import type { Checking } from "./checking.ts";
 import type { OpenChunk } from "./open-chunk.ts";
 import type { Settling } from "./settling.ts";
 import { packCrcs, unpackCrcs } from "./shelves/chunk-file.ts";
-import type { Bytes } from "./shelves/shelf.ts";
+import { type Bytes, fileBytes } from "./shelves/file-bytes.ts";
 import type { Expected, StoreParts } from "./store-parts.ts";
 import type { OpenChunks } from "./writing.ts";
 
@@ -144,7 +144,7 @@ function readOpen(chunk: OpenChunk, first: number, count: number): BlockRead {
   if (crcs.length === 0) throw new Refusal("INVALID_PARAMETER", `Block ${first} has not been written`);
   const start = first * blockSizeBytes;
   return {
-    body: Bun.file(chunk.part.path).slice(start, start + lengthBytes),
+    body: fileBytes(chunk.part.path, start, start + lengthBytes),
     lengthBytes,
     crcs: Uint32Array.from(crcs),
     blockSizeBytes,

@@ -9,7 +9,7 @@ import { FolderWatch, type FolderWatchOptions } from "./folder-watch.ts";
 import type { Ground } from "./ground.ts";
 import { pause } from "./pace.ts";
 
-/** The sums over all rows are checked this often; that reads all of them. */
+/** The sums over all rows are checked this often; that reads all of them, some at a time. */
 const AUDIT_MS = 600_000;
 
 export interface UpkeepOptions extends FolderWatchOptions {
@@ -41,7 +41,7 @@ export async function upkeep(store: ChunkStore, disk: Disk, ground: Ground, opti
   const watch = new FolderWatch(store, disk, ground, options);
   while (!signal.aborted) {
     await attempt("folders-failed", () => watch.look());
-    if (disk.failure !== null && watch.isWhole && isProbeDue() && (await disk.probe()))
+    if (disk.failure !== null && watch.isWhole && isProbeDue() && (await store.mendIndex()) && (await disk.probe()))
       log.info({ event: "disk-recovered" }, "the disk takes writes again");
     if (disk.failure === null) {
       // The sweep comes first, since it frees the space that the other chores may need.

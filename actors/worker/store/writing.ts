@@ -132,12 +132,18 @@ export class OpenChunks {
     throw this.#parts.disk.refusal(error);
   }
 
-  /** The row of a chunk that is not being written. A sealed row whose bytes are gone becomes a missing one first. */
+  /** The row of a chunk that is not being written. A sealed one whose bytes are gone is a missing one, and soon says so. */
   #rowOf(chunkId: ChunkId): ChunkRow | null {
-    const row = this.#parts.index.find(chunkId);
-    if (row?.state !== "sealed" || this.#parts.shelves.of(row).has(chunkId)) return row;
-    this.#parts.inventory.changeNow(true, (rows) => rows.setState(chunkId, "missing"));
-    return this.#parts.index.find(chunkId);
+    const { index, inventory, shelves } = this.#parts;
+    const isGone = (row: ChunkRow | null) => row?.state === "sealed" && !shelves.of(row).has(chunkId);
+    const row = index.find(chunkId);
+    if (row === null || !isGone(row)) return row;
+    inventory
+      .change(false, (rows) => {
+        if (isGone(rows.find(chunkId))) rows.setState(chunkId, "missing");
+      })
+      .catch(() => {}); // whoever asks next finds the same
+    return { ...row, state: "missing" };
   }
 
   /** A block that arrives after its chunk was given up would open the chunk again, and no seal or abort would follow. */
@@ -220,7 +226,8 @@ export class OpenChunks {
       const row = this.#rowOf(expected.chunkId);
       if (!row || row.state === "missing")
         throw new Refusal("NO_SUCH_CHUNK", `No block of chunk ${formatChunkId(expected.chunkId)} is here`);
-      return assertSame(row, expected);
+      assertSame(row, expected);
+      return this.#parts.inventory.commits.settled();
     }
     if (chunk.sealing) {
       if (chunk.sealing.lengthBytes !== expected.lengthBytes || chunk.sealing.crc32 !== expected.crc32)
@@ -251,13 +258,18 @@ export class OpenChunks {
       });
       await this.#removeReplaced(before);
     } catch (error) {
-      // After a failed flush it is unknown what is on the disk: this copy is lost.
-      await this.#parts.shelves.file.discard(chunk.part.path);
+      // After a failed flush it is unknown what is on the disk: this copy is lost. If that of its row failed, the file is whole.
+      if (!this.#isRecorded(trailer)) await this.#parts.shelves.file.discard(chunk.part.path);
       throw this.#parts.disk.refusal(error);
     } finally {
       this.#takeOut(chunk);
       await chunk.part.close();
     }
+  }
+
+  #isRecorded({ chunkId, sealedAt }: Trailer): boolean {
+    const row = this.#parts.index.find(chunkId);
+    return row?.state === "sealed" && row.sealedAt === sealedAt;
   }
 
   #takeOut(chunk: OpenChunk): void {
@@ -301,13 +313,13 @@ export class OpenChunks {
     return true;
   }
 
-  /** The file is closed last: while a write or a flush is under way, its descriptor must not become another file's. */
+  /** The file is removed last: it may be that it is only being opened, and so made. */
   async #destroy(chunk: OpenChunk): Promise<void> {
     chunk.isGivenUp = true;
     await chunk.quiet();
     await this.flushes.leave(chunk);
-    await this.#parts.shelves.file.discard(chunk.part.path);
     await chunk.part.close();
+    await this.#parts.shelves.file.discard(chunk.part.path);
   }
 
   /** The files of all open chunks are gone: these chunks can only be given up. */

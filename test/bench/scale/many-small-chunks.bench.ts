@@ -69,7 +69,8 @@ try {
   await timed("inventory", "inventory, compared with the leader page by page", async () => {
     const ask = async () => ({ match: true, trash: [], decidedAt: 1, adopted: 0, missing: 0 });
     const trash = async () => {};
-    for (let from: number | null = 0; from !== null; ) from = await reconcilePage({ index, ask, trash }, from);
+    const settled = () => store.settled();
+    for (let from: number | null = 0; from !== null; ) from = await reconcilePage({ index, settled, ask, trash }, from);
   });
   const scrubbed = Math.min(SCRUBBED, count);
   const scrub = async () => {

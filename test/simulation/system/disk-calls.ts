@@ -70,10 +70,14 @@ export function installDisk(): void {
     real.renameSync(from, to);
     here?.renamed(from, to);
   };
-  const flush = (sync: (file: number) => void) => (file: number) => {
-    sync(file);
+  /** What is written while a flush is under way, it does not cover. */
+  const beginFlush = (sync: (file: number) => void, file: number): (() => void) => {
     const path = disk().opened.get(file);
-    if (path !== undefined) disk().flushed(path);
+    const covered = path === undefined ? 0 : disk().logLength(path);
+    return () => {
+      sync(file);
+      if (path !== undefined) disk().flushed(path, covered);
+    };
   };
 
   // ── what a program waits for ─────────────────────────────────────────────────────────────────────────────────────
@@ -88,8 +92,11 @@ export function installDisk(): void {
       );
     };
   };
-  called("fsync", "flush", flush(real.fsyncSync));
-  called("fdatasync", "flush", flush(real.fdatasyncSync));
+  for (const name of ["fsync", "fdatasync"])
+    fs[name] = (file: number, done: (error: unknown) => void) => {
+      if (!currentProgram()) return real[name](file, done);
+      slow("flush", String(file), beginFlush(real[`${name}Sync`], file)).then(() => done(null), done);
+    };
   called("open", "open", fs.openSync);
   called("write", "open", fs.writeSync);
   called("close", "open", fs.closeSync);
@@ -118,7 +125,7 @@ export function installDisk(): void {
       return slow("open", String(this.fd), () => real.fstatSync(this.fd));
     }
     sync() {
-      return slow("flush", String(this.fd), () => flush(real.fsyncSync)(this.fd));
+      return slow("flush", String(this.fd), beginFlush(real.fsyncSync, this.fd));
     }
     close() {
       return slow("open", String(this.fd), () => fs.closeSync(this.fd));

@@ -15,6 +15,7 @@ export interface OpenDatabase {
   close(): void;
 }
 
+const LOG = "-wal";
 /** A write-ahead log of this length may have been copied into its database, which flushes it. */
 const LONG_LOG_BYTES = 3_500_000;
 /** The applied state of masters is flushed now and then; all others with every transaction. */
@@ -55,10 +56,24 @@ export class SimulatedDisk {
     if (!this.#unflushed.has(path)) this.#unflushed.set(path, statSync(path, { throwIfNoEntry: false })?.size ?? 0);
   }
 
-  /** A file was flushed, or a folder: then the names in it are as durable as its files. */
-  flushed(path: string): void {
+  /** How long the write-ahead log of a database is; 0 for any other file. */
+  logLength(path: string): number {
+    return path.endsWith(LOG) ? sizeOf(path) : 0;
+  }
+
+  /**
+   * A file was flushed, or a folder: then the names in it are as durable as its files.
+   *
+   * @param covered the length of a write-ahead log when its flush began
+   */
+  flushed(path: string, covered: number): void {
+    if (path.endsWith(LOG)) this.#logFlushed(path.slice(0, -LOG.length), covered);
     this.#unflushed.delete(path);
     for (const to of this.#renamed.keys()) if (to.startsWith(`${path}/`)) this.#renamed.delete(to);
+  }
+
+  #logFlushed(database: string, covered: number): void {
+    this.#durableLog.set(database, Math.max(this.#durableLog.get(database) ?? 0, covered));
   }
 
   renamed(from: string, to: string): void {

@@ -12,6 +12,7 @@ import type { Proposal } from "../../../actors/rules/decide/exactly-once.ts";
 import { ChunkStore } from "../../../actors/worker/store/chunk-store.ts";
 import { chunkFileName, chunkIdOfFileName, FOOTER_BYTES } from "../../../actors/worker/store/shelves/chunk-file.ts";
 import { ChunkFolders } from "../../../actors/worker/store/shelves/chunk-folders.ts";
+import { PageCache } from "../../../actors/worker/store/shelves/file-bytes.ts";
 import { ChunkIndex } from "../../../databases/chunk-index.ts";
 import { MasterLog } from "../../../databases/master-log.ts";
 import { SqliteMetadata } from "../../../databases/metadata/sqlite-metadata.ts";
@@ -410,6 +411,8 @@ export function watchShippedClasses(): void {
     if (program) watching?.opened(program, this);
     return beginEpoch.call(this);
   };
+
+  PageCache.prototype.holds = () => true; // what this machine has cached is not in the seed
 
   const { trash } = ChunkStore.prototype;
   ChunkStore.prototype.trash = async function (this: ChunkStore, chunkIds, decidedAt) {

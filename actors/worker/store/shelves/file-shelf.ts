@@ -14,10 +14,11 @@ import { turn } from "../pace.ts";
 import { encodeTrailer, type Trailer, trailerBytes } from "./chunk-file.ts";
 import type { ChunkFolders, FiledState } from "./chunk-folders.ts";
 import type { DirectorySync } from "./directory-sync.ts";
+import { type Bytes, fileBytes } from "./file-bytes.ts";
 import { type Recovered, recoverFiles } from "./file-recovery.ts";
 import { bad, type Flaw, flawed, good, MISSING, type Read } from "./flaw.ts";
 import { type DirectWrites, PartFile } from "./part-file.ts";
-import type { Bytes, ReadPace, Shelf } from "./shelf.ts";
+import type { ReadPace, Shelf } from "./shelf.ts";
 import { flawOfError, readTrailer, rowOf } from "./trailer.ts";
 
 const LOOKED_AT_ONCE = 1000;
@@ -95,7 +96,7 @@ export class FileShelf implements Shelf {
     }
     if (size === undefined) return flawed(MISSING);
     if (size < lengthBytes) return flawed(bad(`the file has ${size} bytes, less than the chunk's ${lengthBytes}`));
-    return good(Bun.file(this.#parts.folders.file(chunkId, place)).slice(start, end));
+    return good(fileBytes(this.#parts.folders.file(chunkId, place), start, end));
   }
 
   async verify(row: ChunkRow, blockCrcs: Uint32Array, pace: ReadPace): Promise<Flaw | null> {

@@ -3,8 +3,9 @@
  * is all there is to it: moves have nothing to move, and a removed row takes its bytes along.
  */
 import type { ChunkIndex, ChunkRow, ChunkState } from "../../../../databases/chunk-index.ts";
+import type { Bytes } from "./file-bytes.ts";
 import { bad, type Flaw, flawed, good, MISSING, type Read } from "./flaw.ts";
-import type { Bytes, ReadPace, Shelf } from "./shelf.ts";
+import type { ReadPace, Shelf } from "./shelf.ts";
 
 /** Of the rows inside a transaction, what is needed here. */
 interface PutRow {

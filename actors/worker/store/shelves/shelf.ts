@@ -7,10 +7,8 @@
  */
 import type { ChunkRow, ChunkState } from "../../../../databases/chunk-index.ts";
 import type { ChunkId } from "../../../messages/primitives.ts";
+import type { Bytes } from "./file-bytes.ts";
 import type { Flaw, Read } from "./flaw.ts";
-
-/** Bytes as an answer can carry them. */
-export type Bytes = Blob | Uint8Array<ArrayBuffer>;
 
 /** Awaited after each slice that is read back, with its length in bytes. */
 export type ReadPace = (bytes: number) => Promise<void>;
