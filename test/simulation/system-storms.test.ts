@@ -16,6 +16,8 @@ const LIVES = Number(Bun.env.LIVES ?? 14);
 /** The same lives in each run of the tests; `bun run simulate --of clusters --minutes 10` goes where nobody has been. */
 const SEED = Number(Bun.env.SEED ?? 1);
 const TRASH_LIVES = 10;
+/** In some of them a row is behind its file when its disk is well again. */
+const DISK_LIVES = 4;
 /** So many that a log with an unfinished change of members is cut off in some. */
 const MASTERS_LIVES = 104;
 /** A life takes seconds; on a machine with much else to do, minutes. */
@@ -103,6 +105,17 @@ test(`whole clusters lose nothing, tell the truth and come right in any weather,
   tell(lived, `whole clusters from seed ${SEED}`);
   expect(breaches(lived)).toEqual([]);
   expect([lived.lives, lived.givenUp]).toEqual([LIVES, []]);
+});
+
+test(`${DISK_LIVES} whole clusters whose disks fail and are well again, while copies go bad, lose nothing and come right`, async () => {
+  const knobs = { ...TRASH_WEATHER, diskEveryMs: 700, corruptEveryMs: 600, powerEveryMs: 0, crashEveryMs: 0 };
+  const lived = await liveMany(clustersIn({ knobs, stormMs: 10_000 }), {
+    from: SEED,
+    wantsMore: (begun) => begun < DISK_LIVES,
+  });
+  tell(lived, `whole clusters with failing disks from seed ${SEED}`);
+  expect(breaches(lived, ", with failing disks")).toEqual([]);
+  expect([lived.lives, lived.givenUp]).toEqual([DISK_LIVES, []]);
 });
 
 /** Claims of declared invariants, also of modules that no simulation loads; those with computed names come with the lives. */
