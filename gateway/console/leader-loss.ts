@@ -9,6 +9,7 @@ import { chained, damage, drillBefore, idsOf, type Step } from "./report-parts.t
 type Timings = About["timings"];
 
 const isLeading = (v: string): boolean => /^leader(\.|$)/.test(v);
+const isFollowing = (v = ""): boolean => /^follower(\.|$)/.test(v);
 const isInOffice = (v: string): boolean => isLeading(v) && v.includes("office.ready");
 
 /** A time in which one process led. */
@@ -25,7 +26,7 @@ const termOf = ({ c }: StepRecord): number => (typeof c?.term === "number" ? c.t
 /** @returns who leads, by the word of one that follows; the leader's own records may be out of reach */
 function reignSeen(record: StepRecord): Reign | null {
   const { m, v, c, w } = record;
-  if (m !== "raft" || v !== "follower" || typeof c?.leaderId !== "string") return null;
+  if (m !== "raft" || !isFollowing(v) || typeof c?.leaderId !== "string") return null;
   const [n, b] = w?.split("/") ?? [];
   return { n: c.leaderId, b: n === c.leaderId ? Number(b) : 0, term: termOf(record) };
 }
@@ -76,8 +77,7 @@ function wayTo(records: readonly StepRecord[], at: number): Way {
     ({ m, v, f }) => m === "raft" && v === "candidate" && f !== "candidate" && f !== undefined,
   );
   const precandidate = earlier.findLast(
-    (one) =>
-      one.m === "raft" && one.v === "precandidate" && one.f === "follower" && one.h <= (candidate?.h ?? elected.h),
+    (one) => one.m === "raft" && one.v === "precandidate" && isFollowing(one.f) && one.h <= (candidate?.h ?? elected.h),
   );
   const signs = (event: string): StepRecord[] =>
     earlier

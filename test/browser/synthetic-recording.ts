@@ -95,8 +95,8 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
     author.boot(node);
     author.write(0, node, "process", "started", "up", { k: "proc" });
   }
-  for (const node of masters) author.write(5, node, "raft", "init", "follower", { c: { term: 1 } });
-  author.write(900, "master-1", "raft", "after electionTimeoutMs", "precandidate", { c: { term: 1 } });
+  for (const node of masters) author.write(5, node, "raft", "init", "follower.trusting", { c: { term: 1 } });
+  author.write(900, "master-1", "raft", "after doubtMs", "precandidate", { c: { term: 1 } });
   author.write(930, "master-1", "raft", "rpc.preVoteReply", "candidate", { c: { term: 2 } });
   author.write(960, "master-1", "raft", "rpc.voteReply", OPENING, { c: { term: 2 } });
   author.write(990, "master-1", "raft", "rpc.appendReply", LEADING, { c: { term: 2 } });
@@ -123,16 +123,16 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
       20_000,
       () => {
         const last = author.write(20_000, "master-1", "raft", "after heartbeatMs", LEADING, { c: { term: 2 } });
-        const heard = author.write(20_004, "master-2", "raft", "rpc.beat", "follower", {
+        const heard = author.write(20_004, "master-2", "raft", "rpc.beat", "follower.trusting", {
           w: recordId(last),
           c: { term: 2 },
-          tm: [{ id: "electionTimeoutMs", ms: 1400 }],
+          tm: [{ id: "doubtMs", ms: 1400 }],
         });
-        const missed = author.write(21_404, "master-2", "raft", "after electionTimeoutMs", "precandidate", {
+        const missed = author.write(21_404, "master-2", "raft", "after doubtMs", "precandidate", {
           w: recordId(heard),
           c: { term: 2 },
         });
-        const asked = author.write(21_409, "master-3", "raft", "rpc.preVote", "follower", {
+        const asked = author.write(21_409, "master-3", "raft", "rpc.preVote", "follower.trusting", {
           w: recordId(missed),
           c: { term: 2 },
           d: { from: "master-2", forTerm: 3 },
@@ -142,7 +142,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
           d: { from: "master-3", granted: true },
           c: { term: 3 },
         });
-        const voter = author.write(21_440, "master-3", "raft", "rpc.vote", "follower", {
+        const voter = author.write(21_440, "master-3", "raft", "rpc.vote", "follower.trusting", {
           w: recordId(preVoted),
           c: { term: 3 },
         });
@@ -177,7 +177,7 @@ export function syntheticRecording({ workers = 5, events = 400 }: SyntheticOptio
       () => {
         author.boot("master-1");
         author.write(32_000, "master-1", "process", "started", "up", { k: "proc" });
-        author.write(32_010, "master-1", "raft", "init", "follower", { c: { term: 3 } });
+        author.write(32_010, "master-1", "raft", "init", "follower.trusting", { c: { term: 3 } });
       },
     ],
     [

@@ -51,7 +51,7 @@ const liveness = livenessMachine.provide({ actions: { declareLive: () => {}, dec
 
 /** Each machine, an event that its first state has no use for, and where it stands. */
 const MACHINES: [AnyStateMachine, unknown, string, string][] = [
-  [raftMachine, raftInput, "client.unheardOf", "follower"],
+  [raftMachine, raftInput, "client.unheardOf", "follower.trusting"],
   [liveness, { suspectAfterMs: 1, deadAfterMs: 2, graceMs: 1, deaths: 0 }, "FORGET", "heard.unknown|duty.active"],
   [stewardMachine, { safeModeMs: 1, pauseMs: 1 }, "RESUME", "safeMode"],
   [repairMachine, { timeoutMs: 1 }, "COPIED", "queued"],

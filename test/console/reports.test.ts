@@ -157,8 +157,8 @@ function election(): StepRecord[] {
   return [
     tell("master-1", 0, { ...raft(1), e: "rpc.voteReply", f: "candidate", v: leading("opening") }),
     tell("master-1", 10, { ...raft(1), e: "rpc.appendReply", f: leading("opening"), v: leading("ready") }),
-    tell("master-2", 500, { ...raft(1), e: "rpc.beat", v: "follower", r: 10, l: BEGIN + 1000 }),
-    tell("master-2", 2702, { ...raft(1), e: "after electionTimeoutMs", f: "follower", v: "precandidate" }),
+    tell("master-2", 500, { ...raft(1), e: "rpc.beat", v: "follower.trusting", r: 10, l: BEGIN + 1000 }),
+    tell("master-2", 2702, { ...raft(1), e: "after doubtMs", f: "follower.doubting", v: "precandidate" }),
     tell("master-2", 2731, { ...raft(2), e: "rpc.preVoteReply", f: "precandidate", v: "candidate" }),
     tell("master-2", 2753, { ...raft(2), e: "rpc.voteReply", f: "candidate", v: leading("opening") }),
     tell("gateway-1", 2760, { ...toClient, e: "NO_LEADER", v: "refused" }),

@@ -7,11 +7,11 @@ import {
   answerPreVote,
   answerVote,
   askPreVotes,
-  electionPatienceMs,
   isSticky,
   raisesTerm,
   startElection,
   waitAnew,
+  waitLeftMs,
 } from "../../actors/rules/raft/election.ts";
 import { append, emptyLog, entriesToKeep, type LogTail, lastIndex, termAt } from "../../actors/rules/raft/log-tail.ts";
 import { beginWatch, planChange, watchLearner } from "../../actors/rules/raft/membership.ts";
@@ -221,10 +221,10 @@ test("R4: only a new vote is a reason to wait anew", () => {
   expect(answerVote(node({ vote: "b" }), vote(), NOW).patch).toBeUndefined();
 });
 
-test("a node that had a reason to wait anew waits from then, however late its timer is set for that", () => {
-  const set = (state: RaftState) => after(state, waitAnew(state, 0.5, NOW));
+test("a follower that had reason to wait anew waits from then, however late its timer is set", () => {
+  const set = (state: RaftState) => after(state, waitAnew(state, NOW));
   const [entered, heard] = [set(node()), set(node({ waitsAnewFrom: NOW - 200 }))];
-  expect([entered, heard].map((state) => electionPatienceMs(state, NOW))).toEqual([1.5 * TMIN, 1.5 * TMIN - 200]);
+  expect([entered, heard].map((state) => waitLeftMs(state, TMIN, NOW))).toEqual([TMIN, TMIN - 200]);
   expect(heard.waitsAnewFrom).toBeNull();
 });
 

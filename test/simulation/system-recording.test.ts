@@ -86,7 +86,7 @@ test("every cause is told, and before what it caused, on whichever node", async 
 
 test("what a timer does is caused by the step of the same actor that armed it", async () => {
   const { records, causeOf } = await story();
-  const patienceEnded = records.filter(({ m, e, f }) => m === "raft" && e === "after electionTimeoutMs" && f);
+  const patienceEnded = records.filter(({ m, e, f }) => m === "raft" && e === "after doubtMs" && f);
   expect(patienceEnded.length).toBeGreaterThan(0);
   for (const step of patienceEnded) {
     const { n, a } = step;

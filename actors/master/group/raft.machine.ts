@@ -16,7 +16,7 @@ import {
   askPreVotes,
   countPreVote,
   countVote,
-  electionPatienceMs,
+  drawTimeout,
   grantsVote,
   hasVoteQuorum,
   isSticky,
@@ -25,6 +25,7 @@ import {
   raisesTerm,
   startElection,
   waitAnew,
+  waitLeftMs,
 } from "../../rules/raft/election.ts";
 import { checkStep } from "../../rules/raft/invariants.ts";
 import { compact } from "../../rules/raft/log-tail.ts";
@@ -119,7 +120,8 @@ export const raftMachine = raftSetup
       wantsTransfer: ({ context }) => context.transferTo !== null,
     },
     actions: {
-      waitAnew: handle((state) => waitAnew(state, state.ports.random(), state.ports.now())),
+      waitAnew: handle((state) => waitAnew(state, state.ports.now())),
+      drawTimeout: handle((state) => drawTimeout(state, state.ports.random())),
       adoptTerm: handle<RpcEvent>(adoptTerm),
       handleAgain: raise(({ event }) => event),
       answerOwnTerm: handle<RpcEvent>(answerOwnTerm),
@@ -159,7 +161,9 @@ export const raftMachine = raftSetup
       recountCommit: handle(advanceCommit),
     },
     delays: {
-      electionTimeoutMs: ({ context }) => Math.max(1, electionPatienceMs(context, context.ports.now())),
+      electionTimeoutMs: ({ context }) => context.electionTimeoutMs,
+      trustMs: ({ context }) => waitLeftMs(context, context.timings.electionMs, context.ports.now()),
+      doubtMs: ({ context }) => waitLeftMs(context, context.electionTimeoutMs, context.ports.now()),
       electionMs: ({ context }) => context.timings.electionMs,
       heartbeatMs: ({ context }) => context.timings.heartbeatMs,
       quorumPatienceMs: ({ context }) => Math.max(1, quorumPatienceMs(context, context.ports.now())),
@@ -200,7 +204,7 @@ export const raftMachine = raftSetup
       follower: {
         description:
           "Takes entries from the leader and answers votes; campaigns when it hears of no leader for too long.",
-        entry: "waitAnew",
+        initial: "trusting",
         on: {
           "rpc.vote": [{ guard: "isSticky" }, { guard: "isSameTerm", actions: "answerVote" }],
           "rpc.append": { guard: "isSameTerm", actions: "followAppend" },
@@ -217,22 +221,29 @@ export const raftMachine = raftSetup
             description: "A later term; the election timer runs on until there is a leader or a vote given.",
           },
         },
-        after: {
-          electionTimeoutMs: [
-            {
-              guard: "hasHeard",
-              target: "follower",
-              reenter: true,
-              description: "A leader was heard, or a vote given: it waits on from then.",
+        states: {
+          trusting: {
+            description:
+              "Came here, heard its leader or gave a vote less than the shortest election time ago, as far as its timer knows.",
+            entry: "waitAnew",
+            after: { trustMs: [{ guard: "hasHeard", target: "trusting", reenter: true }, { target: "doubting" }] },
+          },
+          doubting: {
+            description: "Heard nothing for that long, and waits on for a time drawn by chance.",
+            entry: "drawTimeout",
+            after: {
+              doubtMs: [
+                { guard: "hasHeard", target: "trusting" },
+                { guard: "mayCampaign", target: "#raft.precandidate" },
+                { target: "trusting" },
+              ],
             },
-            { guard: "mayCampaign", target: "precandidate" },
-            { target: "follower", reenter: true },
-          ],
+          },
         },
       },
       precandidate: {
         description: "Asks whether it would be elected, without disturbing anyone's term.",
-        entry: ["waitAnew", "askPreVotes"],
+        entry: ["drawTimeout", "askPreVotes"],
         always: { guard: "hasVoteQuorum", target: "candidate" },
         on: {
           "rpc.preVoteReply": { guard: "answersOurPreVote", actions: "countPreVote" },
@@ -249,7 +260,7 @@ export const raftMachine = raftSetup
       },
       candidate: {
         description: "Asks for votes in a term of its own.",
-        entry: ["waitAnew", "startElection"],
+        entry: ["drawTimeout", "startElection"],
         always: [
           { guard: "hasVoteQuorum", target: "leader" },
           { guard: "isVoteLost", target: "follower" },

@@ -117,20 +117,19 @@ export function answerVote(state: RaftState, message: RaftMessageOf<"rpc.vote">,
   return isNew ? { patch: { vote: message.from, waitsAnewFrom: at }, effects } : { effects };
 }
 
-/** Sets the election timer, with a length drawn by chance. @param chance in [0, 1) */
-export function waitAnew(state: RaftState, chance: number, at: number): Step {
-  return {
-    patch: {
-      electionTimeoutMs: Math.round(state.timings.electionMs * (1 + chance)),
-      waitsSince: state.waitsAnewFrom ?? at,
-      waitsAnewFrom: null,
-    },
-  };
-}
+/** Begins to wait: now, or from when it had reason to. */
+export const waitAnew = ({ waitsAnewFrom }: RaftState, at: number): Step => ({
+  patch: { waitsSince: waitsAnewFrom ?? at, waitsAnewFrom: null },
+});
 
-/** How long it goes on waiting, unless it has reason to wait anew. */
-export const electionPatienceMs = ({ waitsSince, electionTimeoutMs }: RaftState, at: number): number =>
-  waitsSince + electionTimeoutMs - at;
+/** How long it waits in all, drawn for each wait anew, so that two of them seldom campaign at once. @param chance in [0, 1) */
+export const drawTimeout = ({ timings }: RaftState, chance: number): Step => ({
+  patch: { electionTimeoutMs: Math.round(timings.electionMs * (1 + chance)), waitsAnewFrom: null },
+});
+
+/** How long until it has waited for `forMs`, ms. */
+export const waitLeftMs = ({ waitsSince }: RaftState, forMs: number, at: number): number =>
+  Math.max(1, waitsSince + forMs - at);
 
 /** A node outside its own configuration does not campaign. */
 export const mayCampaign = (state: RaftState): boolean => isVoter(state.configuration, state.id);

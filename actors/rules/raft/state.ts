@@ -71,7 +71,7 @@ export interface RaftState {
   leaderHeardAt: number;
   /** How long it waits for a leader, or for votes. */
   electionTimeoutMs: number;
-  /** When that began: when it came into its state, or last had reason to go on waiting. */
+  /** When a follower began to wait for its leader, by the time for which its timer is set. */
   waitsSince: number;
   /** When it had reason to wait anew, since its timer was set; null: not since. */
   waitsAnewFrom: number | null;
