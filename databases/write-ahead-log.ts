@@ -31,7 +31,6 @@ export class WriteAheadLog {
   #isCopied = false;
   /** What could not be flushed. What SQLite believes of it is not so: no more transactions are taken. */
   #failed: "log" | "database" | null = null;
-
   /** Flushes under way. */
   #flushes = 0;
   #isClosed = false;

@@ -7,6 +7,7 @@ import { repairMachine } from "../../actors/master/leading/repair.machine.ts";
 import { stewardMachine } from "../../actors/master/leading/steward.machine.ts";
 import type { Logger } from "../../actors/node/log.ts";
 import { IgnoredEvents } from "../../actors/node/record/inspector.ts";
+import { startingState } from "../../actors/rules/raft/state.ts";
 import { workerMachine } from "../../actors/worker/worker.machine.ts";
 import { uploadMachine } from "../../gateway/transfer/upload.machine.ts";
 import { blankRaft } from "../support/blank-raft.ts";
@@ -28,20 +29,11 @@ function watch(machine: AnyStateMachine, input: unknown, now = () => 0) {
 }
 
 const raftInput = {
-  ...{ id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 1, maxInflight: 1 },
-  ...blankRaft({ voters: [["a", "b", "c"]], learners: [] }),
-  ...{ durableIndex: 0, commitIndex: 0, leaderId: null, leaderHeardAt: Number.NEGATIVE_INFINITY },
-  ...{
-    electionTimeoutMs: 0,
-    waitsSince: 0,
-    waitsAnewFrom: null,
-    isTransfer: false,
-    votes: {},
-    progress: {},
-    termStartIndex: 0,
-    readSeq: 0,
-  },
-  ...{ waitingReads: [], transferTo: null, ports: { now: () => 0, random: () => 0, mayLead: () => true, effects: [] } },
+  ...startingState(
+    { id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 1, maxInflight: 1 },
+    blankRaft({ voters: [["a", "b", "c"]], learners: [] }),
+  ),
+  ports: { now: () => 0, random: () => 0, mayLead: () => true, effects: [] },
 };
 const unexpected: string[] = [];
 const worker = workerMachine.provide({

@@ -2,12 +2,12 @@
 import { expect, test } from "bun:test";
 import { RaftDriver } from "../../actors/master/group/raft-driver.ts";
 import type { RaftMessage } from "../../actors/messages/raft.ts";
-import { blankRaft } from "../support/blank-raft.ts";
+import { blankRaft, stillPorts } from "../support/blank-raft.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const THREE = { voters: [["a", "b", "c"]], learners: [] };
 const TIMINGS = { heartbeatMs: 100, electionMs: 1000 };
-/** Drawn from [electionMs, 2 × electionMs) by the chance below. */
+/** Drawn from [electionMs, 2 × electionMs) by chance, which is the middle here. */
 const DRAWN_MS = 1500;
 
 class CountingClock extends ManualClock {
@@ -22,23 +22,11 @@ class CountingClock extends ManualClock {
 function follower() {
   const clock = new CountingClock();
   const asked: number[] = [];
-  const driver = new RaftDriver("a", blankRaft(THREE), TIMINGS, {
+  const ports = stillPorts({
     clock,
-    random: () => 0.5,
-    mayLead: () => true,
     send: ({ type, to }) => type === "rpc.preVote" && to === "b" && asked.push(clock.now()),
-    flush: (_, done) => done(),
-    defer: (callback) => callback(),
-    apply: () => {},
-    proposed: () => {},
-    readReady: () => {},
-    leaderChanged: () => {},
-    sendSnapshot: () => {},
-    installSnapshot: () => {},
-    failed: (cause) => {
-      throw cause;
-    },
   });
+  const driver = new RaftDriver("a", blankRaft(THREE), TIMINGS, ports);
   driver.start();
   const hear = (message: Partial<RaftMessage>): void =>
     driver.receive({ from: "b", to: "a", term: 1, commit: 0, readSeq: 0, ...message } as RaftMessage);

@@ -8,8 +8,8 @@ import { checkStep } from "../../actors/rules/raft/invariants.ts";
 import { append, compact, emptyLog, type LogTail, truncate } from "../../actors/rules/raft/log-tail.ts";
 import { encodeConfiguration } from "../../actors/rules/raft/membership.ts";
 import { followAppend, followBeat, noteAppendReply } from "../../actors/rules/raft/replication.ts";
-import { checkTimings, type Progress, type RaftState } from "../../actors/rules/raft/state.ts";
-import { blankRaft } from "../support/blank-raft.ts";
+import { checkTimings, type Progress, type RaftState, startingState } from "../../actors/rules/raft/state.ts";
+import { blankRaft, stillPorts } from "../support/blank-raft.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 
 const THREE = { voters: [["a", "b", "c"]], learners: [] };
@@ -24,21 +24,10 @@ const log = (...terms: number[]): LogTail =>
   );
 
 const state = (of: Partial<RaftState> = {}): RaftState => ({
-  id: "a",
-  timings: { heartbeatMs: 100, electionMs: 1000 },
-  maxAppendEntries: 64,
-  maxInflight: 2,
-  ...blankRaft(THREE),
-  ...{ term: 5, vote: "b", log: log(1, 2, 5, 5), durableIndex: 4, commitIndex: 2, appliedIndex: 2 },
-  ...{
-    leaderId: null,
-    leaderHeardAt: Number.NEGATIVE_INFINITY,
-    electionTimeoutMs: 1500,
-    waitsSince: 0,
-    waitsAnewFrom: null,
-    isTransfer: false,
-  },
-  ...{ votes: {}, progress: {}, termStartIndex: 0, readSeq: 0, waitingReads: [], transferTo: null },
+  ...startingState(
+    { id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 64, maxInflight: 2 },
+    { ...blankRaft(THREE), term: 5, vote: "b", log: log(1, 2, 5, 5), appliedIndex: 2 },
+  ),
   ...of,
 });
 const follower = (of: Partial<Progress>): { progress: RaftState["progress"] } => ({
@@ -137,9 +126,8 @@ test("of a step that breaks an invariant, and of what waited for its flush, noth
     "a",
     blankRaft(THREE),
     { heartbeatMs: 100, electionMs: 1000 },
-    {
+    stillPorts({
       clock: new ManualClock(),
-      random: () => 0.5,
       send: ({ type }) => left.push(`sent ${type}`),
       flush: (_, done) => {
         left.push("stored");
@@ -147,14 +135,9 @@ test("of a step that breaks an invariant, and of what waited for its flush, noth
       },
       defer: (callback) => deferred.push(callback),
       apply: () => left.push("applied"),
-      proposed: () => {},
-      mayLead: () => true,
-      readReady: () => {},
       leaderChanged: (leaderId) => left.push(`leader ${leaderId}`),
-      sendSnapshot: () => {},
-      installSnapshot: () => {},
       failed: (cause) => failures.push(cause),
-    },
+    }),
     { machine: careless },
   );
   driver.start();

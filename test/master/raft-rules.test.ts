@@ -25,7 +25,15 @@ import {
   quorumPatienceMs,
   takeOffice,
 } from "../../actors/rules/raft/replication.ts";
-import type { Effect, Progress, RaftState, RpcEvent, Step } from "../../actors/rules/raft/state.ts";
+import {
+  type Effect,
+  type Progress,
+  type RaftState,
+  type RpcEvent,
+  type Step,
+  startingState,
+} from "../../actors/rules/raft/state.ts";
+import { blankRaft } from "../support/blank-raft.ts";
 
 const TMIN = 1000;
 const NOW = 50_000;
@@ -37,31 +45,10 @@ const log = (...terms: number[]): LogTail =>
   );
 
 const node = (of: Partial<RaftState> = {}): RaftState => ({
-  id: "a",
-  timings: { heartbeatMs: 100, electionMs: TMIN },
-  maxAppendEntries: 64,
-  maxInflight: 8,
-  term: 5,
-  vote: null,
-  log: log(1, 1, 5),
-  durableIndex: 3,
-  commitIndex: 1,
-  appliedIndex: 1,
-  configuration: { voters: [["a", "b", "c"]], learners: [] },
-  configurationIndex: 0,
-  earlierConfigurations: [],
-  leaderId: null,
-  leaderHeardAt: Number.NEGATIVE_INFINITY,
-  electionTimeoutMs: 1500,
-  waitsSince: 0,
-  waitsAnewFrom: null,
-  isTransfer: false,
-  votes: {},
-  progress: {},
-  termStartIndex: 0,
-  readSeq: 0,
-  waitingReads: [],
-  transferTo: null,
+  ...startingState(
+    { id: "a", timings: { heartbeatMs: 100, electionMs: TMIN }, maxAppendEntries: 64, maxInflight: 8 },
+    { ...blankRaft({ voters: [["a", "b", "c"]], learners: [] }), term: 5, log: log(1, 1, 5), appliedIndex: 1 },
+  ),
   ...of,
 });
 

@@ -10,7 +10,7 @@ import { Soundness, StateDamaged } from "../../actors/master/group/soundness.ts"
 import type { RaftMessage } from "../../actors/messages/raft.ts";
 import { MasterLog } from "../../databases/master-log.ts";
 import { SqliteMetadata } from "../../databases/metadata/sqlite-metadata.ts";
-import { blankRaft } from "../support/blank-raft.ts";
+import { blankRaft, stillPorts } from "../support/blank-raft.ts";
 import { until } from "../support/fair-time.ts";
 import { loneEngine, untilReady } from "../support/lone-engine.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -214,15 +214,7 @@ test("a master that does not know yet whether its state is whole follows and vot
     "a",
     blankRaft({ voters: [["a", "b", "c"]], learners: [] }),
     { heartbeatMs: 100, electionMs: 1000 },
-    {
-      ...{ clock, random: () => 0.5, send: (message) => sent.push(message), mayLead: () => master.mayLead },
-      flush: (_, done) => done(),
-      ...{ defer: (callback) => callback(), apply: () => {}, proposed: () => {}, readReady: () => {} },
-      ...{ leaderChanged: () => {}, sendSnapshot: () => {}, installSnapshot: () => {} },
-      failed: (cause) => {
-        throw cause;
-      },
-    },
+    stillPorts({ clock, send: (message) => sent.push(message), mayLead: () => master.mayLead }),
   );
   driver.start();
   clock.pass(20_000);

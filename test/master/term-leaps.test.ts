@@ -8,7 +8,7 @@ import { termAfterReset } from "../../actors/master/group/reset-term.ts";
 import { MAX_TERM } from "../../actors/messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage } from "../../actors/messages/raft.ts";
 import { whyInadmissible } from "../../actors/rules/raft/admission.ts";
-import type { RaftState } from "../../actors/rules/raft/state.ts";
+import { type RaftState, startingState } from "../../actors/rules/raft/state.ts";
 import { highestBelievable, isWithinReach, MOST_TERM_LEAP, TERMS_AHEAD } from "../../actors/rules/term.ts";
 import { Fence } from "../../actors/worker/leader/fence.ts";
 import { GroupCommit } from "../../actors/worker/store/group-commit.ts";
@@ -19,21 +19,11 @@ import { World } from "../simulation/world.ts";
 import { blankRaft } from "../support/blank-raft.ts";
 
 const GROUP: Configuration = { voters: [["a", "b", "c"]], learners: [] };
-const master = (term: number, configuration = GROUP): RaftState => ({
-  ...blankRaft(configuration),
-  ...{ id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 64, maxInflight: 8, term },
-  ...{
-    durableIndex: 0,
-    commitIndex: 0,
-    leaderId: null,
-    leaderHeardAt: 0,
-    electionTimeoutMs: 0,
-    waitsSince: 0,
-    waitsAnewFrom: null,
-    isTransfer: false,
-  },
-  ...{ votes: {}, progress: {}, termStartIndex: 0, readSeq: 0, waitingReads: [], transferTo: null },
-});
+const master = (term: number, configuration = GROUP): RaftState =>
+  startingState(
+    { id: "a", timings: { heartbeatMs: 100, electionMs: 1000 }, maxAppendEntries: 64, maxInflight: 8 },
+    { ...blankRaft(configuration), term },
+  );
 const header = (term: number) => ({ from: "b", to: "a", term });
 const log = { lastIndex: 9, lastTerm: 1 };
 const hint = { hintIndex: 0, hintTerm: 0, prevIndex: 0 };

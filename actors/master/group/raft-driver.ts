@@ -9,14 +9,21 @@
 import { type Actor, createActor } from "xstate";
 import type { LogWrite } from "../../../databases/master-log.ts";
 import type { NodeId } from "../../messages/primitives.ts";
-import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
+import type { RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
 import type { Clock } from "../../node/clock.ts";
 import { inspector } from "../../node/record/inspector.ts";
 import { outsideRequest } from "../../node/trace/trace-context.ts";
 import { declareWork } from "../../node/watchdog/current-work.ts";
 import { type Inadmissible, whyInadmissible } from "../../rules/raft/admission.ts";
-import { type LogTail, slice } from "../../rules/raft/log-tail.ts";
-import { checkTimings, type Effect, type RaftEvent, type RaftTimings } from "../../rules/raft/state.ts";
+import { slice } from "../../rules/raft/log-tail.ts";
+import {
+  checkTimings,
+  type Effect,
+  type RaftEvent,
+  type RaftTimings,
+  type RecoveredRaft,
+  startingState,
+} from "../../rules/raft/state.ts";
 import { type RaftContext, raftMachine } from "./raft.machine.ts";
 
 const stepping = declareWork("raft");
@@ -44,17 +51,6 @@ export interface RaftDriverPorts {
   installSnapshot(offer: RaftMessageOf<"rpc.snapshotOffer">): void;
   /** The machine stopped or broke: nothing more will come of it. */
   failed(cause: unknown): void;
-}
-
-/** What a node finds on its disk when it starts. */
-export interface RecoveredRaft {
-  term: number;
-  vote: NodeId | null;
-  log: LogTail;
-  appliedIndex: number;
-  configuration: Configuration;
-  configurationIndex: number;
-  earlierConfigurations: readonly { index: number; configuration: Configuration }[];
 }
 
 export interface RaftDriverOptions {
@@ -96,25 +92,7 @@ export class RaftDriver {
     checkTimings(timings);
     this.#ports = ports;
     const context: RaftContext = {
-      id,
-      timings,
-      maxAppendEntries,
-      maxInflight,
-      ...recovered,
-      durableIndex: recovered.log.baseIndex + recovered.log.length,
-      commitIndex: recovered.appliedIndex,
-      leaderId: null,
-      leaderHeardAt: Number.NEGATIVE_INFINITY,
-      electionTimeoutMs: 0,
-      waitsSince: 0,
-      waitsAnewFrom: null,
-      isTransfer: false,
-      votes: {},
-      progress: {},
-      termStartIndex: 0,
-      readSeq: 0,
-      waitingReads: [],
-      transferTo: null,
+      ...startingState({ id, timings, maxAppendEntries, maxInflight }, recovered),
       ports: {
         now: () => ports.clock.now(),
         random: () => ports.random(),
@@ -213,11 +191,10 @@ export class RaftDriver {
         if (effect.afterFlush && (this.#isFlushing || !isEmpty(this.#open))) this.#open.thenSend.push(effect.message);
         else ports.send(effect.message);
         return;
-      case "apply": {
+      case "apply":
         applying.begins();
         ports.apply(slice(this.state.log, effect.after + 1, effect.upTo));
         return;
-      }
       case "proposed":
         ports.proposed(effect.firstIndex, effect.count, this.state.term);
         return;

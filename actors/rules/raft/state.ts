@@ -8,7 +8,7 @@
 import type { NodeId } from "../../messages/primitives.ts";
 import type { Configuration, RaftEntry, RaftMessage, RaftMessageOf } from "../../messages/raft.ts";
 import { declareInvariant, type Invariant } from "../invariant.ts";
-import type { LogTail } from "./log-tail.ts";
+import { type LogTail, lastIndex } from "./log-tail.ts";
 
 /** Times in ms; the asserts in `checkTimings` hold between them. */
 export interface RaftTimings {
@@ -88,6 +88,35 @@ export interface RaftState {
   waitingReads: readonly WaitingRead[];
   transferTo: NodeId | null;
 }
+
+/** What a node finds on its disk when it starts. */
+export type RecoveredRaft = Pick<
+  RaftState,
+  "term" | "vote" | "log" | "appliedIndex" | "configuration" | "configurationIndex" | "earlierConfigurations"
+>;
+
+/** Of a node that has just started, and has heard of nobody. */
+export const startingState = (
+  settings: Pick<RaftState, "id" | "timings" | "maxAppendEntries" | "maxInflight">,
+  recovered: RecoveredRaft,
+): RaftState => ({
+  ...settings,
+  ...recovered,
+  durableIndex: lastIndex(recovered.log),
+  commitIndex: recovered.appliedIndex,
+  leaderId: null,
+  leaderHeardAt: Number.NEGATIVE_INFINITY,
+  electionTimeoutMs: 0,
+  waitsSince: 0,
+  waitsAnewFrom: null,
+  isTransfer: false,
+  votes: {},
+  progress: {},
+  termStartIndex: 0,
+  readSeq: 0,
+  waitingReads: [],
+  transferTo: null,
+});
 
 /** Every event carries the node's own clock reading. */
 interface At {
